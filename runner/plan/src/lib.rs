@@ -5,12 +5,14 @@
 
 pub mod digest;
 pub mod graph;
+pub mod key;
 pub mod kind;
 pub mod place;
 pub mod value;
 
 pub use digest::{Digest, Key, NotADigest, RecursiveKey};
 pub use graph::{Address, Graph, Input, Instance, InstanceId};
+pub use key::{Difference, Facts, Gatherer, Known, Parts};
 pub use kind::KindSpec;
 pub use place::Place;
 pub use value::Value;
