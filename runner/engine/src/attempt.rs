@@ -1,0 +1,263 @@
+//! One attempt at one unit of work: a private folder, inputs linked in, the task to submit.
+//!
+//! A program sees `in/PORT` (or `in/PORT/00000` … where a port has several), writes `out/FILE`,
+//! and finds its `code` files under their paths in the project. Nothing it writes elsewhere is
+//! kept.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use plan::graph::{Argument, Instance, Piece, Program, Work};
+use store::{Attempt, Hashed, Object, Place, Store, StoreError};
+
+use crate::job::{self, Job, Memory};
+
+/// Sources up to this size are copied for programs; larger ones are linked to.
+const COPIED: u64 = 16 << 20;
+
+/// An input whose content is known.
+#[derive(Clone, Debug)]
+pub enum Given {
+    /// In the store.
+    Object(Object),
+    /// In the project, or wherever the manifest says.
+    Source(PathBuf, Hashed),
+}
+
+/// Everything about a step that its attempts need.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The step.
+    pub instance: Instance,
+    /// Its inputs.
+    pub inputs: BTreeMap<String, Vec<Given>>,
+    /// Its code files: path in the project to where it is.
+    pub code: BTreeMap<String, (PathBuf, Hashed)>,
+    /// Its environment.
+    pub environment: Vec<(String, String)>,
+    /// Its resumable state.
+    pub state: PathBuf,
+    /// Where results of its records are kept.
+    pub memory: Memory,
+}
+
+/// Why an attempt could not even begin.
+#[derive(Debug, thiserror::Error)]
+pub enum AttemptError {
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file could not be made or linked.
+    #[error("`{path}`: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is no such program.
+    #[error("no program `{name}` on the search path")]
+    NoProgram {
+        /// Its name.
+        name: String,
+    },
+}
+
+fn io_at(path: &Path) -> impl FnOnce(io::Error) -> AttemptError {
+    let path = path.to_owned();
+    move |source| AttemptError::Io { path, source }
+}
+
+/// The folder and the command of an attempt.
+#[derive(Debug)]
+pub struct Ready {
+    /// The folder; removed when dropped.
+    pub attempt: Attempt,
+    /// The command.
+    pub argv: Vec<OsString>,
+    /// Its environment.
+    pub environment: Vec<(String, String)>,
+}
+
+/// Makes the folder of an attempt and puts all in it that the step sees.
+pub fn make(
+    store: &Store,
+    prepared: &Prepared,
+    shard: Option<(usize, usize)>,
+) -> Result<Ready, AttemptError> {
+    let attempt = store.attempt()?;
+    let folder = attempt.path();
+    fs::create_dir(folder.join("out")).map_err(io_at(folder))?;
+    for (path, (from, _)) in &prepared.code {
+        let to = folder.join(path);
+        if let Some(parent) = to.parent() {
+            fs::create_dir_all(parent).map_err(io_at(parent))?;
+        }
+        place_source(from, &to)?;
+    }
+    let argv = match &prepared.instance.work {
+        Work::Program(program) => {
+            place_inputs(store, prepared, folder)?;
+            command(program, prepared)?
+        }
+        Work::Kind { name, .. } => {
+            write_job(store, prepared, folder, name, shard)?;
+            worker_command().map_err(io_at(folder))?
+        }
+    };
+    Ok(Ready { argv, environment: prepared.environment.clone(), attempt })
+}
+
+/// Where the `i`-th of `n` inputs of a port is, from the attempt's folder.
+fn input_path(port: &str, i: usize, n: usize) -> PathBuf {
+    if n == 1 { Path::new("in").join(port) } else { Path::new("in").join(port).join(format!("{i:05}")) }
+}
+
+fn place_inputs(store: &Store, prepared: &Prepared, folder: &Path) -> Result<(), AttemptError> {
+    fs::create_dir_all(folder.join("in")).map_err(io_at(folder))?;
+    for (port, inputs) in &prepared.inputs {
+        if inputs.len() != 1 {
+            let below = folder.join("in").join(port);
+            fs::create_dir(&below).map_err(io_at(&below))?;
+        }
+        for (i, given) in inputs.iter().enumerate() {
+            let to = folder.join(input_path(port, i, inputs.len()));
+            match given {
+                Given::Object(object) => drop(store.place(object, &to, Place::Input)?),
+                Given::Source(from, _) => place_source(from, &to)?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Copies small files, read-only; links to large ones and to folders. Whether a source was
+/// written to is looked at when the step has ended.
+fn place_source(from: &Path, to: &Path) -> Result<(), AttemptError> {
+    let facts = fs::metadata(from).map_err(io_at(from))?;
+    if facts.is_file() && facts.len() <= COPIED {
+        fs::copy(from, to).map_err(io_at(from))?;
+        let mode = facts.permissions().mode() & 0o555;
+        return fs::set_permissions(to, fs::Permissions::from_mode(mode)).map_err(io_at(to));
+    }
+    let from = fs::canonicalize(from).map_err(io_at(from))?;
+    std::os::unix::fs::symlink(&from, to).map_err(io_at(to))
+}
+
+fn command(program: &Program, prepared: &Prepared) -> Result<Vec<OsString>, AttemptError> {
+    let mut argv: Vec<String> = vec![];
+    for argument in &program.argv {
+        argv.extend(expand(argument, prepared));
+    }
+    if program.shell {
+        let line = argv.join(" ");
+        argv = vec!["/bin/sh".to_owned(), "-eu".to_owned(), "-c".to_owned(), line];
+    }
+    let mut argv: Vec<OsString> = argv.into_iter().map(OsString::from).collect();
+    if let Some(first) = argv.first_mut() {
+        *first = find_program(first)?;
+    }
+    Ok(argv)
+}
+
+/// An argument with its holes filled; a port with several inputs that stands alone becomes
+/// several arguments.
+fn expand(argument: &Argument, prepared: &Prepared) -> Vec<String> {
+    let paths = |port: &String| -> Vec<String> {
+        let n = prepared.inputs.get(port).map_or(0, Vec::len);
+        (0..n).map(|i| input_path(port, i, n).display().to_string()).collect()
+    };
+    if let [Piece::Input(port)] = argument.0.as_slice() {
+        return paths(port);
+    }
+    let mut text = String::new();
+    for piece in &argument.0 {
+        match piece {
+            Piece::Text(it) => text.push_str(it),
+            Piece::Input(port) => text.push_str(&paths(port).join(" ")),
+            Piece::Output(slot) => text.push_str(&output_path(&prepared.instance, slot)),
+        }
+    }
+    vec![text]
+}
+
+/// Where an output is written, from the attempt's folder.
+fn output_path(instance: &Instance, slot: &str) -> String {
+    let file = instance.outputs.get(slot).map_or(slot, |it| it.file.as_str());
+    format!("out/{file}")
+}
+
+/// Looks a bare name up on this process's own search path: the step's environment is its own.
+fn find_program(name: &OsString) -> Result<OsString, AttemptError> {
+    if name.to_string_lossy().contains('/') {
+        return Ok(name.clone());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|it| {
+            fs::metadata(it).is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+        })
+        .map(PathBuf::into_os_string)
+        .ok_or_else(|| AttemptError::NoProgram { name: name.to_string_lossy().into_owned() })
+}
+
+fn worker_command() -> io::Result<Vec<OsString>> {
+    Ok(vec![std::env::current_exe()?.into_os_string(), "worker".into(), job::FILE.into()])
+}
+
+fn write_job(
+    store: &Store,
+    prepared: &Prepared,
+    folder: &Path,
+    op: &str,
+    shard: Option<(usize, usize)>,
+) -> Result<(), AttemptError> {
+    let instance = &prepared.instance;
+    let mut inputs = BTreeMap::new();
+    for (port, given) in &prepared.inputs {
+        let mut paths = vec![];
+        for (i, given) in given.iter().enumerate() {
+            paths.push(match given {
+                Given::Source(path, _) => path.clone(),
+                Given::Object(object) if !object.is_tree() => store.object_path(&object.digest),
+                Given::Object(object) => {
+                    let to = folder.join(input_path(port, i, given_len(prepared, port)));
+                    let parent = to.parent().unwrap_or(folder);
+                    fs::create_dir_all(parent).map_err(io_at(parent))?;
+                    store.place(object, &to, Place::Input)?;
+                    to
+                }
+            });
+        }
+        inputs.insert(port.clone(), paths);
+    }
+    fs::create_dir_all(&prepared.state).map_err(io_at(&prepared.state))?;
+    let job = Job {
+        op: op.to_owned(),
+        with: instance.with.clone(),
+        inputs,
+        outputs: instance
+            .outputs
+            .keys()
+            .map(|slot| (slot.clone(), folder.join(output_path(instance, slot))))
+            .collect(),
+        state: prepared.state.clone(),
+        seed: instance.seed,
+        shard,
+        threads: instance.how.uses.get("cpu").map_or(1, |it| *it as usize),
+        checkpoint: instance.how.checkpoint.map(|it| (it.every.as_millis() as u64, it.keep)),
+        memo: prepared.memory.clone(),
+    };
+    let text = serde_json::to_vec(&job).map_err(|it| io_at(folder)(io::Error::other(it)))?;
+    let path = folder.join(job::FILE);
+    fs::write(&path, text).map_err(io_at(&path))
+}
+
+fn given_len(prepared: &Prepared, port: &str) -> usize {
+    prepared.inputs.get(port).map_or(0, Vec::len)
+}

@@ -1,0 +1,183 @@
+//! The record of each run: `runs/ID/{events.jsonl,keys,manifest.json,logs/}`.
+//!
+//! Written while the run goes on, readable at any moment, never needed to continue. A run that had
+//! nothing to do leaves no record.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+
+use plan::Key;
+
+use crate::events::{Event, Sink};
+use crate::time;
+
+/// The record of a run that goes on.
+#[derive(Debug)]
+pub struct RunRecord {
+    id: String,
+    folder: PathBuf,
+    events: File,
+    keys: File,
+    failed: Option<io::Error>,
+}
+
+impl RunRecord {
+    /// Starts a record below `runs`, with the resolved manifest as JSON.
+    pub fn start(runs: &Path, manifest: &str) -> io::Result<Self> {
+        fs::create_dir_all(runs)?;
+        let stem = time::compact(time::now_ms());
+        let (id, folder) = (0..)
+            .map(|n| if n == 0 { stem.clone() } else { format!("{stem}-{n}") })
+            .map(|id| (runs.join(&id), id))
+            .find_map(|(folder, id)| match fs::create_dir(&folder) {
+                Ok(()) => Some(Ok((id, folder))),
+                Err(it) if it.kind() == io::ErrorKind::AlreadyExists => None,
+                Err(it) => Some(Err(it)),
+            })
+            .unwrap_or_else(|| Err(io::Error::other("no free run name")))?;
+        fs::create_dir(folder.join("logs"))?;
+        fs::write(folder.join("manifest.json"), manifest)?;
+        let append = |name: &str| {
+            OpenOptions::new().create(true).append(true).open(folder.join(name))
+        };
+        let (events, keys) = (append("events.jsonl")?, append("keys")?);
+        Ok(Self { id, folder, events, keys, failed: None })
+    }
+
+    /// The run's name.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The file for the output of one attempt of one unit of work.
+    pub fn log(&self, unit: &str, attempt: u32) -> PathBuf {
+        let again = if attempt > 1 { format!(".{attempt}") } else { String::new() };
+        self.folder.join("logs").join(format!("{}{again}.log", file_name(unit)))
+    }
+
+    /// Remembers which results belong to this run: roots for `kun gc`.
+    pub fn keep<'a>(&mut self, keys: impl IntoIterator<Item = (&'a str, Key)>) -> io::Result<()> {
+        let mut text = String::new();
+        for (name, key) in keys {
+            text.push_str(&format!("{} {}\n", key.hex(), name.replace('\n', " ")));
+        }
+        self.keys.write_all(text.as_bytes())
+    }
+}
+
+impl Sink for RunRecord {
+    /// Keeps every event but progress. A record that cannot be written does not break the run:
+    /// the first error is kept for [`RunRecord::trouble`].
+    fn take(&mut self, event: &Event) {
+        if matches!(event, Event::StepProgress { .. }) || self.failed.is_some() {
+            return;
+        }
+        let written = serde_json::to_string(event)
+            .map_err(io::Error::other)
+            .and_then(|line| self.events.write_all(format!("{line}\n").as_bytes()));
+        self.failed = written.err();
+    }
+}
+
+impl RunRecord {
+    /// Why the record is not complete, if so; told once.
+    pub fn trouble(&mut self) -> Option<String> {
+        let error = self.failed.take()?;
+        Some(format!("the record of this run is not complete: `{}`: {error}", self.folder.display()))
+    }
+}
+
+/// The names of the runs that left a record, oldest first.
+pub fn list(runs: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(runs) {
+        Err(it) if it.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+        other => other?,
+    };
+    let mut names = vec![];
+    for entry in entries {
+        let entry = entry?;
+        if entry.path().join("events.jsonl").exists()
+            && let Ok(name) = entry.file_name().into_string()
+        {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// The events of a run; a torn last line is left out.
+pub fn events(runs: &Path, id: &str) -> io::Result<Vec<Event>> {
+    let file = File::open(runs.join(id).join("events.jsonl"))?;
+    let mut events = vec![];
+    for line in BufReader::new(file).lines() {
+        if let Ok(event) = serde_json::from_str(&line?) {
+            events.push(event);
+        }
+    }
+    Ok(events)
+}
+
+/// The results that belong to a run, by name.
+pub fn keys(runs: &Path, id: &str) -> io::Result<Vec<(String, Key)>> {
+    let text = fs::read_to_string(runs.join(id).join("keys"))?;
+    Ok(text
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .filter_map(|(key, name)| Some((name.to_owned(), key.parse().ok()?)))
+        .collect())
+}
+
+/// A file name for any address: other letters than the plain ones are written as `%XX`.
+pub fn file_name(address: &str) -> String {
+    let mut name = String::with_capacity(address.len());
+    for byte in address.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'@' | b'[' | b']' | b',' => {
+                name.push(byte as char);
+            }
+            b'.' if !name.is_empty() => name.push('.'),
+            other => name.push_str(&format!("%{other:02x}")),
+        }
+    }
+    if name.len() > 200 {
+        let digest = plan::Digest::of(address.as_bytes()).short();
+        let mut end = 180;
+        while !name.is_char_boundary(end) {
+            end -= 1;
+        }
+        name.truncate(end);
+        name.push_str(&format!("~{digest}"));
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_address_is_a_file_name() {
+        assert_eq!(file_name("eval[ceval]@kun-9k"), "eval[ceval]@kun-9k");
+        assert_eq!(file_name("a[../x\n]"), "a[..%2fx%0a]");
+        assert_eq!(file_name(".."), "%2e.");
+        assert!(file_name(&"中".repeat(500)).len() < 220);
+    }
+
+    #[test]
+    fn a_record_reads_back_without_its_torn_tail() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut record = RunRecord::start(folder.path(), "{}").unwrap();
+        let second = RunRecord::start(folder.path(), "{}").unwrap();
+        assert_ne!(record.id(), second.id());
+        let event = Event::Warning { text: "x".into() };
+        record.take(&event);
+        record.keep([("a", Key([1; 32]))]).unwrap();
+        record.events.write_all(b"{\"event\":\"warn").unwrap();
+        let id = record.id().to_owned();
+        assert_eq!(events(folder.path(), &id).unwrap(), [event]);
+        assert_eq!(keys(folder.path(), &id).unwrap(), [("a".to_owned(), Key([1; 32]))]);
+        assert_eq!(list(folder.path()).unwrap().len(), 2);
+    }
+}
