@@ -1,1 +1,44 @@
-//! x
+//! The store of finished work: objects by content, records by key, row memos, locks, attempts.
+//!
+//! The only code that opens paths below the store's folder. It starts no process, knows no
+//! manifest, and prints nothing: what deserves a word is returned as a [`Warning`].
+
+mod disk;
+mod error;
+mod hash;
+mod object;
+mod record;
+mod tree;
+
+mod commit;
+mod index;
+mod place;
+mod present;
+mod store;
+mod take;
+
+mod attempt;
+mod lock;
+
+mod gc;
+mod pin;
+mod verify;
+
+pub mod remote;
+pub mod rows;
+pub mod stats;
+pub mod testing;
+
+pub use attempt::{Attempt, Swept};
+pub use disk::{Disk, RealDisk};
+pub use error::{Error, Result};
+pub use gc::{GcAsk, GcMode, GcRecord, GcReport};
+pub use hash::hash_file;
+pub use index::{Index, IndexEntry, IndexOutput};
+pub use lock::{Holder, Lock, Locking};
+pub use object::{Node, Object, Place, Placed, Presence, Shape, TreeEntry};
+pub use record::{Committed, RECORD_FORMAT, Record, RecordOutput};
+pub use rows::Rows;
+pub use stats::{Hashed, Rehash, Stamp, Stats};
+pub use store::{Durability, Settings, Store, Warning};
+pub use verify::{Finding, Quarantine, VerifyReport};
