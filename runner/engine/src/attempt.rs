@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use plan::graph::{Argument, Instance, Piece, Program, Work};
-use store::{Attempt, Hashed, Object, Place, Store, StoreError};
+use store::{Attempt, Error as StoreError, Hashed, Object, Place, Shape, Store};
 
 use crate::job::{self, Job, Memory};
 
@@ -224,7 +224,7 @@ fn write_job(
         for (i, given) in given.iter().enumerate() {
             paths.push(match given {
                 Given::Source(path, _) => path.clone(),
-                Given::Object(object) if !object.is_tree() => store.object_path(&object.digest),
+                Given::Object(object) if matches!(object.shape, Shape::File { .. }) => store.object_path(&object.digest),
                 Given::Object(object) => {
                     let to = folder.join(input_path(port, i, given_len(prepared, port)));
                     let parent = to.parent().unwrap_or(folder);

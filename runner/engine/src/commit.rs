@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use store::{Committed, Lock, Record, Store, StoreError};
+use store::{Committed, Lock, Record, Store, Error};
 
 const GROUP: usize = 64;
 const WAIT: Duration = Duration::from_millis(20);
@@ -28,7 +28,7 @@ pub struct Pending {
 #[derive(Debug)]
 pub struct Outcome {
     /// The engine's numbers of the steps, with what became of each.
-    pub committed: Result<Vec<(usize, Committed)>, (Vec<usize>, StoreError)>,
+    pub committed: Result<Vec<(usize, Committed)>, (Vec<usize>, Error)>,
 }
 
 enum Order {

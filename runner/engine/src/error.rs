@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use store::StoreError;
+use store::Error as StoreError;
 
 use crate::facts::Trouble;
 

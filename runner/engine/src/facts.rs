@@ -54,7 +54,7 @@ pub fn source_name(source: &Source) -> String {
 /// Hashes every source (as far as they are not remembered in `stats`) and looks up every declared
 /// environment variable. A source that is not there is a fact, not trouble: `Facts::sources` has
 /// none for it, or its pinned digest.
-pub fn gather(graph: &Graph, root: &Path, stats: &mut Stats) -> Gathered {
+pub fn gather(graph: &Graph, root: &Path, stats: &Stats) -> Gathered {
     let mut gathered = Gathered::default();
     gathered.facts.numerics = steps::numerics();
     for source in &graph.sources {

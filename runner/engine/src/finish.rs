@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use plan::graph::{Instance, Work};
 use plan::kind::Form;
-use store::{Object, Presence, Stats, Store, StoreError};
+use store::{Error as StoreError, Object, Presence, Stats, Store};
 
 use crate::attempt::{Given, Prepared};
 

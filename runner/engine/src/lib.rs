@@ -1,1 +1,35 @@
-//! x
+//! Runs a plan: decides what is stale, gets it done by worker processes, publishes results.
+//!
+//! The only place with tokio. It prints nothing: all it has to say is an [`events::Event`]. It
+//! knows no step kind but by its name.
+
+pub mod error;
+pub mod events;
+pub mod execute;
+pub mod export;
+pub mod facts;
+pub mod heads;
+pub mod job;
+pub mod planning;
+pub mod run;
+pub mod runs;
+pub mod slots;
+pub mod time;
+pub mod why;
+pub mod worker;
+
+mod attempt;
+mod commit;
+mod dispatch;
+mod finish;
+mod memo;
+mod orphan;
+mod shards;
+mod signals;
+mod start;
+mod unit;
+
+pub use error::EngineError;
+pub use events::{Event, Sink};
+pub use orphan::{holder_text, host, is_orphan};
+pub use run::{Home, Options, Setup, Summary, run};

@@ -95,10 +95,10 @@ impl Planner<'_> {
             Input::Output { instance, .. } => Known::Maker(recursive_keys[instance.0]),
         });
         let recursive = self.gatherer.recursive_key();
-        let mut found = self.index.key(&recursive).filter(|it| self.index.outputs(it).is_some());
+        let mut found = self.index.key(&recursive);
         if found.is_none() {
             self.families[id.0] = Some(self.gatherer.family());
-            found = self.key_by_content(id).filter(|it| self.index.outputs(it).is_some());
+            found = self.key_by_content(id).filter(|it| self.index.entry(it).is_some());
         }
         self.planned.recursive.push(recursive);
         self.planned.keys.push(found);
@@ -117,8 +117,7 @@ impl Planner<'_> {
             let digest = match input {
                 Input::Source(i) => sources[*i],
                 Input::Output { instance, slot } => keys[instance.0]
-                    .and_then(|key| index.outputs(&key))
-                    .and_then(|outputs| outputs.get(slot))
+                    .and_then(|key| index.output(&key, slot))
                     .map(|object| object.digest),
             };
             complete &= digest.is_some();
@@ -155,14 +154,14 @@ impl Planner<'_> {
     }
 
     fn check_objects(&self, key: &Key) -> Standing {
-        let outputs = self.index.outputs(key).expect("only keys with outputs are kept");
-        for (slot, object) in outputs {
-            let what = match self.store.present(object) {
+        let outputs = self.index.entry(key).map_or(vec![], |it| it.outputs);
+        for output in outputs {
+            let what = match self.store.present(&output.object) {
                 Presence::Present => continue,
                 Presence::Missing => "is not in the store any more".to_owned(),
                 Presence::Damaged { why } => format!("is damaged: {why}"),
             };
-            return Standing::Stale(Stale::Lost { slot: slot.clone(), what });
+            return Standing::Stale(Stale::Lost { slot: output.slot, what });
         }
         Standing::Cached
     }

@@ -50,10 +50,9 @@ impl RunRecord {
         &self.id
     }
 
-    /// The file for the output of one attempt of one unit of work.
-    pub fn log(&self, unit: &str, attempt: u32) -> PathBuf {
-        let again = if attempt > 1 { format!(".{attempt}") } else { String::new() };
-        self.folder.join("logs").join(format!("{}{again}.log", file_name(unit)))
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Remembers which results belong to this run: roots for `kun gc`.
@@ -86,6 +85,12 @@ impl RunRecord {
         let error = self.failed.take()?;
         Some(format!("the record of this run is not complete: `{}`: {error}", self.folder.display()))
     }
+}
+
+/// The file, in the folder of a run, for the output of one attempt of one unit of work.
+pub fn log_path(run: &Path, unit: &str, attempt: u32) -> PathBuf {
+    let again = if attempt > 1 { format!(".{attempt}") } else { String::new() };
+    run.join("logs").join(format!("{}{again}.log", file_name(unit)))
 }
 
 /// The names of the runs that left a record, oldest first.

@@ -82,6 +82,26 @@ pub struct Said {
     failed: Option<String>,
 }
 
+impl Said {
+    /// What a unit said that had ended well.
+    pub fn known(
+        counts: std::collections::BTreeMap<String, u64>,
+        cpu_ms: u64,
+        peak_bytes: u64,
+    ) -> Self {
+        Self { counts, cpu_ms, peak_bytes, failed: None }
+    }
+
+    /// Adds what another shard said.
+    pub fn add(&mut self, other: &Said) {
+        for (name, value) in &other.counts {
+            *self.counts.entry(name.clone()).or_default() += value;
+        }
+        self.cpu_ms += other.cpu_ms;
+        self.peak_bytes = self.peak_bytes.max(other.peak_bytes);
+    }
+}
+
 /// What a unit tells the dispatcher while it goes on.
 #[derive(Debug)]
 pub enum UnitNews {
@@ -103,7 +123,7 @@ pub struct Shared {
     /// Where results go.
     pub store: Store,
     /// Who does the work.
-    pub executor: Box<dyn Executor>,
+    pub executor: Rc<dyn Executor>,
     /// How long a step that is asked to stop may take.
     pub grace: Duration,
 }

@@ -227,8 +227,7 @@ impl Reasons<'_> {
                 let runs = self.planned.standings[instance.0].may_run();
                 self.planned.keys[instance.0]
                     .filter(|_| !runs)
-                    .and_then(|key| self.index.outputs(&key))
-                    .and_then(|outputs| outputs.get(slot))
+                    .and_then(|key| self.index.output(&key, slot))
                     .map_or(Known::Maker(self.planned.recursive[instance.0]), |it| {
                         Known::Content(it.digest)
                     })

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::job::Message;
 pub use local::Local;
+pub(crate) use local::started as process_started;
 
 /// Work to do.
 #[derive(Debug)]

@@ -1,0 +1,150 @@
+//! Puts results into the project, below `out/`: a view that can be deleted at any time.
+//!
+//! What a person edited there is noticed and put aside, never overwritten and never taken for a
+//! result.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use plan::{Address, Digest, Key};
+use store::{IndexOutput, Place, Stats, Store};
+
+use crate::error::EngineError;
+use crate::run::Home;
+use crate::runs::file_name;
+
+/// The folder of results in a project.
+const OUT: &str = "out";
+
+/// Puts results into one project.
+#[derive(Debug)]
+pub struct Exporter<'a> {
+    home: &'a Home,
+    store: &'a Store,
+    index: Option<store::Index>,
+    /// Path to the digest that was put there.
+    was: BTreeMap<String, Digest>,
+    changed: bool,
+}
+
+/// Where a result was put.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exported {
+    /// From the project's root.
+    pub path: String,
+    /// Whether it was not there already.
+    pub is_new: bool,
+    /// Where an edited file was put aside.
+    pub kept: Option<String>,
+}
+
+impl<'a> Exporter<'a> {
+    /// Reads what was put into the project before.
+    pub fn open(home: &'a Home, store: &'a Store) -> Result<Self, EngineError> {
+        let path = home.exports();
+        let was = match fs::read(&path) {
+            // Derived: if it is damaged, edited files are told by their digest alone.
+            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(source) => return Err(EngineError::Io { path, source }),
+        };
+        Ok(Self { home, store, index: None, was, changed: false })
+    }
+
+    /// Puts one output of a result into the project; none: the store does not know it.
+    pub fn place(
+        &mut self,
+        key: &Key,
+        slot: &str,
+        name: (&Address, &str, Option<usize>),
+    ) -> Result<Option<Exported>, EngineError> {
+        let Some(output) = self.output(key, slot)? else { return Ok(None) };
+        let path = path_for(name, &output);
+        let target = self.home.root.join(&path);
+        let digest = output.object.digest;
+        let stats = Stats::open(&self.home.stats());
+        let found = match fs::symlink_metadata(&target) {
+            Ok(_) => stats.digest_path(&target).ok().map(|it| it.digest),
+            Err(_) => None,
+        };
+        if found == Some(digest) {
+            let _ = stats.save(); // only a memory of what was hashed
+            self.note(&path, digest);
+            return Ok(Some(Exported { path, is_new: false, kept: None }));
+        }
+        let is_there = fs::symlink_metadata(&target).is_ok();
+        let edited = is_there && self.was.get(&path).copied() != found.or(Some(Digest([0; 32])));
+        let kept = if edited { Some(self.put_aside(&path)?) } else { None };
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent).map_err(io_at(parent))?;
+        }
+        self.store.place(&output.object, &target, Place::Export)?;
+        self.note(&path, digest);
+        Ok(Some(Exported { path, is_new: true, kept }))
+    }
+
+    fn output(&mut self, key: &Key, slot: &str) -> Result<Option<IndexOutput>, EngineError> {
+        if self.index.is_none() {
+            self.index = Some(self.store.index()?);
+        }
+        let entry = self.index.as_ref().and_then(|it| it.entry(key));
+        Ok(entry.and_then(|it| it.outputs.into_iter().find(|it| it.slot == slot)))
+    }
+
+    fn note(&mut self, path: &str, digest: Digest) {
+        if self.was.insert(path.to_owned(), digest) != Some(digest) {
+            self.changed = true;
+        }
+    }
+
+    /// Renames what a person edited to the first free name.
+    fn put_aside(&self, path: &str) -> Result<String, EngineError> {
+        let from = self.home.root.join(path);
+        let free = (1..)
+            .map(|n| format!("{path}.edited-{n}"))
+            .find(|it| fs::symlink_metadata(self.home.root.join(it)).is_err())
+            .expect("there are endlessly many names");
+        fs::rename(&from, self.home.root.join(&free)).map_err(io_at(&from))?;
+        Ok(free)
+    }
+
+    /// Remembers what was put into the project.
+    pub fn save(self) -> Result<(), EngineError> {
+        if !self.changed {
+            return Ok(());
+        }
+        let path = self.home.exports();
+        let fresh = path.with_extension("new");
+        let text = serde_json::to_vec(&self.was).map_err(|it| io_at(&path)(it.into()))?;
+        fs::write(&fresh, text).map_err(io_at(&fresh))?;
+        fs::rename(&fresh, &path).map_err(io_at(&path))
+    }
+}
+
+fn io_at(path: &Path) -> impl FnOnce(io::Error) -> EngineError {
+    let path: PathBuf = path.to_owned();
+    move |source| EngineError::Io { path, source }
+}
+
+/// `out/[VARIANT/]STEP[EACH]/SLOT.EXT`.
+fn path_for((address, slot, n): (&Address, &str, Option<usize>), output: &IndexOutput) -> String {
+    let plain = Address { variant: None, ..address.clone() }.to_string();
+    let mut path = format!("{OUT}/");
+    if let Some(variant) = &address.variant {
+        path.push_str(&format!("{}/", file_name(variant)));
+    }
+    // A program's own file name is kept where it says more than the slot.
+    let file = if output.file == slot {
+        format!("{slot}{}", output.form.extension())
+    } else {
+        output.file.clone()
+    };
+    path.push_str(&format!("{}/", file_name(&plain)));
+    if let Some(n) = n {
+        path.push_str(&format!("{n:05}/"));
+    }
+    path.push_str(&file);
+    path
+}
