@@ -105,6 +105,13 @@ pub enum Piece {
     Input(String),
     /// The path of an output.
     Output(String),
+    /// A value in a shell line: handed over as the environment variable `name`, never pasted in.
+    Variable {
+        /// The variable: `with_k`, `param_select_top_k`, `each_bench`, `seed`.
+        name: String,
+        /// Its value.
+        value: String,
+    },
 }
 
 /// Something that a step reads.

@@ -1,1 +1,32 @@
-//! x
+//! The step kinds, and what a kind sees of the world.
+//!
+//! A kind is one file in `kinds/` with one `impl` of [`Kind`] and one line in [`KINDS`]; the
+//! manifest check, the schema, `kun kinds` and the completions are made from these. A kind sees
+//! its [`Cx`] and nothing else: no store, no key, no engine. It is synchronous, it streams, and
+//! what it writes counts only once it has ended well.
+
+pub mod cx;
+pub mod error;
+pub mod kind;
+mod kinds;
+mod page;
+mod params;
+
+pub use cx::{Cx, Memo, Say, Shard};
+pub use error::StepError;
+pub use kind::{AnyKind, Kind};
+pub use params::params_of;
+
+/// Every step kind there is, in the order in which `kun kinds` shows them.
+pub const KINDS: &[&dyn AnyKind] = &[&kinds::concat::Concat];
+
+/// The kind with this name.
+pub fn kind(name: &str) -> Option<&'static dyn AnyKind> {
+    KINDS.iter().copied().find(|it| it.spec().name == name)
+}
+
+/// The numerics class of this machine's processor, such as `cpu-avx2-f32`: results of kinds whose
+/// bits depend on the arithmetic are shared only within one class.
+pub fn numerics() -> String {
+    format!("cpu-{}-f32", kernels::machine::Isa::here().word())
+}

@@ -1,0 +1,215 @@
+//! Mistakes in what people write: each with its place, a stable code and advice.
+//!
+//! A mistake is collected, not thrown: whoever reads a manifest gets all of them at once. Nothing
+//! here knows colours or terminals.
+
+use std::fmt;
+use std::sync::Arc;
+
+use miette::{Diagnostic, LabeledSpan, SourceCode};
+
+use crate::Place;
+use crate::text::{At, Text, Texts};
+
+/// One mistake.
+#[derive(Clone, Debug)]
+pub struct Mistake {
+    /// Stable, for scripts and documentation: one of [`CODES`].
+    pub code: &'static str,
+    /// What is wrong, in one line.
+    pub message: String,
+    /// Where; the first is the one that counts. Empty where no file is to blame.
+    pub labels: Vec<(Place, String)>,
+    /// What to do about it.
+    pub help: Option<String>,
+    /// The texts of the labels, in their order.
+    texts: Vec<Arc<Text>>,
+    /// Labels in other files than the first one's.
+    elsewhere: Vec<Elsewhere>,
+}
+
+/// All mistakes that were found, sorted by file and position; never empty as an error.
+#[derive(Clone, Debug, Default)]
+pub struct Mistakes(pub Vec<Mistake>);
+
+/// Every code that a mistake can have.
+pub const CODES: &[&str] = &[];
+
+/// A label in another file than the mistake's first.
+#[derive(Clone, Debug)]
+struct Elsewhere {
+    place: Place,
+    label: String,
+    text: Arc<Text>,
+}
+
+impl Mistake {
+    /// A mistake that no stretch of a file shows.
+    pub(crate) fn bare(code: &'static str, message: impl Into<String>) -> Self {
+        debug_assert!(CODES.contains(&code), "`{code}` is missing from CODES");
+        Self {
+            code,
+            message: message.into(),
+            labels: Vec::new(),
+            help: None,
+            texts: Vec::new(),
+            elsewhere: Vec::new(),
+        }
+    }
+
+    /// A mistake at a place.
+    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self::bare(code, message)
+    }
+
+    /// Adds a place, with a word on what stands there (may be empty).
+    pub(crate) fn at(mut self, texts: &Texts, at: At, label: impl Into<String>) -> Self {
+        let Some(text) = texts.get(at.file as usize) else { return self };
+        let place = text.place(at.start as usize, at.end as usize);
+        let label = label.into();
+        if self.texts.first().is_some_and(|first| !Arc::ptr_eq(first, text)) {
+            let (place, label) = (place.clone(), label.clone());
+            self.elsewhere.push(Elsewhere { place, label, text: Arc::clone(text) });
+        }
+        self.labels.push((place, label));
+        self.texts.push(Arc::clone(text));
+        self
+    }
+
+    /// Adds advice.
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Adds advice where there is some.
+    pub(crate) fn maybe_help(mut self, help: Option<String>) -> Self {
+        self.help = help.or(self.help);
+        self
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Mistake {}
+
+impl Diagnostic for Mistake {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(self.code))
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|it| Box::new(it) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.texts.first().map(|it| it.as_ref() as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let first = self.texts.first()?;
+        let own = self.labels.iter().zip(&self.texts).filter(|(_, it)| Arc::ptr_eq(it, first));
+        Some(Box::new(own.map(|((place, label), _)| labeled(place, label))))
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        if self.elsewhere.is_empty() {
+            return None;
+        }
+        Some(Box::new(self.elsewhere.iter().map(|it| it as &dyn Diagnostic)))
+    }
+}
+
+impl fmt::Display for Elsewhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.label.is_empty() { "and here" } else { &self.label })
+    }
+}
+
+impl std::error::Error for Elsewhere {}
+
+impl Diagnostic for Elsewhere {
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(miette::Severity::Advice)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        Some(self.text.as_ref())
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        Some(Box::new(std::iter::once(labeled(&self.place, &self.label))))
+    }
+}
+
+impl Mistakes {
+    /// Sorts by file and position, and drops what was said twice.
+    pub(crate) fn sorted(mut found: Vec<Mistake>, texts: &Texts) -> Self {
+        let rank = |it: &Mistake| {
+            let place = it.labels.first().map(|(place, _)| place);
+            let file =
+                place.and_then(|p| texts.iter().position(|t| Arc::ptr_eq(t.name(), &p.file)));
+            (file, place.map(|it| it.start))
+        };
+        found.sort_by_cached_key(rank);
+        found.dedup_by(|a, b| {
+            a.code == b.code && a.message == b.message && a.labels.first() == b.labels.first()
+        });
+        Self(found)
+    }
+
+    /// Plain text: `code file:line:column message`, then the other places and the advice, each
+    /// on a line of its own.
+    pub fn render(&self) -> String {
+        self.0.iter().map(Mistake::render).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Mistake {
+    /// Plain text: see [`Mistakes::render`].
+    pub fn render(&self) -> String {
+        let mut out = self.code.to_owned();
+        for (i, ((place, label), text)) in self.labels.iter().zip(&self.texts).enumerate() {
+            let column = text.column(place.start);
+            match i {
+                0 => {
+                    out += &format!(" {place}:{column} {}", self.message);
+                    if !label.is_empty() {
+                        out += &format!("\n  here: {label}");
+                    }
+                }
+                _ => out += &format!("\n  {place}:{column} {label}"),
+            }
+        }
+        if self.labels.is_empty() {
+            out += &format!(" {}", self.message);
+        }
+        if let Some(help) = &self.help {
+            out += &format!("\n  help: {help}");
+        }
+        out
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render())
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+impl Diagnostic for Mistakes {
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        Some(Box::new(self.0.iter().map(|it| it as &dyn Diagnostic)))
+    }
+}
+
+fn labeled(place: &Place, label: &str) -> LabeledSpan {
+    let label = Some(label.to_owned()).filter(|it| !it.is_empty());
+    LabeledSpan::new(label, place.start, place.end.saturating_sub(place.start))
+}

@@ -1,0 +1,87 @@
+//! The text of a manifest file, with its lines: what spans are drawn on.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use miette::{MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
+
+use crate::Place;
+
+/// One manifest file.
+pub struct Text {
+    name: Arc<PathBuf>,
+    text: String,
+    /// The offset at which each line starts.
+    starts: Vec<u32>,
+}
+
+/// A stretch of one of the loaded files; small, so that every node can carry one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct At {
+    /// Index into [`Texts`].
+    pub(crate) file: u32,
+    pub(crate) start: u32,
+    pub(crate) end: u32,
+}
+
+/// All files that a manifest is made of, in the order in which their settings apply.
+pub(crate) type Texts = Vec<Arc<Text>>;
+
+impl Text {
+    /// Takes a file's text; the name is the one that messages show.
+    pub fn new(name: PathBuf, text: String) -> Self {
+        let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let starts = std::iter::once(0).chain(breaks.map(|(i, _)| i as u32 + 1)).collect();
+        Self { name: Arc::new(name), text, starts }
+    }
+
+    /// The file's name.
+    pub fn name(&self) -> &Arc<PathBuf> {
+        &self.name
+    }
+
+    /// All of it.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// A stretch of it, with its line.
+    pub fn place(&self, start: usize, end: usize) -> Place {
+        let line = self.starts.partition_point(|it| *it as usize <= start) as u32;
+        Place { file: Arc::clone(&self.name), line, start, end }
+    }
+
+    /// The column of an offset, from 1, in characters.
+    pub fn column(&self, offset: usize) -> usize {
+        let line = self.starts.partition_point(|it| *it as usize <= offset);
+        let start = self.starts[line.max(1) - 1] as usize;
+        let end = offset.min(self.text.len());
+        self.text.get(start..end).map_or(1, |it| it.chars().count() + 1)
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Text({}, {} bytes)", self.name.display(), self.text.len())
+    }
+}
+
+impl SourceCode for Text {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        lines_before: usize,
+        lines_after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let inner = self.text.read_span(span, lines_before, lines_after)?;
+        Ok(Box::new(MietteSpanContents::new_named(
+            self.name.display().to_string(),
+            inner.data(),
+            *inner.span(),
+            inner.line(),
+            inner.column(),
+            inner.line_count(),
+        )))
+    }
+}

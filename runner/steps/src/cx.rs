@@ -1,0 +1,146 @@
+//! What a kind sees: inputs, outputs, its resumable state, the row memo, and a door for news.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use plan::Digest;
+use plan::graph::Checkpoint;
+
+use crate::StepError;
+
+/// All that a kind sees of the world.
+///
+/// Made by the engine's worker, one for each attempt. The fields are open so that the worker can
+/// build it; a kind uses the methods.
+pub struct Cx<'a> {
+    /// Port to the files or folders that it reads, in order.
+    pub inputs: BTreeMap<String, Vec<PathBuf>>,
+    /// Slot to the file or folder to write; its parent exists, it does not.
+    pub outputs: BTreeMap<String, PathBuf>,
+    /// A folder of this key that survives a kill, for resumable state. A finished step's is removed.
+    pub state: PathBuf,
+    /// The seed, where the kind draws.
+    pub seed: Option<u64>,
+    /// The part of the work to do, where the step is sharded.
+    pub shard: Option<Shard>,
+    /// How often to write resumable state.
+    pub checkpoint: Option<Checkpoint>,
+    /// How many threads the step may use; the result does not depend on it.
+    pub threads: usize,
+    /// The results of single records.
+    pub memo: &'a mut dyn Memo,
+    /// Takes news; must be quick.
+    pub report: &'a mut dyn FnMut(Say),
+    /// Whether the step is asked to stop: then write state and return [`StepError::Stopped`].
+    pub stop: &'a dyn Fn() -> bool,
+}
+
+/// One of the parts into which a sharded step is split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// Which, from 0.
+    pub index: usize,
+    /// Of how many; at least 1.
+    pub count: usize,
+}
+
+impl Shard {
+    /// The records that this shard works on, of `n` in all. The ranges of all shards cover every
+    /// record once, in order, so the shards' outputs one after another are the whole.
+    pub fn range(self, n: u64) -> std::ops::Range<u64> {
+        let at = |i: usize| (u128::from(n) * i as u128 / self.count.max(1) as u128) as u64;
+        at(self.index)..at(self.index + 1)
+    }
+}
+
+/// The results of single records, under the step's parts less its data. Kept across runs.
+pub trait Memo {
+    /// The result for a record with this digest.
+    fn get(&mut self, record: &Digest) -> Result<Option<Vec<u8>>, StepError>;
+    /// Keeps a result; a later one for the same record replaces it. Durable after [`Memo::sync`].
+    fn put(&mut self, record: &Digest, result: &[u8]) -> Result<(), StepError>;
+    /// Makes all that was put survive a power cut.
+    fn sync(&mut self) -> Result<(), StepError>;
+}
+
+/// News from a kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Say {
+    /// How far it is.
+    Progress {
+        /// How many units are done, those from the memo included.
+        done: u64,
+        /// How many there are, when that is known.
+        total: Option<u64>,
+        /// What is counted: `records`, `bytes`.
+        unit: String,
+        /// How many of `done` came from the memo: they say nothing about the speed.
+        skipped: u64,
+    },
+    /// A number about the result, kept with it. Said once for each name, at the end.
+    Count {
+        /// Its name, such as `kept`.
+        name: String,
+        /// The number.
+        value: u64,
+    },
+    /// A sentence for the step's log.
+    Note(String),
+}
+
+impl Cx<'_> {
+    /// The only input of a port.
+    pub fn input(&self, port: &'static str) -> Result<&Path, StepError> {
+        match self.inputs(port) {
+            [it] => Ok(it),
+            _ => Err(StepError::Wiring { what: "input", name: port }),
+        }
+    }
+
+    /// All inputs of a port, in order; none where an optional port is empty.
+    pub fn inputs(&self, port: &str) -> &[PathBuf] {
+        self.inputs.get(port).map_or(&[], Vec::as_slice)
+    }
+
+    /// Where a slot is to be written.
+    pub fn output(&self, slot: &'static str) -> Result<&Path, StepError> {
+        let path =
+            self.outputs.get(slot).ok_or(StepError::Wiring { what: "output", name: slot })?;
+        Ok(path)
+    }
+
+    /// The seed of a kind that draws.
+    pub fn seed(&self) -> Result<u64, StepError> {
+        self.seed.ok_or(StepError::Wiring { what: "seed", name: "seed" })
+    }
+
+    /// An error when the step is asked to stop. Ask at every record.
+    pub fn check_stop(&self) -> Result<(), StepError> {
+        if (self.stop)() { Err(StepError::Stopped) } else { Ok(()) }
+    }
+
+    /// Says a number about the result.
+    pub fn count(&mut self, name: &str, value: u64) {
+        (self.report)(Say::Count { name: name.to_owned(), value });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_cover_every_record_once() {
+        for n in [0, 1, 7, 64, 1_000_003, u64::MAX] {
+            for count in [1, 2, 3, 64] {
+                let ranges = (0..count).map(|index| Shard { index, count }.range(n));
+                let mut next = 0;
+                for it in ranges {
+                    assert_eq!(it.start, next);
+                    next = it.end;
+                }
+                assert_eq!(next, n);
+            }
+        }
+    }
+}
