@@ -1,2 +1,17 @@
-//! x
-fn main() {}
+//! `kun`: parse the command line, call, give the exit code.
+
+mod args;
+mod commands;
+mod disk;
+mod env;
+mod exit;
+mod printer;
+mod progress;
+mod project;
+mod trouble;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    commands::main().into()
+}

@@ -21,7 +21,7 @@ const COPIED: u64 = 16 << 20;
 
 /// An input whose content is known.
 #[derive(Clone, Debug)]
-pub enum Given {
+pub(crate) enum Given {
     /// In the store.
     Object(Object),
     /// In the project, or wherever the manifest says.
@@ -30,24 +30,24 @@ pub enum Given {
 
 /// Everything about a step that its attempts need.
 #[derive(Debug)]
-pub struct Prepared {
+pub(crate) struct Prepared {
     /// The step.
-    pub instance: Instance,
+    pub(crate) instance: Instance,
     /// Its inputs.
-    pub inputs: BTreeMap<String, Vec<Given>>,
+    pub(crate) inputs: BTreeMap<String, Vec<Given>>,
     /// Its code files: path in the project to where it is.
-    pub code: BTreeMap<String, (PathBuf, Hashed)>,
+    pub(crate) code: BTreeMap<String, (PathBuf, Hashed)>,
     /// Its environment.
-    pub environment: Vec<(String, String)>,
+    pub(crate) environment: Vec<(String, String)>,
     /// Its resumable state.
-    pub state: PathBuf,
+    pub(crate) state: PathBuf,
     /// Where results of its records are kept.
-    pub memory: Memory,
+    pub(crate) memory: Memory,
 }
 
 /// Why an attempt could not even begin.
 #[derive(Debug, thiserror::Error)]
-pub enum AttemptError {
+pub(crate) enum AttemptError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -74,17 +74,17 @@ fn io_at(path: &Path) -> impl FnOnce(io::Error) -> AttemptError {
 
 /// The folder and the command of an attempt.
 #[derive(Debug)]
-pub struct Ready {
+pub(crate) struct Ready {
     /// The folder; removed when dropped.
-    pub attempt: Attempt,
+    pub(crate) attempt: Attempt,
     /// The command.
-    pub argv: Vec<OsString>,
+    pub(crate) argv: Vec<OsString>,
     /// Its environment.
-    pub environment: Vec<(String, String)>,
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 /// Makes the folder of an attempt and puts all in it that the step sees.
-pub fn make(
+pub(crate) fn make(
     store: &Store,
     prepared: &Prepared,
     shard: Option<(usize, usize)>,
@@ -114,7 +114,11 @@ pub fn make(
 
 /// Where the `i`-th of `n` inputs of a port is, from the attempt's folder.
 fn input_path(port: &str, i: usize, n: usize) -> PathBuf {
-    if n == 1 { Path::new("in").join(port) } else { Path::new("in").join(port).join(format!("{i:05}")) }
+    if n == 1 {
+        Path::new("in").join(port)
+    } else {
+        Path::new("in").join(port).join(format!("{i:05}"))
+    }
 }
 
 fn place_inputs(store: &Store, prepared: &Prepared, folder: &Path) -> Result<(), AttemptError> {
@@ -180,6 +184,7 @@ fn expand(argument: &Argument, prepared: &Prepared) -> Vec<String> {
             Piece::Text(it) => text.push_str(it),
             Piece::Input(port) => text.push_str(&paths(port).join(" ")),
             Piece::Output(slot) => text.push_str(&output_path(&prepared.instance, slot)),
+            Piece::Variable { name, .. } => text.push_str(&format!("\"${name}\"")),
         }
     }
     vec![text]
@@ -224,7 +229,9 @@ fn write_job(
         for (i, given) in given.iter().enumerate() {
             paths.push(match given {
                 Given::Source(path, _) => path.clone(),
-                Given::Object(object) if matches!(object.shape, Shape::File { .. }) => store.object_path(&object.digest),
+                Given::Object(object) if matches!(object.shape, Shape::File { .. }) => {
+                    store.object_path(&object.digest)
+                }
                 Given::Object(object) => {
                     let to = folder.join(input_path(port, i, given_len(prepared, port)));
                     let parent = to.parent().unwrap_or(folder);

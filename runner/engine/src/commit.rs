@@ -3,11 +3,12 @@
 //! A result waits until sixty-four are ready, or twenty milliseconds have passed, or the engine
 //! has nothing else to wait for; one that took a second or more does not wait.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use store::{Committed, Lock, Record, Store, Error};
+use store::{Committed, Error, Lock, Record, Store};
 
 const GROUP: usize = 64;
 const WAIT: Duration = Duration::from_millis(20);
@@ -15,20 +16,22 @@ const LONG_STEP_MS: u64 = 1000;
 
 /// A result on its way to the disk. Its lock is let go when it is there.
 #[derive(Debug)]
-pub struct Pending {
+pub(crate) struct Pending {
     /// The engine's number for the step.
-    pub id: usize,
+    pub(crate) id: usize,
     /// What is committed.
-    pub record: Record,
+    pub(crate) record: Record,
     /// The lock of its key.
-    pub lock: Lock,
+    pub(crate) lock: Arc<Lock>,
 }
 
 /// What became of a group.
 #[derive(Debug)]
-pub struct Outcome {
-    /// The engine's numbers of the steps, with what became of each.
-    pub committed: Result<Vec<(usize, Committed)>, (Vec<usize>, Error)>,
+pub(crate) struct Outcome {
+    /// The engine's numbers of the steps.
+    pub(crate) ids: Vec<usize>,
+    /// What became of each.
+    pub(crate) committed: Result<Vec<Committed>, Error>,
 }
 
 enum Order {
@@ -38,26 +41,26 @@ enum Order {
 
 /// The thread that commits.
 #[derive(Debug)]
-pub struct Committer {
+pub(crate) struct Committer {
     orders: Option<Sender<Order>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Committer {
     /// Starts the thread; `done` is called on it after every group.
-    pub fn start(store: Store, done: impl Fn(Outcome) + Send + 'static) -> Self {
+    pub(crate) fn start(store: Store, done: impl Fn(Outcome) + Send + 'static) -> Self {
         let (orders, inbox) = channel();
         let thread = std::thread::spawn(move || work(&store, &inbox, &done));
         Self { orders: Some(orders), thread: Some(thread) }
     }
 
     /// Hands over a result.
-    pub fn commit(&self, pending: Pending) {
+    pub(crate) fn commit(&self, pending: Pending) {
         self.order(Order::Commit(Box::new(pending)));
     }
 
     /// Says that there is nothing to wait for.
-    pub fn flush(&self) {
+    pub(crate) fn flush(&self) {
         self.order(Order::Flush);
     }
 
@@ -86,19 +89,17 @@ fn work(store: &Store, inbox: &Receiver<Order>, done: &impl Fn(Outcome)) {
         while group.len() < GROUP && group.iter().all(|it| it.record.took_ms < LONG_STEP_MS) {
             match inbox.recv_timeout(end.saturating_duration_since(Instant::now())) {
                 Ok(Order::Commit(next)) => group.push(*next),
-                Ok(Order::Flush) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                Ok(Order::Flush)
+                | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     break;
                 }
             }
         }
         let ids: Vec<usize> = group.iter().map(|it| it.id).collect();
-        let (records, locks): (Vec<Record>, Vec<Lock>) =
+        let (records, locks): (Vec<Record>, Vec<Arc<Lock>>) =
             group.into_iter().map(|it| (it.record, it.lock)).unzip();
-        let committed = match store.commit(&records) {
-            Ok(committed) => Ok(ids.into_iter().zip(committed).collect()),
-            Err(error) => Err((ids, error)),
-        };
+        let committed = store.commit(&records);
         drop(locks); // after the record exists: who waits for the lock finds it
-        done(Outcome { committed });
+        done(Outcome { ids, committed });
     }
 }

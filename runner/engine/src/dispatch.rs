@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use plan::{Gatherer, Input, Key, Known, Parts};
@@ -15,7 +16,7 @@ use crate::commit::{Committer, Outcome, Pending};
 use crate::error::{EngineError, chain};
 use crate::events::{End, Event, Reuse};
 use crate::heads::Heads;
-use crate::orphan::{host, holder_text};
+use crate::orphan::{holder_text, host};
 use crate::run::{Ended, Setup, Speaker};
 use crate::signals::Signals;
 use crate::slots::{Held, Slots};
@@ -49,7 +50,7 @@ pub(crate) struct Active {
     pub(crate) key: Key,
     pub(crate) parts: Parts,
     pub(crate) family: plan::Digest,
-    pub(crate) lock: Rc<Lock>,
+    pub(crate) lock: Arc<Lock>,
     pub(crate) prepared: Rc<Prepared>,
     pub(crate) began: Instant,
     pub(crate) began_ms: u64,
@@ -76,10 +77,21 @@ pub(crate) enum News {
 /// How a unit ended, as the dispatcher sees it.
 pub(crate) enum UnitResult {
     /// The outputs are in the store.
-    Taken { objects: BTreeMap<String, Object>, said: Said, attempts: u32 },
+    Taken {
+        objects: BTreeMap<String, Object>,
+        said: Said,
+        attempts: u32,
+    },
     /// A shard is kept.
-    Kept { said: Said, attempts: u32 },
-    Failed { reason: String, log: String, tail: Vec<String> },
+    Kept {
+        said: Said,
+        attempts: u32,
+    },
+    Failed {
+        reason: String,
+        log: String,
+        tail: Vec<String>,
+    },
     Stopped,
 }
 
@@ -135,6 +147,7 @@ pub(crate) struct Dispatcher<'a, 's, 't, 'u> {
     pub(crate) inbox: mpsc::UnboundedReceiver<News>,
     pub(crate) committer: Committer,
     pub(crate) ended: Ended,
+    pub(crate) trouble: Option<EngineError>,
 }
 
 impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
@@ -188,6 +201,7 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
             inbox,
             committer,
             ended,
+            trouble: None,
         }
     }
 
@@ -205,10 +219,13 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
                 self.committer.flush();
             }
             tokio::select! {
-                Some(news) = self.inbox.recv() => self.hear(news)?,
+                Some(news) = self.inbox.recv() => self.hear(news),
                 () = signals.next() => self.interrupt(),
                 () = tokio::time::sleep(ASK_AGAIN), if !self.waiting_for.is_empty() => self.ask_again(),
             }
+        }
+        if let Some(trouble) = self.trouble {
+            return Err(trouble);
         }
         self.account();
         Ok(self.ended)
@@ -233,7 +250,10 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
             self.speaker.say(&Event::Warning { text });
         }
         if let Err(error) = self.heads.add(named) {
-            let text = format!("reasons will be missing: `{}`: {error}", self.setup.home.heads().display());
+            let text = format!(
+                "reasons will be missing: `{}`: {error}",
+                self.setup.home.heads().display()
+            );
             self.speaker.say(&Event::Warning { text });
         }
     }
@@ -375,7 +395,7 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
         }
     }
 
-    fn hear(&mut self, news: News) -> Result<(), EngineError> {
+    fn hear(&mut self, news: News) {
         match news {
             News::Unit { id, piece, news } => self.pass_on(id, piece, news),
             News::Ended { id, piece, held, result } => {
@@ -383,9 +403,8 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
                 self.n_running -= 1;
                 self.unit_ended(id, piece, result);
             }
-            News::Committed(outcome) => self.committed(outcome)?,
+            News::Committed(outcome) => self.committed(outcome),
         }
-        Ok(())
     }
 
     fn pass_on(&mut self, id: usize, piece: Piece, news: UnitNews) {
@@ -404,18 +423,23 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
         });
     }
 
-    fn committed(&mut self, outcome: Outcome) -> Result<(), EngineError> {
+    fn committed(&mut self, outcome: Outcome) {
+        self.n_committing -= outcome.ids.len();
         let committed = match outcome.committed {
             Ok(committed) => committed,
-            Err((_, error)) => {
-                self.give_up();
-                return Err(error.into());
+            Err(error) => {
+                // Nothing can be published any more: what runs is killed.
+                self.trouble.get_or_insert(error.into());
+                self.draining = true;
+                self.waiting_for.clear();
+                self.stop.send_replace(Stop::Kill);
+                return;
             }
         };
         let mut named = vec![];
-        for (i, how) in committed {
-            self.n_committing -= 1;
-            let Node::Committing(done) = std::mem::replace(&mut self.nodes[i], Node::Settled) else {
+        for (i, how) in outcome.ids.into_iter().zip(committed) {
+            let Node::Committing(done) = std::mem::replace(&mut self.nodes[i], Node::Settled)
+            else {
                 continue;
             };
             let step = self.name(i);
@@ -437,7 +461,6 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
             self.wake_followers(i);
         }
         self.remember(named);
-        Ok(())
     }
 
     /// Hands a result to the committer, and lets go on who waited for it.
@@ -489,12 +512,6 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
         self.ended.end = End::Interrupted;
         self.waiting_for.clear();
         self.stop.send_replace(if now { Stop::Kill } else { Stop::Ask });
-    }
-
-    /// Nothing can be published any more: what runs is killed.
-    fn give_up(&mut self) {
-        self.draining = true;
-        self.stop.send_replace(Stop::Kill);
     }
 
     /// What never came to run is counted.

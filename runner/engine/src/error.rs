@@ -56,7 +56,10 @@ fn lines(troubles: &[Trouble]) -> String {
 fn absent(absent: &[Absent]) -> String {
     let line = |it: &Absent| {
         let Absent { source, path, place, step } = it;
-        format!("{place}: source `{source}` is not at `{}`, and step `{step}` reads it", path.display())
+        format!(
+            "{place}: source `{source}` is not at `{}`, and step `{step}` reads it",
+            path.display()
+        )
     };
     absent.iter().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -14,7 +14,7 @@ use crate::attempt::{Given, Prepared};
 
 /// What is wrong with what a step left behind.
 #[derive(Debug, thiserror::Error)]
-pub enum OutputError {
+pub(crate) enum OutputError {
     /// It did not write an output.
     #[error("it ended well but did not write output `{slot}` (`out/{file}`)")]
     Missing {
@@ -70,7 +70,7 @@ fn io_at(path: &Path) -> impl FnOnce(std::io::Error) -> OutputError {
 }
 
 /// Checks that nothing the step read has changed under it.
-pub fn check_inputs(store: &Store, prepared: &Prepared) -> Result<(), OutputError> {
+pub(crate) fn check_inputs(store: &Store, prepared: &Prepared) -> Result<(), OutputError> {
     let is_program = matches!(prepared.instance.work, Work::Program(_));
     for (port, inputs) in &prepared.inputs {
         for given in inputs {
@@ -96,7 +96,7 @@ pub fn check_inputs(store: &Store, prepared: &Prepared) -> Result<(), OutputErro
 }
 
 /// Checks the outputs in `out` and takes them into the store.
-pub fn take_outputs(
+pub(crate) fn take_outputs(
     store: &Store,
     instance: &Instance,
     out: &Path,
@@ -149,7 +149,8 @@ fn check_content(form: Form, path: &Path) -> Result<Option<String>, OutputError>
     match form {
         Form::Metrics => {
             let bytes = fs::read(path).map_err(io_at(path))?;
-            let read: Result<BTreeMap<String, serde_json::Value>, _> = serde_json::from_slice(&bytes);
+            let read: Result<BTreeMap<String, serde_json::Value>, _> =
+                serde_json::from_slice(&bytes);
             Ok(read.err().map(|it| format!("it is not a JSON object of names and values: {it}")))
         }
         Form::Records => check_records(path),
@@ -188,7 +189,7 @@ mod tests {
     fn records_and_metrics_are_looked_into() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
-        let mut say = |form, text: &str| {
+        let say = |form, text: &str| {
             fs::write(&path, text).unwrap();
             check_content(form, &path).unwrap()
         };

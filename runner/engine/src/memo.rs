@@ -8,14 +8,14 @@ use crate::error::chain;
 use crate::job::Memory;
 
 /// Opened at the first record: most kinds never ask.
-pub struct RowMemo {
+pub(crate) struct RowMemo {
     memory: Memory,
     rows: Option<Rows>,
 }
 
 impl RowMemo {
     /// The memo at a place.
-    pub fn new(memory: Memory) -> Self {
+    pub(crate) fn new(memory: Memory) -> Self {
         Self { memory, rows: None }
     }
 

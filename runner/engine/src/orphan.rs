@@ -47,7 +47,7 @@ fn tickets(holder: &Holder) -> Vec<Ticket> {
 }
 
 /// Ends work that was left behind.
-pub fn end(executor: &dyn Executor, holder: &Holder) {
+pub(crate) fn end(executor: &dyn Executor, holder: &Holder) {
     for ticket in tickets(holder) {
         if let Some(running) = executor.adopt(&ticket) {
             // If it has ended in this moment there is nothing left to cancel.

@@ -137,7 +137,10 @@ impl Planner<'_> {
                 }
             }
         }
-        for id in (0..n).rev().filter(|it| std::mem::take(&mut wanted[*it])) {
+        for id in (0..n).rev() {
+            if !wanted[id] {
+                continue;
+            }
             let standing = match self.planned.keys[id] {
                 Some(key) => self.check_objects(&key),
                 None => Standing::Stale(Stale::NoResult),

@@ -111,7 +111,8 @@ pub struct Summary {
 
 /// What the dispatcher and the screens need to know of a plan at a glance.
 pub fn counts(planned: &Planned) -> (usize, usize, usize) {
-    let count = |which: fn(&Standing) -> bool| planned.standings.iter().filter(|it| which(it)).count();
+    let count =
+        |which: fn(&Standing) -> bool| planned.standings.iter().filter(|it| which(it)).count();
     (
         count(|it| *it == Standing::Cached),
         count(|it| matches!(it, Standing::Stale(_))),
@@ -139,7 +140,14 @@ pub fn run(mut setup: Setup<'_>, sinks: &mut [&mut dyn Sink]) -> Result<Summary,
     let ended = if n_stale + n_maybe > 0 {
         dispatch(&setup, slots, &mut speaker)?
     } else {
-        Ended { end: End::Good, n_ran: 0, n_reused: 0, n_failed: 0, n_skipped: 0, made: BTreeMap::new() }
+        Ended {
+            end: End::Good,
+            n_ran: 0,
+            n_reused: 0,
+            n_failed: 0,
+            n_skipped: 0,
+            made: BTreeMap::new(),
+        }
     };
     let exported = export(&setup, &ended, &mut speaker)?;
     if let Some(text) = speaker.record.as_mut().and_then(RunRecord::trouble) {
@@ -269,8 +277,6 @@ fn export(
 }
 
 /// Digest of each output of a result, for events.
-pub(crate) fn digests(
-    outputs: &BTreeMap<String, store::RecordOutput>,
-) -> BTreeMap<String, Digest> {
+pub(crate) fn digests(outputs: &BTreeMap<String, store::RecordOutput>) -> BTreeMap<String, Digest> {
     outputs.iter().map(|(slot, it)| (slot.clone(), it.object.digest)).collect()
 }

@@ -38,9 +38,8 @@ impl RunRecord {
             .unwrap_or_else(|| Err(io::Error::other("no free run name")))?;
         fs::create_dir(folder.join("logs"))?;
         fs::write(folder.join("manifest.json"), manifest)?;
-        let append = |name: &str| {
-            OpenOptions::new().create(true).append(true).open(folder.join(name))
-        };
+        let append =
+            |name: &str| OpenOptions::new().create(true).append(true).open(folder.join(name));
         let (events, keys) = (append("events.jsonl")?, append("keys")?);
         Ok(Self { id, folder, events, keys, failed: None })
     }
@@ -83,7 +82,10 @@ impl RunRecord {
     /// Why the record is not complete, if so; told once.
     pub fn trouble(&mut self) -> Option<String> {
         let error = self.failed.take()?;
-        Some(format!("the record of this run is not complete: `{}`: {error}", self.folder.display()))
+        Some(format!(
+            "the record of this run is not complete: `{}`: {error}",
+            self.folder.display()
+        ))
     }
 }
 

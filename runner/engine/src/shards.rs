@@ -32,7 +32,7 @@ fn folder(state: &Path, index: usize, count: usize) -> PathBuf {
 }
 
 /// Keeps the outputs of a shard that ended well.
-pub fn keep(
+pub(crate) fn keep(
     state: &Path,
     (index, count): (usize, usize),
     out: &Path,
@@ -65,17 +65,18 @@ pub fn keep(
 }
 
 /// What a shard said when it was finished, if it was and its files are whole.
-pub fn finished(state: &Path, (index, count): (usize, usize)) -> Option<Said> {
+pub(crate) fn finished(state: &Path, (index, count): (usize, usize)) -> Option<Said> {
     let kept = folder(state, index, count);
     let note: Finished = serde_json::from_slice(&fs::read(kept.join(NOTE)).ok()?).ok()?;
-    let whole = note.digests.iter().all(|(name, digest)| {
-        hash_file(&kept.join(name)).is_ok_and(|(found, _)| found == *digest)
-    });
+    let whole = note
+        .digests
+        .iter()
+        .all(|(name, digest)| hash_file(&kept.join(name)).is_ok_and(|(found, _)| found == *digest));
     whole.then(|| Said::known(note.counts, note.cpu_ms, note.peak_bytes))
 }
 
 /// Joins the outputs of all shards, in order, into the folder `out`.
-pub fn join(state: &Path, count: usize, instance: &Instance, out: &Path) -> io::Result<()> {
+pub(crate) fn join(state: &Path, count: usize, instance: &Instance, out: &Path) -> io::Result<()> {
     for output in instance.outputs.values() {
         let mut whole = File::create(out.join(&output.file))?;
         for index in 0..count {

@@ -14,7 +14,7 @@ pub enum Capacity {
 /// All pools of a run.
 #[derive(Debug)]
 pub struct Slots {
-    counts: BTreeMap<String, (u64, u64)>, // held, all
+    counts: BTreeMap<String, (u64, u64)>,         // held, all
     devices: BTreeMap<String, (Vec<u32>, usize)>, // free, all
 }
 

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use plan::graph::{Instance, Work};
@@ -105,7 +106,7 @@ impl Dispatcher<'_, '_, '_, '_> {
             key,
             parts,
             family,
-            lock: Rc::new(lock),
+            lock: Arc::new(lock),
             prepared: Rc::new(prepared),
             began: Instant::now(),
             began_ms: time::now_ms(),
@@ -154,8 +155,10 @@ impl Dispatcher<'_, '_, '_, '_> {
             environment.extend(program.set.iter().map(|(a, b)| (a.clone(), b.clone())));
         }
         let state = self.setup.store.part(key);
-        let memory =
-            Memory { store: absolute(self.setup.store.root()), space: self.row_space(i, &instance) };
+        let memory = Memory {
+            store: absolute(self.setup.store.root()),
+            space: self.row_space(i, &instance),
+        };
         Ok(Prepared { instance, inputs, code, environment, state, memory })
     }
 
@@ -202,12 +205,13 @@ impl Dispatcher<'_, '_, '_, '_> {
         let unit = Unit {
             prepared: Rc::clone(&active.prepared),
             shard: piece.shard(),
-            lock: Rc::clone(&active.lock),
+            lock: Arc::clone(&active.lock),
             devices: held.devices.clone(),
             log: self.log(i, piece),
         };
         self.n_running += 1;
-        let (shared, stop, news) = (Rc::clone(&self.shared), self.stop.subscribe(), self.news.clone());
+        let (shared, stop, news) =
+            (Rc::clone(&self.shared), self.stop.subscribe(), self.news.clone());
         tokio::task::spawn_local(async move {
             let mut tell = |it| drop(news.send(News::Unit { id: i, piece, news: it }));
             let end = if piece == Piece::Join {
@@ -367,7 +371,8 @@ async fn take_in(store: &Store, unit: &Unit, end: UnitEnd) -> UnitResult {
     }
     let taken = if is_large(&unit.prepared.instance, &out) {
         let (store, instance) = (store.clone(), unit.prepared.instance.clone());
-        let work = tokio::task::spawn_blocking(move || finish::take_outputs(&store, &instance, &out));
+        let work =
+            tokio::task::spawn_blocking(move || finish::take_outputs(&store, &instance, &out));
         match work.await {
             Ok(taken) => taken,
             Err(error) => return failed(format!("taking its outputs panicked: {error}")),

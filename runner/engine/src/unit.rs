@@ -4,6 +4,7 @@
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use plan::graph::FailureKind;
@@ -22,7 +23,7 @@ const TAIL_BYTES: u64 = 16 << 10;
 
 /// How far a run has been stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// It goes on.
     No,
     /// Steps are asked to end.
@@ -32,22 +33,22 @@ pub enum Stop {
 }
 
 /// A unit of work.
-pub struct Unit {
+pub(crate) struct Unit {
     /// The step's facts.
-    pub prepared: Rc<Prepared>,
+    pub(crate) prepared: Rc<Prepared>,
     /// Which shard of how many.
-    pub shard: Option<(usize, usize)>,
+    pub(crate) shard: Option<(usize, usize)>,
     /// The lock of its key.
-    pub lock: Rc<Lock>,
+    pub(crate) lock: Arc<Lock>,
     /// Devices that it holds, by pool.
-    pub devices: std::collections::BTreeMap<String, Vec<u32>>,
+    pub(crate) devices: std::collections::BTreeMap<String, Vec<u32>>,
     /// The log of each attempt.
-    pub log: Box<dyn Fn(u32) -> PathBuf>,
+    pub(crate) log: Box<dyn Fn(u32) -> PathBuf>,
 }
 
 /// How a unit ended.
 #[derive(Debug)]
-pub enum UnitEnd {
+pub(crate) enum UnitEnd {
     /// Well; its outputs are in the attempt's folder.
     Good {
         /// The folder.
@@ -72,19 +73,19 @@ pub enum UnitEnd {
 
 /// What a unit said at its end.
 #[derive(Clone, Debug, Default)]
-pub struct Said {
+pub(crate) struct Said {
     /// What the kind counted.
-    pub counts: std::collections::BTreeMap<String, u64>,
+    pub(crate) counts: std::collections::BTreeMap<String, u64>,
     /// Processor time.
-    pub cpu_ms: u64,
+    pub(crate) cpu_ms: u64,
     /// The most memory it held.
-    pub peak_bytes: u64,
+    pub(crate) peak_bytes: u64,
     failed: Option<String>,
 }
 
 impl Said {
     /// What a unit said that had ended well.
-    pub fn known(
+    pub(crate) fn known(
         counts: std::collections::BTreeMap<String, u64>,
         cpu_ms: u64,
         peak_bytes: u64,
@@ -93,7 +94,7 @@ impl Said {
     }
 
     /// Adds what another shard said.
-    pub fn add(&mut self, other: &Said) {
+    pub(crate) fn add(&mut self, other: &Said) {
         for (name, value) in &other.counts {
             *self.counts.entry(name.clone()).or_default() += value;
         }
@@ -104,7 +105,7 @@ impl Said {
 
 /// What a unit tells the dispatcher while it goes on.
 #[derive(Debug)]
-pub enum UnitNews {
+pub(crate) enum UnitNews {
     /// The worker says something.
     Message(Message),
     /// It failed and will be tried again.
@@ -119,17 +120,17 @@ pub enum UnitNews {
 }
 
 /// What units share.
-pub struct Shared {
+pub(crate) struct Shared {
     /// Where results go.
-    pub store: Store,
+    pub(crate) store: Store,
     /// Who does the work.
-    pub executor: Rc<dyn Executor>,
+    pub(crate) executor: Rc<dyn Executor>,
     /// How long a step that is asked to stop may take.
-    pub grace: Duration,
+    pub(crate) grace: Duration,
 }
 
 /// Does the work, trying again as the manifest says.
-pub async fn work(
+pub(crate) async fn work(
     shared: &Shared,
     unit: &Unit,
     mut stop: watch::Receiver<Stop>,
@@ -193,9 +194,12 @@ async fn try_once(
         Guarded::Ended(Ended::Signal(signal)) => {
             Once::Failed(Some(FailureKind::Signal), format!("ended by {}", signal_name(signal)))
         }
-        Guarded::Ended(Ended::Unknown) => Once::Failed(None, "nobody knows how it ended".to_owned()),
+        Guarded::Ended(Ended::Unknown) => {
+            Once::Failed(None, "nobody knows how it ended".to_owned())
+        }
         Guarded::TimedOut(limit) => {
-            let reason = format!("took longer than {}", crate::time::duration(limit.as_millis() as u64));
+            let reason =
+                format!("took longer than {}", crate::time::duration(limit.as_millis() as u64));
             Once::Failed(Some(FailureKind::Timeout), reason)
         }
         Guarded::Stopped => Once::Stopped,
@@ -203,11 +207,7 @@ async fn try_once(
     }
 }
 
-fn start(
-    shared: &Shared,
-    unit: &Unit,
-    log: &Path,
-) -> Result<(Box<dyn Running>, Attempt), String> {
+fn start(shared: &Shared, unit: &Unit, log: &Path) -> Result<(Box<dyn Running>, Attempt), String> {
     let ready = attempt::make(&shared.store, &unit.prepared, unit.shard)
         .map_err(|error| crate::error::chain(&error))?;
     let mut environment = ready.environment;
@@ -227,8 +227,10 @@ fn start(
         argv: ready.argv,
     };
     let program = task.argv[0].to_string_lossy().into_owned();
-    let running =
-        shared.executor.submit(task).map_err(|error| format!("cannot start `{program}`: {error}"))?;
+    let running = shared
+        .executor
+        .submit(task)
+        .map_err(|error| format!("cannot start `{program}`: {error}"))?;
     if let Ok(ticket) = serde_json::to_string(&running.ticket()) {
         // Only names the process to whoever waits for it; the lock itself is what counts.
         let _ = unit.lock.note(&ticket);
@@ -303,7 +305,7 @@ fn forget_empty(log: &Path) {
 }
 
 /// The last lines of a log.
-pub fn tail(log: &Path) -> Vec<String> {
+pub(crate) fn tail(log: &Path) -> Vec<String> {
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = std::fs::File::open(log)?;
         let length = file.metadata()?.len();

@@ -2,7 +2,7 @@
 //!
 //! Total: a step that runs has at least one cause, and each cause names what differs.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use plan::{Difference, Facts, Gatherer, Graph, Input, InstanceId, Key, Known, Parts};
 use serde::Serialize;
@@ -87,7 +87,9 @@ impl std::fmt::Display for Cause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Cause::Never => f.write_str("it never ran"),
-            Cause::Part { difference, origin: Some(origin) } => write!(f, "{difference} ({origin})"),
+            Cause::Part { difference, origin: Some(origin) } => {
+                write!(f, "{difference} ({origin})")
+            }
             Cause::Part { difference, origin: None } => write!(f, "{difference}"),
             Cause::Above { port, step } => write!(f, "`in.{port}`: `{step}` runs first"),
             Cause::Forgotten => f.write_str("its result is not in the store any more"),
@@ -180,7 +182,7 @@ impl Reasons<'_> {
         let (causes, with) = self.compare_parts(id, &parts);
         let above = self.above(id, &unknown);
         let known = |cause: &Cause| match cause {
-            Cause::Part { difference, .. } => !unknown.contains_key(&difference.part),
+            Cause::Part { difference, .. } => !unknown.contains(&difference.part),
             Cause::Never => true,
             _ => above.is_empty(),
         };
@@ -206,8 +208,8 @@ impl Reasons<'_> {
         (differences.into_iter().map(cause).collect(), Some(name))
     }
 
-    /// The parts as far as they are known, and the ones that are not.
-    fn parts(&self, id: InstanceId) -> (Parts, BTreeMap<String, ()>) {
+    /// The parts as far as they are known, and the names of those that are not.
+    pub fn parts(&self, id: InstanceId) -> (Parts, BTreeSet<String>) {
         let mut gatherer = Gatherer::default();
         gatherer.gather(&self.graph.instances[id.0], self.facts, &mut |input| self.known(input));
         let parts = gatherer.parts();
@@ -215,7 +217,7 @@ impl Reasons<'_> {
             .0
             .iter()
             .filter(|(name, value)| name.starts_with("in.") && value.starts_with("made:"))
-            .map(|(name, _)| (name.clone(), ()))
+            .map(|(name, _)| name.clone())
             .collect();
         (parts, unknown)
     }
@@ -235,10 +237,10 @@ impl Reasons<'_> {
         }
     }
 
-    fn above(&self, id: InstanceId, unknown: &BTreeMap<String, ()>) -> Vec<Cause> {
+    fn above(&self, id: InstanceId, unknown: &BTreeSet<String>) -> Vec<Cause> {
         let mut causes = vec![];
         for (port, inputs) in &self.graph.instances[id.0].inputs {
-            let mut named = std::collections::BTreeSet::new();
+            let mut named = BTreeSet::new();
             for input in inputs {
                 let Input::Output { instance, .. } = input else { continue };
                 let runs = self.planned.standings[instance.0].may_run();
@@ -277,9 +279,8 @@ impl Reasons<'_> {
                 return Some((name, record));
             }
         }
-        let same_step = |name: &str| {
-            name.split(['[', '@']).next() == Some(instance.address.step.as_str())
-        };
+        let same_step =
+            |name: &str| name.split(['[', '@']).next() == Some(instance.address.step.as_str());
         let mut candidates: Vec<(&str, Key)> = self.heads.all().collect();
         candidates.sort_by_key(|(name, _)| !same_step(name));
         let mut best: Option<(usize, String, Record)> = None;

@@ -284,6 +284,9 @@ impl fmt::Display for Argv<'_> {
                     Piece::Text(text) => f.write_str(&quoted(text))?,
                     Piece::Input(port) => write!(f, "${{in.{port}}}")?,
                     Piece::Output(slot) => write!(f, "${{out.{slot}}}")?,
+                    Piece::Variable { name, value } => {
+                        write!(f, "${{{name}={}}}", quoted(value))?;
+                    }
                 }
             }
         }

@@ -49,6 +49,16 @@ impl Index {
         let _ = address;
         todo!()
     }
+    /// One output of a record, by slot.
+    pub fn output(&self, key: &Key, slot: &str) -> Option<Object> {
+        let _ = (key, slot);
+        todo!()
+    }
+    /// Whether it knows a record of a family.
+    pub fn has_family(&self, family: &plan::Digest) -> bool {
+        let _ = family;
+        todo!()
+    }
     /// How many records it knows.
     pub fn len(&self) -> usize {
         todo!()

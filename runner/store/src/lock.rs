@@ -29,10 +29,17 @@ pub struct Holder {
     pub command: String,
     /// The processes of this machine that hold it now, as far as they can be seen.
     pub holding: Vec<u32>,
+    /// What its owner noted.
+    pub notes: Vec<String>,
 }
 impl Lock {
     /// The lock as a child's standard input: it reads nothing, and keeps the lock while it lives.
     pub fn as_stdin(&self) -> Result<File> {
+        todo!()
+    }
+    /// Notes something for whoever finds the lock busy.
+    pub fn note(&self, line: &str) -> Result<()> {
+        let _ = line;
         todo!()
     }
     /// Whether the lock file is still the one that others would lock.

@@ -24,6 +24,8 @@ pub struct Record {
     pub key: Key,
     /// The question, by questions.
     pub recursive: RecursiveKey,
+    /// The digest of all parts but the inputs.
+    pub family: Digest,
     /// The step instance that asked it first.
     pub address: String,
     /// What the key is made of: part to digest or value.

@@ -175,8 +175,7 @@ mod tests {
 
     async fn end(script: &str) -> (Ended, Vec<Message>, String) {
         let folder = tempfile::tempdir().unwrap();
-        let mut running =
-            Local.submit(task(script, Stdout::Messages, folder.path())).unwrap();
+        let mut running = Local.submit(task(script, Stdout::Messages, folder.path())).unwrap();
         let mut heard = vec![];
         let ended = running.watch(&mut |it| heard.push(it)).await.unwrap();
         (ended, heard, fs::read_to_string(folder.path().join("log")).unwrap())
@@ -185,7 +184,8 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn tells_exits_from_signals_and_passes_messages_on() {
         let (ended, heard, log) =
-            end(r#"echo '{"say":"count","name":"rows","value":3}'; echo $GIVEN$HOME >&2; exit 3"#).await;
+            end(r#"echo '{"say":"count","name":"rows","value":3}'; echo $GIVEN$HOME >&2; exit 3"#)
+                .await;
         assert_eq!(ended, Ended::Exit(3));
         assert_eq!(heard, [Message::Count { name: "rows".into(), value: 3 }]);
         assert_eq!(log, "yes\n");

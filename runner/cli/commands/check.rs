@@ -1,0 +1,51 @@
+//! `kun check`: looks for mistakes, runs nothing.
+
+use plan::ask::Ask;
+
+use crate::args::Common;
+use crate::disk::Disk;
+use crate::exit::Exit;
+use crate::printer::{GOOD, Printer};
+use crate::project;
+use crate::trouble::Trouble;
+
+/// Look for mistakes in a manifest, run nothing
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The manifest
+    words: Vec<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
+    args.common.take_manifest(&mut args.words);
+    let project = project::read(&args.common)?;
+    // Every variant is expanded as well: a reference may be wrong in one of them only.
+    let variants = if args.common.variants.is_empty() {
+        project.workflow.variants().iter().map(|it| (*it).to_owned()).collect()
+    } else {
+        args.common.variants.clone()
+    };
+    let sets = args.common.sets.clone();
+    let mut n_instances = 0;
+    for variants in [vec![], variants] {
+        let ask = Ask { targets: vec!["*".to_owned()], variants, sets: sets.clone() };
+        n_instances = n_instances.max(project.workflow.expand(&ask, &Disk)?.instances.len());
+    }
+    let n_steps = project.workflow.steps().len();
+    let n_variants = project.workflow.variants().len();
+    if args.common.json {
+        printer.json(&serde_json::json!({
+            "workflow": project.workflow.name(),
+            "steps": n_steps,
+            "variants": n_variants,
+            "instances": n_instances,
+        }));
+    } else {
+        let name = project.workflow.name();
+        let text = format!("{name}: {n_steps} steps, {n_variants} variants, no mistakes");
+        printer.act(GOOD, "Good", text);
+    }
+    Ok(Exit::Good)
+}

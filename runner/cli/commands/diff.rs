@@ -1,0 +1,135 @@
+//! `kun diff`: two runs, or two variants: which steps differ, and in which parts.
+
+use std::collections::BTreeMap;
+
+use engine::runs;
+use plan::{Key, Parts};
+use serde::Serialize;
+use store::{Record, Store};
+
+use crate::args::Common;
+use crate::exit::Exit;
+use crate::printer::{FAINT, NAME, Printer, for_stdout};
+use crate::project::{self, open_store};
+use crate::trouble::Trouble;
+
+/// Compare two runs, or two variants: what was asked, what came out
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Two runs (`kun diff 20261120-140355 last`) or two variants
+    #[arg(required = true, num_args = 2..=3, value_name = "A B")]
+    words: Vec<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Serialize)]
+struct Difference {
+    step: String,
+    what: Vec<String>,
+}
+
+pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
+    args.common.take_manifest(&mut args.words);
+    let [a, b] = args.words.as_slice() else {
+        return Err(Trouble::user("expected two runs or two variants"));
+    };
+    let project = project::read(&args.common)?;
+    let store = open_store(&args.common, &project.home)?;
+    let variants = project.workflow.variants();
+    let is_variant = |it: &String| variants.contains(&it.as_str());
+    let (was, is) = if is_variant(a) && is_variant(b) {
+        (variant(&args.common, a)?, variant(&args.common, b)?)
+    } else {
+        (of_run(&project.home, a)?, of_run(&project.home, b)?)
+    };
+    let found = compare(&store, &was, &is)?;
+    if args.common.json {
+        printer.json(&found);
+        return Ok(Exit::Good);
+    }
+    for it in &found {
+        printer.data(for_stdout(format!("{NAME}{}{NAME:#}", it.step)));
+        it.what.iter().for_each(|it| printer.data(for_stdout(format!("  {it}"))));
+    }
+    let n = found.len();
+    printer.say(format!("{FAINT}{n} of {} steps differ{FAINT:#}", was.len().max(is.len())));
+    Ok(Exit::Good)
+}
+
+/// The results of a run, by step; `last` and `last~2` count from the end.
+fn of_run(home: &engine::Home, name: &str) -> Result<BTreeMap<String, Key>, Trouble> {
+    let folder = home.runs();
+    let all = runs::list(&folder).map_err(|it| Trouble::io(&folder, it))?;
+    let id = match name.strip_prefix("last") {
+        Some(rest) => {
+            let back = rest.strip_prefix('~').map_or(Some(0), |it| it.parse::<usize>().ok());
+            back.and_then(|it| all.iter().rev().nth(it)).cloned()
+        }
+        None => all.iter().find(|it| *it == name).cloned(),
+    };
+    let Some(id) = id else {
+        let newest: Vec<&str> = all.iter().rev().take(5).map(String::as_str).collect();
+        let help = format!("the newest runs are {}; `last` and `last~1` count back", newest.join(", "));
+        return Err(Trouble::helped(format!("no run and no variant `{name}`"), help));
+    };
+    let keys = runs::keys(&folder, &id).map_err(|it| Trouble::io(&folder.join(&id), it))?;
+    Ok(keys.into_iter().collect())
+}
+
+/// The results that a variant has now, by step without the variant's name.
+fn variant(common: &Common, name: &str) -> Result<BTreeMap<String, Key>, Trouble> {
+    let mut common = common.clone();
+    common.variants = vec![name.to_owned()];
+    let opened = project::open(&common, vec![])?;
+    let mut found = BTreeMap::new();
+    for (i, instance) in opened.graph.instances.iter().enumerate() {
+        let address = plan::Address { variant: None, ..instance.address.clone() };
+        if let Some(key) = opened.key_now(plan::InstanceId(i))? {
+            found.insert(address.to_string(), key);
+        }
+    }
+    Ok(found)
+}
+
+fn compare(
+    store: &Store,
+    was: &BTreeMap<String, Key>,
+    is: &BTreeMap<String, Key>,
+) -> Result<Vec<Difference>, Trouble> {
+    let names: std::collections::BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    let mut found = vec![];
+    for name in names {
+        let what = match (was.get(name), is.get(name)) {
+            (Some(was), Some(is)) if was == is => continue,
+            (Some(was), Some(is)) => records(store.record(was)?, store.record(is)?),
+            (Some(_), None) => vec!["only in the first".to_owned()],
+            _ => vec!["only in the second".to_owned()],
+        };
+        found.push(Difference { step: name.clone(), what });
+    }
+    Ok(found)
+}
+
+fn records(was: Option<Record>, is: Option<Record>) -> Vec<String> {
+    let (Some(was), Some(is)) = (was, is) else {
+        return vec!["one of the two results is not in the store any more".to_owned()];
+    };
+    let differences = Parts(is.parts.clone()).differences(&Parts(was.parts.clone()));
+    let mut what: Vec<String> = differences.iter().map(|it| it.to_string()).collect();
+    for (slot, output) in &is.outputs {
+        let same = was.outputs.get(slot).is_some_and(|it| it.object.digest == output.object.digest);
+        if same {
+            what.push(format!("output `{slot}` is the same"));
+        } else {
+            let size = was.outputs.get(slot).map_or(0, |it| it.object.size);
+            what.push(format!("output `{slot}` had {size} bytes, has {}", output.object.size));
+        }
+    }
+    for (name, value) in &is.counts {
+        if let Some(old) = was.counts.get(name).filter(|it| *it != value) {
+            what.push(format!("`{name}` was {old}, is {value}"));
+        }
+    }
+    what
+}

@@ -1,0 +1,114 @@
+//! `kun doctor`: what this machine has and what the store can do here.
+
+use serde::Serialize;
+
+use crate::args::Common;
+use crate::exit::Exit;
+use crate::printer::{BAD, GOOD, Printer, WARNING, for_stdout};
+use crate::project;
+use crate::trouble::Trouble;
+
+/// Show versions, processors, devices, drivers, disk and locks
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    common: Common,
+}
+
+/// One line of the answer.
+#[derive(Debug, Serialize)]
+struct Line {
+    about: &'static str,
+    state: State,
+    text: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Good,
+    Absent,
+    Bad,
+}
+
+pub(crate) fn run(args: Args, printer: &Printer) -> Result<Exit, Trouble> {
+    let mut lines = machine();
+    lines.extend(store_lines(&args.common));
+    let bad = lines.iter().any(|it| it.state == State::Bad);
+    if args.common.json {
+        printer.json(&lines);
+    } else {
+        for line in &lines {
+            let (style, word) = match line.state {
+                State::Good => (GOOD, "ok"),
+                State::Absent => (WARNING, "none"),
+                State::Bad => (BAD, "bad"),
+            };
+            let text = format!("{style}{word:>5}{style:#} {:<10} {}", line.about, line.text);
+            printer.data(for_stdout(text));
+        }
+    }
+    Ok(if bad { Exit::Failed } else { Exit::Good })
+}
+
+fn good(about: &'static str, text: impl Into<String>) -> Line {
+    Line { about, state: State::Good, text: text.into() }
+}
+
+fn machine() -> Vec<Line> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let memory = steps::machine::memory_bytes() >> 20;
+    let mut lines = vec![
+        good("kun", env!("CARGO_PKG_VERSION")),
+        good("machine", engine::host()),
+        good("processor", format!("{cores} cores, numerics {}", steps::numerics())),
+        good("memory", format!("{memory} MiB")),
+    ];
+    match steps::machine::cuda() {
+        Ok(devices) if devices.is_empty() => {
+            let text = "a driver, and no device".to_owned();
+            lines.push(Line { about: "gpu", state: State::Absent, text });
+        }
+        Ok(devices) => lines.extend(devices.into_iter().map(|it| good("gpu", it))),
+        Err(why) => lines.push(Line { about: "gpu", state: State::Absent, text: why }),
+    }
+    lines
+}
+
+fn store_lines(common: &Common) -> Vec<Line> {
+    let here = std::env::current_dir().unwrap_or_default();
+    let home = match project::find_manifest(common) {
+        Ok(manifest) => {
+            let root = manifest.parent().map(std::path::Path::to_owned).unwrap_or_default();
+            engine::Home::of(&here.join(root))
+        }
+        Err(_) => {
+            let text = "no manifest here: the store is not looked at".to_owned();
+            return vec![Line { about: "project", state: State::Absent, text }];
+        }
+    };
+    let mut lines = vec![good("project", home.root.display().to_string())];
+    let probed = project::open_store(common, &home).and_then(|it| Ok((it.root().to_owned(), it.probe()?)));
+    match probed {
+        Err(error) => {
+            let text = engine::error::chain(&error);
+            lines.push(Line { about: "store", state: State::Bad, text });
+        }
+        Ok((root, probe)) => {
+            lines.push(good("store", root.display().to_string()));
+            lines.push(good("disk", format!("{} MiB free", probe.free_bytes >> 20)));
+            let word = |it: bool| if it { "yes" } else { "no" };
+            let text = format!(
+                "reflink {}, hard link {}, fsync in {} us",
+                word(probe.reflink),
+                word(probe.hard_link),
+                probe.fsync_us
+            );
+            lines.push(good("links", text));
+            let state = if probe.locks { State::Good } else { State::Bad };
+            let text = if probe.locks { "work" } else { "do not work on this file system" };
+            lines.push(Line { about: "locks", state, text: text.to_owned() });
+        }
+    }
+    lines
+}

@@ -1,0 +1,52 @@
+//! `kun fmt`: one style for manifests; comments stay.
+
+use std::fs;
+
+use crate::args::Common;
+use crate::exit::Exit;
+use crate::printer::{GOOD, NAME, Printer};
+use crate::project::find_manifest;
+use crate::trouble::Trouble;
+
+/// Format a manifest
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The manifests
+    words: Vec<String>,
+    #[command(flatten)]
+    common: Common,
+    /// Write nothing; exit code 1 if anything would change
+    #[arg(long)]
+    check: bool,
+}
+
+pub(crate) fn run(args: Args, printer: &Printer) -> Result<Exit, Trouble> {
+    let paths = if args.words.is_empty() {
+        vec![find_manifest(&args.common)?]
+    } else {
+        args.words.iter().map(Into::into).collect()
+    };
+    let mut exit = Exit::Good;
+    for path in paths {
+        let bytes = fs::read(&path).map_err(|it| Trouble::io(&path, it))?;
+        let text = String::from_utf8(bytes).map_err(|it| {
+            let at = it.utf8_error().valid_up_to();
+            Trouble::user(format!("`{}` is not UTF-8 at byte {at}", path.display()))
+        })?;
+        let formatted = plan::fmt::format(&text)?;
+        if formatted == text {
+            continue;
+        }
+        let shown = path.display();
+        if args.check {
+            printer.act(NAME, "Would format", format!("`{shown}`"));
+            exit = Exit::Failed;
+            continue;
+        }
+        let fresh = path.with_extension("toml.new");
+        fs::write(&fresh, formatted).map_err(|it| Trouble::io(&fresh, it))?;
+        fs::rename(&fresh, &path).map_err(|it| Trouble::io(&path, it))?;
+        printer.act(GOOD, "Formatted", format!("`{shown}`"));
+    }
+    Ok(exit)
+}

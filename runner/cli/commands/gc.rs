@@ -1,0 +1,91 @@
+//! `kun gc`: says what the store could do without, and removes it when told to.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use engine::runs;
+use plan::Key;
+use store::{GcAsk, GcMode};
+
+use crate::args::Common;
+use crate::exit::Exit;
+use crate::printer::{GOOD, Printer};
+use crate::project::{self, open_store};
+use crate::trouble::Trouble;
+
+/// Say what the store could do without; `--yes` removes it
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The manifest
+    words: Vec<String>,
+    #[command(flatten)]
+    common: Common,
+    /// Remove it
+    #[arg(long)]
+    yes: bool,
+    /// How many of the newest runs keep their results
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    keep: usize,
+    /// How many hours old something must be to go
+    #[arg(long, value_name = "HOURS", default_value_t = 24)]
+    older: u64,
+}
+
+pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
+    args.common.take_manifest(&mut args.words);
+    let home = project::read(&args.common)?.home;
+    let store = open_store(&args.common, &home)?;
+    let ask = GcAsk {
+        keep: roots(&home, args.keep)?,
+        grace: Duration::from_secs(args.older * 3600),
+        mode: if args.yes { GcMode::Remove } else { GcMode::DryRun },
+        ..GcAsk::default()
+    };
+    let report = store.gc(&ask)?;
+    if args.common.json {
+        let records: Vec<_> = report
+            .records
+            .iter()
+            .map(|it| {
+                serde_json::json!({"step": it.address, "key": it.key, "bytes": it.bytes, "took_ms": it.took_ms})
+            })
+            .collect();
+        printer.json(&serde_json::json!({
+            "removed": args.yes, "records": records, "kept_records": report.kept_records,
+            "objects": report.objects, "object_bytes": report.object_bytes,
+            "parts": report.parts, "part_bytes": report.part_bytes,
+            "row_spaces": report.row_spaces, "row_bytes": report.row_bytes,
+            "attempts": report.attempts.attempts, "attempt_bytes": report.attempts.bytes,
+        }));
+        return Ok(Exit::Good);
+    }
+    let mut table = vec![["step", "bytes", "took"].map(str::to_owned).to_vec()];
+    for it in &report.records {
+        table.push(vec![it.address.clone(), it.bytes.to_string(), engine::time::duration(it.took_ms)]);
+    }
+    if !report.records.is_empty() {
+        printer.data(report::table::aligned(&table).trim_end());
+    }
+    let bytes = report.object_bytes + report.part_bytes + report.row_bytes + report.attempts.bytes;
+    let (n, kept) = (report.records.len(), report.kept_records);
+    let text = format!("{n} results, {} objects, {bytes} bytes; {kept} results stay", report.objects);
+    if args.yes {
+        printer.act(GOOD, "Removed", text);
+    } else {
+        printer.act(GOOD, "Could go", format!("{text} (`--yes` removes them)"));
+    }
+    Ok(Exit::Good)
+}
+
+/// The results of the newest runs and of the lock file.
+fn roots(home: &engine::Home, keep: usize) -> Result<BTreeSet<Key>, Trouble> {
+    let folder = home.runs();
+    let all = runs::list(&folder).map_err(|it| Trouble::io(&folder, it))?;
+    let mut keys = BTreeSet::new();
+    for run in all.iter().rev().take(keep) {
+        let found = runs::keys(&folder, run).map_err(|it| Trouble::io(&folder.join(run), it))?;
+        keys.extend(found.into_iter().map(|(_, key)| key));
+    }
+    keys.extend(super::lock::keys(home)?);
+    Ok(keys)
+}

@@ -1,0 +1,108 @@
+//! The commands: one file each. A command computes nothing itself; it calls a library and says
+//! what came of it.
+
+mod check;
+mod completions;
+mod diff;
+mod doctor;
+mod fmt;
+mod gc;
+mod graph;
+mod kinds;
+mod lock;
+mod log;
+mod man;
+mod new;
+mod out;
+mod plan;
+mod run;
+mod schema;
+mod show;
+mod status;
+mod verify;
+mod why;
+mod worker;
+
+use clap::{Parser, Subcommand};
+
+use crate::exit::Exit;
+use crate::printer::{Printer, Talk};
+
+/// Runs LLM data experiments declared in TOML: steps in a graph, each cached by the hash of its
+/// content
+#[derive(Debug, Parser)]
+#[command(name = "kun", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Say only what went wrong
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    New(new::Args),
+    Check(check::Args),
+    Plan(plan::Args),
+    Run(run::Args),
+    Why(why::Args),
+    Status(status::Args),
+    Show(show::Args),
+    Out(out::Args),
+    Log(log::Args),
+    Graph(graph::Args),
+    Diff(diff::Args),
+    Gc(gc::Args),
+    Verify(verify::Args),
+    Lock(lock::Args),
+    Fmt(fmt::Args),
+    Kinds(kinds::Args),
+    Schema(schema::Args),
+    Doctor(doctor::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+    #[command(hide = true)]
+    Worker(worker::Args),
+}
+
+/// Parses the command line and does what it says.
+pub(crate) fn main() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are data and end well; anything else is a mistake.
+            let exit = if error.use_stderr() { Exit::Mistake } else { Exit::Good };
+            let _ = error.print();
+            return exit;
+        }
+    };
+    let printer = Printer { talk: if cli.quiet { Talk::Quiet } else { Talk::Normal } };
+    let result = match cli.command {
+        Command::New(args) => new::run(args, &printer),
+        Command::Check(args) => check::run(args, &printer),
+        Command::Plan(args) => plan::run(args, &printer),
+        Command::Run(args) => run::run(args, &printer),
+        Command::Why(args) => why::run(args, &printer),
+        Command::Status(args) => status::run(args, &printer),
+        Command::Show(args) => show::run(args, &printer),
+        Command::Out(args) => out::run(args, &printer),
+        Command::Log(args) => log::run(args, &printer),
+        Command::Graph(args) => graph::run(args, &printer),
+        Command::Diff(args) => diff::run(args, &printer),
+        Command::Gc(args) => gc::run(args, &printer),
+        Command::Verify(args) => verify::run(args, &printer),
+        Command::Lock(args) => lock::run(args, &printer),
+        Command::Fmt(args) => fmt::run(args, &printer),
+        Command::Kinds(args) => kinds::run(args, &printer),
+        Command::Schema(args) => schema::run(args, &printer),
+        Command::Doctor(args) => doctor::run(args, &printer),
+        Command::Completions(args) => completions::run(args, &printer),
+        Command::Man(args) => man::run(args, &printer),
+        Command::Worker(args) => return worker::run(&args),
+    };
+    result.unwrap_or_else(|trouble| {
+        printer.trouble(&trouble);
+        trouble.exit()
+    })
+}

@@ -1,0 +1,150 @@
+//! `kun plan`: what a run would do, exactly, before anything is done.
+
+use engine::planning::{Planned, Standing};
+use engine::run::counts;
+use engine::why::{Why, one_line};
+use plan::{Graph, InstanceId};
+
+use crate::args::Common;
+use crate::exit::Exit;
+use crate::printer::{GOOD, NAME, Printer, for_stdout};
+use crate::progress::plan_line;
+use crate::project::{self, Opened};
+use crate::trouble::Trouble;
+
+/// Say what a run would do, and why
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The manifest, then targets; nothing: the workflow's own targets
+    #[arg(value_name = "TARGET")]
+    words: Vec<String>,
+    #[command(flatten)]
+    common: Common,
+    /// Show what each variant adds to what is shared
+    #[arg(long)]
+    variants: bool,
+    /// Show cached steps too
+    #[arg(long)]
+    all: bool,
+}
+
+pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
+    args.common.take_manifest(&mut args.words);
+    if args.variants {
+        return show_variants(&args, printer);
+    }
+    let opened = project::open(&args.common, args.words.clone())?;
+    let heads = opened.heads()?;
+    let reasons = opened.reasons(&heads);
+    let (n_cached, n_stale, n_maybe) = counts(&opened.planned);
+    let mut shown: Vec<Why> = vec![];
+    for (i, standing) in opened.planned.standings.iter().enumerate() {
+        if standing.may_run() || args.all {
+            shown.push(reasons.why(InstanceId(i)));
+        }
+    }
+    if args.common.json {
+        printer.json(&serde_json::json!({
+            "cached": n_cached, "to_run": n_stale, "may_be_cut_off": n_maybe, "steps": shown,
+        }));
+        return Ok(Exit::Good);
+    }
+    for why in &shown {
+        let (style, _) = super::why::verdict(why.verdict);
+        let word = word(why);
+        let causes = if why.causes.is_empty() { String::new() } else { one_line(&why.causes) };
+        let line = format!("{style}{word:>12}{style:#} {NAME}{}{NAME:#}  {causes}", why.step);
+        printer.data(for_stdout(line.trim_end().to_owned()));
+    }
+    let n_steps = n_cached + n_stale + n_maybe;
+    printer.act(GOOD, "Plan", plan_line(n_steps, n_cached, n_stale, n_maybe));
+    Ok(Exit::Good)
+}
+
+fn word(why: &Why) -> &'static str {
+    use engine::why::Verdict;
+    match why.verdict {
+        Verdict::Cached => "cached",
+        Verdict::NotNeeded => "not needed",
+        Verdict::Runs => "runs",
+        Verdict::MayBeCutOff => "may run",
+        Verdict::Blocked => "cannot run",
+    }
+}
+
+/// What one variant needs, and how much of it no variant before it has.
+#[derive(Debug, serde::Serialize)]
+struct Marginal {
+    variant: String,
+    steps: usize,
+    shared: usize,
+    adds: usize,
+    adds_to_run: usize,
+    added: Vec<String>,
+}
+
+fn show_variants(args: &Args, printer: &Printer) -> Result<Exit, Trouble> {
+    let mut common = args.common.clone();
+    if common.variants.is_empty() {
+        common.variants = vec!["*".to_owned()];
+    }
+    let opened = project::open(&common, args.words.clone())?;
+    let rows = marginals(&opened);
+    if common.json {
+        printer.json(&rows);
+        return Ok(Exit::Good);
+    }
+    let mut table = vec![["variant", "steps", "shared", "adds", "to run"].map(str::to_owned).to_vec()];
+    for row in &rows {
+        let numbers = [row.steps, row.shared, row.adds, row.adds_to_run].map(|it| it.to_string());
+        table.push(std::iter::once(row.variant.clone()).chain(numbers).collect());
+    }
+    printer.data(report::table::aligned(&table).trim_end());
+    let all: usize = rows.iter().map(|it| it.steps).sum();
+    let text = format!("{all} step executions, {} after sharing", opened.graph.instances.len());
+    printer.act(GOOD, "Plan", text);
+    Ok(Exit::Good)
+}
+
+fn marginals(opened: &Opened) -> Vec<Marginal> {
+    let (graph, planned): (&Graph, &Planned) = (&opened.graph, &opened.planned);
+    let mut seen = vec![false; graph.instances.len()];
+    let mut rows = vec![];
+    for variant in opened.workflow.variants() {
+        let mut needs = vec![false; graph.instances.len()];
+        for target in &graph.targets {
+            if target.address.variant.as_deref() == Some(variant) {
+                mark(graph, target.slots.values().flatten(), &mut needs);
+            }
+        }
+        let needed: Vec<usize> = (0..needs.len()).filter(|it| needs[*it]).collect();
+        if needed.is_empty() {
+            continue;
+        }
+        let new: Vec<usize> = needed.iter().copied().filter(|it| !seen[*it]).collect();
+        let to_run = |it: &&usize| {
+            !matches!(planned.standings[**it], Standing::Cached | Standing::NotNeeded)
+        };
+        rows.push(Marginal {
+            variant: variant.to_owned(),
+            steps: needed.len(),
+            shared: needed.len() - new.len(),
+            adds: new.len(),
+            adds_to_run: new.iter().filter(to_run).count(),
+            added: new.iter().map(|it| graph.instances[*it].address.to_string()).collect(),
+        });
+        new.into_iter().for_each(|it| seen[it] = true);
+    }
+    rows
+}
+
+/// Marks all that these inputs depend on.
+fn mark<'a>(graph: &Graph, inputs: impl Iterator<Item = &'a plan::Input>, needs: &mut [bool]) {
+    let mut stack: Vec<plan::Input> = inputs.cloned().collect();
+    while let Some(input) = stack.pop() {
+        let plan::Input::Output { instance, .. } = input else { continue };
+        if !std::mem::replace(&mut needs[instance.0], true) {
+            stack.extend(graph.instances[instance.0].inputs.values().flatten().cloned());
+        }
+    }
+}

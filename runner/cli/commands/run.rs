@@ -1,0 +1,155 @@
+//! `kun run`: does what is stale and puts the results into the project.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use engine::events::{End, Sink};
+use engine::execute::Local;
+use engine::run::counts;
+use engine::slots::Capacity;
+use engine::{Options, Setup};
+use plan::ask::Ask;
+use plan::workflow::Slots;
+
+use super::lock;
+use crate::args::Common;
+use crate::exit::Exit;
+use crate::printer::Printer;
+use crate::progress::{JsonLines, Screen};
+use crate::project::{self, Opened};
+use crate::trouble::Trouble;
+
+/// Run what is stale
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The manifest, then targets; nothing: the workflow's own targets
+    #[arg(value_name = "TARGET")]
+    words: Vec<String>,
+    #[command(flatten)]
+    common: Common,
+    /// Refuse to run on other sources than those in `kun.lock`, and to end with other results
+    #[arg(long)]
+    locked: bool,
+    /// How many processors steps may use together (default: all)
+    #[arg(short, long, value_name = "N")]
+    jobs: Option<u64>,
+    /// Go on with other branches when a step fails
+    #[arg(short, long)]
+    keep_going: bool,
+    /// How many seconds steps may take to stop
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    grace: u64,
+    /// End work that an engine left behind, instead of waiting for it
+    #[arg(long)]
+    break_orphans: bool,
+}
+
+pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
+    args.common.take_manifest(&mut args.words);
+    let opened = project::open(&args.common, args.words.clone())?;
+    if args.locked {
+        check_before(&opened)?;
+    }
+    let options = options(&args, &opened);
+    let setup = Setup {
+        graph: &opened.graph,
+        gathered: &opened.gathered,
+        planned: &opened.planned,
+        index: &opened.index,
+        store: opened.store.clone(),
+        executor: Rc::new(Local),
+        home: opened.home.clone(),
+        options,
+    };
+    let mut screen = Screen::new(printer);
+    let mut lines = JsonLines(printer);
+    let sinks: &mut [&mut dyn Sink] =
+        if args.common.json { &mut [&mut lines] } else { &mut [&mut screen] };
+    let summary = engine::run(setup, sinks)?;
+    if !args.common.json {
+        for path in summary.exported.values() {
+            printer.data(shown(&opened, path));
+        }
+    }
+    Ok(match summary.end {
+        End::Good if args.locked => check_after(&args, printer)?,
+        End::Good => Exit::Good,
+        End::Failed => Exit::Failed,
+        End::Interrupted => Exit::Interrupted,
+    })
+}
+
+/// Sources must be the locked ones before anything runs.
+fn check_before(opened: &Opened) -> Result<(), Trouble> {
+    let locked = lock::read(&opened.home)?;
+    if locked.is_empty() {
+        return Err(Trouble::helped("there is no `kun.lock`", "`kun lock` writes it"));
+    }
+    let sources = |lines: lock::Lines| -> lock::Lines {
+        lines.into_iter().filter(|(name, _)| name.starts_with("source ")).collect()
+    };
+    let found = lock::differences(&sources(locked), &sources(lock::lines(opened)));
+    if found.is_empty() {
+        return Ok(());
+    }
+    let help = "bring the sources back, or `kun lock` the new ones";
+    Err(Trouble::helped(format!("sources are not the locked ones:\n{}", found.join("\n")), help))
+}
+
+/// Results must be the locked ones when all is done.
+fn check_after(args: &Args, printer: &Printer) -> Result<Exit, Trouble> {
+    let opened = project::open(&args.common, args.words.clone())?;
+    let found = lock::differences(&lock::read(&opened.home)?, &lock::lines(&opened));
+    found.iter().for_each(|it| printer.warn(it));
+    Ok(if found.is_empty() { Exit::Good } else { Exit::Failed })
+}
+
+/// A path of the project as it is reached from here.
+fn shown(opened: &Opened, path: &str) -> String {
+    let path = opened.home.root.join(path);
+    path.strip_prefix("./").unwrap_or(&path).display().to_string()
+}
+
+fn options(args: &Args, opened: &Opened) -> Options {
+    let cores = std::thread::available_parallelism().map_or(1, |it| it.get() as u64);
+    let mut pools: BTreeMap<String, Capacity> = BTreeMap::new();
+    for (name, pool) in opened.workflow.pools() {
+        let capacity = match pool.slots {
+            Slots::Count(n) => Capacity::Count(n),
+            Slots::Devices(devices) => Capacity::Devices(devices),
+            Slots::Auto => automatic(&name),
+        };
+        pools.insert(name, capacity);
+    }
+    pools.entry("gpu".to_owned()).or_insert_with(|| automatic("gpu"));
+    pools.entry("mem".to_owned()).or_insert_with(|| Capacity::Count(steps::machine::memory_bytes()));
+    let (_, n_stale, n_maybe) = counts(&opened.planned);
+    // Only a run that does something keeps a record, and only a record wants the manifest.
+    let manifest = if n_stale + n_maybe > 0 {
+        let ask = Ask {
+            targets: args.words.clone(),
+            variants: args.common.variants.clone(),
+            sets: args.common.sets.clone(),
+        };
+        opened.workflow.resolved(&ask).to_string()
+    } else {
+        String::new()
+    };
+    Options {
+        jobs: args.jobs.unwrap_or(cores),
+        pools,
+        keep_going: args.keep_going,
+        grace: Duration::from_secs(args.grace),
+        break_orphans: args.break_orphans,
+        manifest,
+    }
+}
+
+/// What the machine has of a pool that says `auto`.
+fn automatic(pool: &str) -> Capacity {
+    match pool {
+        "gpu" => Capacity::Devices((0..steps::machine::gpus() as u32).collect()),
+        _ => Capacity::Count(1),
+    }
+}

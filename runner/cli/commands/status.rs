@@ -1,0 +1,74 @@
+//! `kun status`: every step instance, whether its result is there, and who is making it.
+
+use engine::planning::{Stale, Standing};
+use serde::Serialize;
+use store::Locking;
+
+use crate::args::Common;
+use crate::exit::Exit;
+use crate::printer::Printer;
+use crate::project;
+use crate::trouble::Trouble;
+
+/// List the steps, with what is there, what is stale, and what runs now
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The manifest, then targets; nothing: the workflow's own targets
+    #[arg(value_name = "TARGET")]
+    words: Vec<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    step: String,
+    state: &'static str,
+    took_ms: Option<u64>,
+    bytes: Option<u64>,
+    key: Option<plan::Key>,
+    also: Vec<String>,
+}
+
+pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
+    args.common.take_manifest(&mut args.words);
+    let opened = project::open(&args.common, args.words.clone())?;
+    let mut rows = vec![];
+    for (i, instance) in opened.graph.instances.iter().enumerate() {
+        let key = opened.planned.keys[i];
+        let entry = key.and_then(|it| opened.index.entry(&it));
+        let mut state = match &opened.planned.standings[i] {
+            Standing::Cached => "cached",
+            Standing::NotNeeded => "not needed",
+            Standing::Stale(Stale::Absent(_)) => "source missing",
+            Standing::Stale(_) => "stale",
+            Standing::MaybeCutOff => "may be stale",
+        };
+        if opened.planned.standings[i].may_run()
+            && let Some(key) = opened.key_now(plan::InstanceId(i))?
+            && matches!(opened.store.try_lock(&key)?, Locking::Busy(_))
+        {
+            state = "running";
+        }
+        rows.push(Row {
+            step: instance.address.to_string(),
+            state,
+            took_ms: entry.as_ref().map(|it| it.took_ms),
+            bytes: entry.map(|it| it.outputs.iter().map(|it| it.object.size).sum()),
+            key,
+            also: instance.aliases.iter().map(|it| it.to_string()).collect(),
+        });
+    }
+    if args.common.json {
+        printer.json(&rows);
+        return Ok(Exit::Good);
+    }
+    let mut table = vec![["step", "state", "took", "bytes", "also"].map(str::to_owned).to_vec()];
+    for row in rows {
+        let took = row.took_ms.map(engine::time::duration).unwrap_or_default();
+        let bytes = row.bytes.map(|it| it.to_string()).unwrap_or_default();
+        table.push(vec![row.step, row.state.to_owned(), took, bytes, row.also.join(" ")]);
+    }
+    printer.data(report::table::aligned(&table).trim_end());
+    Ok(Exit::Good)
+}

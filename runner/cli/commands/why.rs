@@ -1,0 +1,80 @@
+//! `kun why`: which part of a step's key is not what it was, and where that comes from.
+
+use engine::why::{Verdict, Why};
+use plan::InstanceId;
+
+use crate::args::Common;
+use crate::exit::Exit;
+use crate::printer::{BAD, FAINT, GOOD, NAME, Printer, WARNING};
+use crate::project::{self, Opened};
+use crate::trouble::Trouble;
+
+/// Say why a step runs, or why it does not
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The step: `step`, `step[each]`, `step@variant`; `*` is wild
+    #[arg(required = true, value_name = "STEP")]
+    words: Vec<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
+    args.common.take_manifest(&mut args.words);
+    let opened = project::open(&args.common, args.words.clone())?;
+    let heads = opened.heads()?;
+    let reasons = opened.reasons(&heads);
+    for id in targets(&opened) {
+        let chain = reasons.chain(id);
+        if args.common.json {
+            printer.json(&chain);
+        } else {
+            for (i, why) in chain.iter().enumerate() {
+                show(printer, why, if i == 0 { "" } else { "  " });
+            }
+        }
+    }
+    Ok(Exit::Good)
+}
+
+/// The instances that the targets stand for.
+pub(crate) fn targets(opened: &Opened) -> Vec<InstanceId> {
+    let mut ids = vec![];
+    for target in &opened.graph.targets {
+        for input in target.slots.values().flatten() {
+            if let plan::Input::Output { instance, .. } = input
+                && !ids.contains(instance)
+            {
+                ids.push(*instance);
+            }
+        }
+    }
+    ids
+}
+
+fn show(printer: &Printer, why: &Why, indent: &str) {
+    let (style, verdict) = verdict(why.verdict);
+    let step = &why.step;
+    printer.data(styled(format!("{indent}{NAME}{step}{NAME:#} {style}{verdict}{style:#}")));
+    for cause in &why.causes {
+        printer.data(styled(format!("{indent}  {cause}")));
+    }
+    if let Some(name) = why.compared_with.as_ref().filter(|it| **it != why.step) {
+        printer.data(styled(format!("{indent}  {FAINT}(compared with `{name}`){FAINT:#}")));
+    }
+}
+
+/// How a verdict is said.
+pub(crate) fn verdict(verdict: Verdict) -> (anstyle::Style, &'static str) {
+    match verdict {
+        Verdict::Cached => (GOOD, "is cached: nothing it depends on changed"),
+        Verdict::NotNeeded => (FAINT, "is not needed"),
+        Verdict::Runs => (WARNING, "runs"),
+        Verdict::MayBeCutOff => (WARNING, "runs, unless what it reads comes out as it was"),
+        Verdict::Blocked => (BAD, "cannot run"),
+    }
+}
+
+fn styled(text: String) -> String {
+    crate::printer::for_stdout(text)
+}

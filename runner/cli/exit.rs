@@ -1,0 +1,22 @@
+//! The exit codes: documented, fixed, and nowhere else.
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// All is well.
+    Good = 0,
+    /// A step failed, or a check did not hold.
+    Failed = 1,
+    /// The user made a mistake: in a manifest, on the command line, in what is there to read.
+    Mistake = 2,
+    /// We made a mistake, or the machine did: a full disk, a store that cannot be read.
+    Broken = 70,
+    /// It was asked to stop.
+    Interrupted = 130,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}

@@ -1,0 +1,228 @@
+//! Shows a run on a terminal: bars for what goes on, a line for what has happened. Where standard
+//! error is no terminal there are only lines, and few of them.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
+
+use engine::events::{End, Event, Reuse, Sink};
+use engine::time;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::printer::{BAD, FAINT, GOOD, NAME, Printer, Talk, WARNING, acted};
+
+/// Without a terminal, how often a step may say how far it is.
+const LINE_EVERY: Duration = Duration::from_secs(30);
+
+/// Writes events as JSON lines on standard output.
+pub(crate) struct JsonLines<'a>(pub(crate) &'a Printer);
+
+impl Sink for JsonLines<'_> {
+    fn take(&mut self, event: &Event) {
+        self.0.json(event);
+    }
+}
+
+/// Shows events to a person.
+pub(crate) struct Screen<'a> {
+    printer: &'a Printer,
+    bars: Option<MultiProgress>,
+    running: BTreeMap<String, Running>,
+}
+
+struct Running {
+    began: Instant,
+    said: Instant,
+    bar: Option<ProgressBar>,
+    /// Units done when the step first said how many: they are not this run's.
+    first_done: Option<u64>,
+}
+
+impl<'a> Screen<'a> {
+    pub(crate) fn new(printer: &'a Printer) -> Self {
+        let live = std::io::stderr().is_terminal() && printer.talk == Talk::Normal;
+        Self { printer, bars: live.then(MultiProgress::new), running: BTreeMap::new() }
+    }
+
+    fn line(&self, text: String) {
+        match &self.bars {
+            Some(bars) => bars.suspend(|| self.printer.say(text)),
+            None => self.printer.say(text),
+        }
+    }
+
+    fn start(&mut self, step: &str) {
+        let bar = self.bars.as_ref().map(|bars| {
+            let style = ProgressStyle::with_template("{prefix:>12.cyan} {msg} {elapsed:.dim}");
+            let bar = ProgressBar::no_length().with_prefix("Running");
+            if let Ok(style) = style {
+                bar.set_style(style);
+            }
+            bar.set_message(step.to_owned());
+            bar.enable_steady_tick(Duration::from_millis(500));
+            bars.add(bar)
+        });
+        let now = Instant::now();
+        self.running.insert(step.to_owned(), Running { began: now, said: now, bar, first_done: None });
+    }
+
+    fn stop(&mut self, step: &str) {
+        let shards = format!("{step} shard ");
+        let gone: Vec<String> =
+            self.running.keys().filter(|it| *it == step || it.starts_with(&shards)).cloned().collect();
+        for it in gone {
+            if let Some(Running { bar: Some(bar), .. }) = self.running.remove(&it) {
+                bar.finish_and_clear();
+            }
+        }
+    }
+
+    fn progress(&mut self, step: &str, (done, skipped): (u64, u64), total: Option<u64>, unit: &str) {
+        if !self.running.contains_key(step) {
+            self.start(step);
+        }
+        let Some(running) = self.running.get_mut(step) else { return };
+        let first = *running.first_done.get_or_insert(skipped);
+        let seconds = running.began.elapsed().as_secs_f64();
+        let rate = done.saturating_sub(first.max(skipped)) as f64 / seconds.max(0.001);
+        let left = total.map(|it| it.saturating_sub(done)).filter(|_| rate > 0.0);
+        let eta = left.map(|it| time::duration((it as f64 / rate * 1000.0) as u64));
+        let of = total.map(|it| format!("/{it}")).unwrap_or_default();
+        let eta = eta.map(|it| format!(", {it} left")).unwrap_or_default();
+        let text = format!("{step} {done}{of} {unit}, {rate:.0}/s{eta}");
+        match &running.bar {
+            Some(bar) => {
+                if let Some(total) = total {
+                    bar.set_length(total);
+                }
+                bar.set_position(done);
+                bar.set_message(text);
+            }
+            None if running.said.elapsed() > LINE_EVERY => {
+                running.said = Instant::now();
+                self.printer.act(NAME, "At", text);
+            }
+            None => {}
+        }
+    }
+
+    fn failed(&mut self, step: &str, reason: &str, log: &str, tail: &[String]) {
+        self.stop(step);
+        self.line(acted(BAD, "Failed", format!("{step}: {reason}")));
+        for line in tail {
+            self.line(format!("             {FAINT}|{FAINT:#} {line}"));
+        }
+        if !log.is_empty() && std::path::Path::new(log).exists() {
+            self.line(acted(FAINT, "log", log));
+        }
+    }
+}
+
+impl Sink for Screen<'_> {
+    fn take(&mut self, event: &Event) {
+        match event {
+            Event::RunStarted { n_steps, n_cached, n_stale, n_maybe, .. } => {
+                if n_stale + n_maybe > 0 {
+                    let text = plan_line(*n_steps, *n_cached, *n_stale, *n_maybe);
+                    self.line(acted(GOOD, "Plan", text));
+                }
+            }
+            Event::StepWaiting { step, holder, orphan } => {
+                let help = if *orphan { " (`--break-orphans` ends it)" } else { "" };
+                self.line(acted(NAME, "Waiting", format!("{step}: made by {holder}{help}")));
+            }
+            Event::StepReused { step, how, .. } => {
+                let how = match how {
+                    Reuse::Cached => "nothing changed",
+                    Reuse::CutOff => "what it reads came out as it was",
+                    Reuse::Elsewhere => "made by another process",
+                };
+                self.line(acted(GOOD, "Same", format!("{step}: {how}")));
+            }
+            Event::StepStarted { step, why, shards, shards_done, .. } => {
+                let shards = match (shards, shards_done) {
+                    (1, _) => String::new(),
+                    (n, 0) => format!(" in {n} shards"),
+                    (n, done) => format!(" in {n} shards, {done} done before"),
+                };
+                self.line(acted(NAME, "Running", format!("{step}{shards}: {why}")));
+                self.start(step);
+            }
+            Event::StepProgress { step, done, total, unit, skipped } => {
+                self.progress(step, (*done, *skipped), *total, unit);
+            }
+            Event::StepNote { step, text } => {
+                self.line(acted(NAME, "Note", format!("{step}: {text}")));
+            }
+            Event::StepRetried { step, attempt, wait_ms, reason } => {
+                let wait = time::duration(*wait_ms);
+                let text = format!("{step}: attempt {attempt}: {reason}; again in {wait}");
+                self.line(acted(WARNING, "Retry", text));
+            }
+            Event::StepDone { step, took_ms, counts, .. } => {
+                self.stop(step);
+                let counts: Vec<String> = counts.iter().map(|(k, v)| format!("{k} {v}")).collect();
+                let counts =
+                    if counts.is_empty() { String::new() } else { format!(", {}", counts.join(", ")) };
+                let text = format!("{step} in {}{counts}", time::duration(*took_ms));
+                self.line(acted(GOOD, "Done", text));
+            }
+            Event::StepFailed { step, reason, log, tail } => self.failed(step, reason, log, tail),
+            Event::StepStopped { step } => {
+                self.stop(step);
+                self.line(acted(WARNING, "Stopped", format!("{step}: what it had done is kept")));
+            }
+            Event::StepSkipped { step, because } => {
+                self.line(acted(WARNING, "Skipped", format!("{step}: {because}")));
+            }
+            Event::Stopping { now } => {
+                let text = if *now {
+                    "killing what runs"
+                } else {
+                    "asking steps to stop (again: kill them)"
+                };
+                self.line(acted(WARNING, "Stopping", text));
+            }
+            Event::Exported { path, kept, .. } => {
+                if let Some(kept) = kept {
+                    let text = format!("`{path}` had been edited: it is kept as `{kept}`");
+                    self.line(acted(WARNING, "Kept", text));
+                }
+            }
+            Event::Warning { text } => match &self.bars {
+                Some(bars) => bars.suspend(|| self.printer.warn(text)),
+                None => self.printer.warn(text),
+            },
+            Event::RunEnded { .. } => self.line(ended(event)),
+        }
+    }
+}
+
+/// What a run will do, in one line.
+pub(crate) fn plan_line(n_steps: usize, n_cached: usize, n_stale: usize, n_maybe: usize) -> String {
+    let steps = if n_steps == 1 { "step" } else { "steps" };
+    let maybe =
+        if n_maybe > 0 { format!(", {n_maybe} may be cut off") } else { String::new() };
+    format!("{n_steps} {steps}: {n_cached} cached, {n_stale} to run{maybe}")
+}
+
+fn ended(event: &Event) -> String {
+    let Event::RunEnded { end, n_ran, n_reused, n_failed, n_skipped, took_ms } = event else {
+        return String::new();
+    };
+    let mut parts = vec![format!("{n_ran} ran"), format!("{n_reused} reused")];
+    if *n_failed > 0 {
+        parts.push(format!("{n_failed} failed"));
+    }
+    if *n_skipped > 0 {
+        parts.push(format!("{n_skipped} not run"));
+    }
+    let text = format!("{} in {}", parts.join(", "), time::duration(*took_ms));
+    match end {
+        End::Good => acted(GOOD, "Finished", text),
+        End::Failed => acted(BAD, "Failed", text),
+        End::Interrupted => {
+            acted(WARNING, "Interrupted", format!("{text}; the same command goes on from here"))
+        }
+    }
+}

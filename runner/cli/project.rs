@@ -1,0 +1,152 @@
+//! Opens a project: finds its manifest, reads it, hashes its sources, looks into its store.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use engine::Home;
+use engine::facts::{self, Gathered};
+use engine::heads::Heads;
+use engine::planning::{self, Planned};
+use engine::why::Reasons;
+use plan::ask::Ask;
+use plan::workflow::Workflow;
+use plan::{Graph, InstanceId, Key, KindSpec};
+use store::{Index, Object, Place, Rehash, Settings, Shape, Stats, Store};
+
+use crate::args::Common;
+use crate::disk::Disk;
+use crate::trouble::Trouble;
+
+/// The names that a manifest has where none is said.
+const NAMES: [&str; 2] = ["workflow.toml", "kun.toml"];
+
+/// A project whose manifest holds.
+pub(crate) struct Project {
+    pub(crate) workflow: Workflow,
+    pub(crate) home: Home,
+}
+
+/// A project with its graph, its sources and its store.
+pub(crate) struct Opened {
+    pub(crate) workflow: Workflow,
+    pub(crate) home: Home,
+    pub(crate) graph: Graph,
+    pub(crate) gathered: Gathered,
+    pub(crate) store: Store,
+    pub(crate) index: Index,
+    pub(crate) planned: Planned,
+}
+
+/// The manifest that is meant.
+pub(crate) fn find_manifest(common: &Common) -> Result<PathBuf, Trouble> {
+    if let Some(file) = &common.file {
+        if !file.is_dir() {
+            return Ok(file.clone());
+        }
+        let inside = NAMES.iter().map(|name| file.join(name)).find(|it| it.is_file());
+        return inside.ok_or_else(|| {
+            Trouble::user(format!("no `workflow.toml` or `kun.toml` in `{}`", file.display()))
+        });
+    }
+    let here = std::env::current_dir().map_err(|it| Trouble::io(Path::new("."), it))?;
+    for folder in here.ancestors() {
+        if let Some(found) = NAMES.iter().map(|name| folder.join(name)).find(|it| it.is_file()) {
+            // Paths on screen are as short as they can be.
+            return Ok(found.strip_prefix(&here).map(Path::to_owned).unwrap_or(found));
+        }
+    }
+    Err(Trouble::helped(
+        "no `workflow.toml` or `kun.toml` here or in a folder above",
+        "`kun new` makes one, and `-f MANIFEST` names another",
+    ))
+}
+
+/// Every kind, as the planner wants them.
+pub(crate) fn kinds() -> Vec<&'static KindSpec> {
+    steps::KINDS.iter().map(|it| it.spec()).collect()
+}
+
+/// Reads and checks the manifest that is meant.
+pub(crate) fn read(common: &Common) -> Result<Project, Trouble> {
+    let manifest = find_manifest(common)?;
+    let workflow = plan::workflow::read(&manifest, &Disk, &kinds())?;
+    let root = manifest.parent().filter(|it| !it.as_os_str().is_empty());
+    let home = Home::of(root.unwrap_or(Path::new(".")));
+    Ok(Project { workflow, home })
+}
+
+/// Opens the store of a project.
+pub(crate) fn open_store(common: &Common, home: &Home) -> Result<Store, Trouble> {
+    let root = common.store.clone().unwrap_or_else(|| home.store());
+    let mut settings = Settings::default();
+    if let Ok(spec) = std::env::var(crate::env::FAULT) {
+        settings.disk = store::testing::FaultyDisk::from_spec(&spec)?;
+    }
+    Ok(Store::open_with(&root, settings)?)
+}
+
+/// Opens a project as far as a plan of these targets.
+pub(crate) fn open(common: &Common, targets: Vec<String>) -> Result<Opened, Trouble> {
+    let Project { workflow, home } = read(common)?;
+    let ask = Ask { targets, variants: common.variants.clone(), sets: common.sets.clone() };
+    let graph = workflow.expand(&ask, &Disk)?;
+    std::fs::create_dir_all(&home.state).map_err(|it| Trouble::io(&home.state, it))?;
+    let rehash = if common.paranoid { Rehash::Paranoid } else { Rehash::Trust };
+    let stats = Stats::open_with(&home.stats(), rehash);
+    let mut gathered = facts::gather(&graph, &home.root, &stats);
+    if !gathered.troubles.is_empty() {
+        let troubles = std::mem::take(&mut gathered.troubles);
+        return Err(engine::EngineError::Sources(troubles).into());
+    }
+    // Only a memory of what was hashed: a plan is as good without it.
+    let _ = stats.save();
+    let store = open_store(common, &home)?;
+    let index = store.index()?;
+    let planned = planning::plan(&graph, &gathered.facts, &store, &index);
+    Ok(Opened { workflow, home, graph, gathered, store, index, planned })
+}
+
+impl Opened {
+    /// What the names stood for.
+    pub(crate) fn heads(&self) -> Result<Heads, Trouble> {
+        let path = self.home.heads();
+        Heads::open(&path).map_err(|it| Trouble::io(&path, it))
+    }
+
+    /// Who answers why.
+    pub(crate) fn reasons<'a>(&'a self, heads: &'a Heads) -> Reasons<'a> {
+        Reasons {
+            graph: &self.graph,
+            facts: &self.gathered.facts,
+            planned: &self.planned,
+            store: &self.store,
+            index: &self.index,
+            heads,
+        }
+    }
+
+    /// The parts of an instance's key, as far as they are known.
+    pub(crate) fn parts(&self, id: InstanceId) -> Result<BTreeMap<String, String>, Trouble> {
+        Ok(self.reasons(&self.heads()?).parts(id).0.0)
+    }
+
+    /// The key of an instance, if all that it reads is there.
+    pub(crate) fn key_now(&self, id: InstanceId) -> Result<Option<Key>, Trouble> {
+        let (parts, unknown) = self.reasons(&self.heads()?).parts(id);
+        Ok(unknown.is_empty().then(|| parts.key()))
+    }
+
+    /// Where an object can be read: a file in the store itself, a folder as a view of it.
+    pub(crate) fn readable(&self, object: &Object) -> Result<PathBuf, Trouble> {
+        if matches!(object.shape, Shape::File { .. }) {
+            return Ok(self.store.object_path(&object.digest));
+        }
+        let view = self.home.state.join("views").join(object.digest.hex());
+        if !view.is_dir() {
+            let views = self.home.state.join("views");
+            std::fs::create_dir_all(&views).map_err(|it| Trouble::io(&views, it))?;
+            self.store.place(object, &view, Place::Export)?;
+        }
+        Ok(view)
+    }
+}
