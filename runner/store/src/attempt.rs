@@ -1,11 +1,32 @@
-//! Private folders of running steps.
-use crate::*;
+//! Private folders of running steps, and the removal of those whose owners are dead.
+//!
+//! A folder lives as long as the process that made it; whether that process lives is told by a
+//! lock on the file `owner`, never by a process number.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::At;
+use crate::store::make_dirs;
+use crate::{Disk, Result, Store};
+
+/// Numbers the folders of this process.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
 /// A private folder; removed when dropped.
 #[derive(Debug)]
 pub struct Attempt {
     path: PathBuf,
+    disk: Arc<dyn Disk>,
+    /// Locked for as long as this process wants the folder.
+    #[expect(dead_code, reason = "held, not read")]
+    owner: File,
+    kept: bool,
 }
+
 /// What a sweep removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
@@ -14,27 +35,204 @@ pub struct Swept {
     /// The bytes that were in them.
     pub bytes: u64,
 }
+
 impl Attempt {
     /// The folder. The name `owner` in it is taken.
     pub fn path(&self) -> &Path {
         &self.path
     }
+
     /// Leaves the folder where it is; a sweep removes it later.
-    pub fn keep(self) -> PathBuf {
-        todo!()
+    pub fn keep(mut self) -> PathBuf {
+        self.kept = true;
+        self.path.clone()
     }
+
     /// Removes the folder now.
-    pub fn remove(self) -> Result<()> {
-        todo!()
+    pub fn remove(mut self) -> Result<()> {
+        self.kept = true;
+        remove_tree(&*self.disk, &self.path)
     }
 }
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !self.kept {
+            // What cannot be removed now is swept later.
+            let _ = remove_tree(&*self.disk, &self.path);
+        }
+    }
+}
+
 impl Store {
     /// Makes a private folder.
     pub fn attempt(&self) -> Result<Attempt> {
-        todo!()
+        let tmp = self.root().join("tmp");
+        make_dirs(self.disk(), &tmp)?;
+        // A sweep must not come between the making of the folder and that of its lock.
+        let gate = self.tmp_gate(&tmp)?;
+        gate.lock_shared().at("lock", &tmp)?;
+        loop {
+            let n = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = tmp.join(format!("{}.{}.{n}", host(), std::process::id()));
+            match self.disk().mkdir(&path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+                other => other.at("make folder", &path)?,
+            }
+            let owner_path = path.join("owner");
+            let made = self.disk().open_lock(&owner_path).and_then(|it| it.lock().map(|()| it));
+            match made {
+                Ok(owner) => {
+                    return Ok(Attempt { path, disk: self.shared_disk(), owner, kept: false });
+                }
+                Err(error) => {
+                    let _ = remove_tree(self.disk(), &path);
+                    return Err(error).at("create", &owner_path);
+                }
+            }
+        }
     }
+
     /// Removes the private folders whose owners are dead.
     pub fn sweep(&self) -> Result<Swept> {
-        todo!()
+        self.sweep_with(true)
+    }
+
+    pub(crate) fn sweep_with(&self, remove: bool) -> Result<Swept> {
+        let tmp = self.root().join("tmp");
+        let mut swept = Swept::default();
+        if !tmp.is_dir() {
+            return Ok(swept);
+        }
+        let gate = self.tmp_gate(&tmp)?;
+        gate.lock().at("lock", &tmp)?;
+        for entry in fs::read_dir(&tmp).at("list", &tmp)? {
+            let path = entry.at("list", &tmp)?.path();
+            if path.file_name().is_some_and(|it| it == "gate") || !is_abandoned(&path)? {
+                continue;
+            }
+            swept.attempts += 1;
+            swept.bytes += tree_bytes(&path);
+            if remove {
+                remove_tree(self.disk(), &path)?;
+            }
+        }
+        Ok(swept)
+    }
+
+    fn tmp_gate(&self, tmp: &Path) -> Result<File> {
+        let path = tmp.join("gate");
+        self.disk().open_lock(&path).at("open", &path)
+    }
+}
+
+fn is_abandoned(path: &Path) -> Result<bool> {
+    let owner = path.join("owner");
+    match File::open(&owner) {
+        Ok(file) => match file.try_lock() {
+            Ok(()) => Ok(true),
+            Err(fs::TryLockError::WouldBlock) => Ok(false),
+            Err(fs::TryLockError::Error(error)) => Err(error).at("lock", &owner),
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => Ok(true),
+        Err(error) => Err(error).at("open", &owner),
+    }
+}
+
+/// The name of this machine, as a file name.
+pub(crate) fn host() -> String {
+    let uname = rustix::system::uname();
+    let name = uname.nodename().to_string_lossy();
+    let host: String = name
+        .chars()
+        .map(|it| if it.is_ascii_alphanumeric() || it == '-' { it } else { '_' })
+        .collect();
+    if host.is_empty() { "_".to_owned() } else { host }
+}
+
+/// The bytes of all files in a folder, as far as they can be seen.
+pub(crate) fn tree_bytes(path: &Path) -> u64 {
+    let Ok(metadata) = fs::symlink_metadata(path) else { return 0 };
+    if !metadata.is_dir() {
+        return metadata.len();
+    }
+    let Ok(names) = fs::read_dir(path) else { return 0 };
+    names.flatten().map(|it| tree_bytes(&it.path())).sum()
+}
+
+/// Removes a file or a folder with all that is in it; nothing there is fine. Follows no links.
+pub(crate) fn remove_tree(disk: &dyn Disk, path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => return gone(disk.unlink(path)).at("remove", path),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).at("look at", path),
+    }
+    if let Err(error) = remove_inside(disk, path) {
+        let denied = matches!(&error, crate::Error::Io { source, .. }
+            if source.kind() == ErrorKind::PermissionDenied);
+        if !denied {
+            return Err(error);
+        }
+        // A step may have taken its own folder's write permission away.
+        disk.set_mode(path, 0o700).at("change mode of", path)?;
+        remove_inside(disk, path)?;
+    }
+    gone(disk.rmdir(path)).at("remove", path)
+}
+
+fn remove_inside(disk: &dyn Disk, path: &Path) -> Result<()> {
+    for entry in fs::read_dir(path).at("list", path)? {
+        let entry = entry.at("list", path)?;
+        let kind = entry.file_type().at("look at", path)?;
+        let inner = entry.path();
+        if kind.is_dir() {
+            remove_tree(disk, &inner)?;
+        } else {
+            gone(disk.unlink(&inner)).at("remove", &inner)?;
+        }
+    }
+    Ok(())
+}
+
+fn gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sweep_takes_the_folders_of_the_dead_and_leaves_those_of_the_living() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let alive = store.attempt().unwrap();
+        let kept = store.attempt().unwrap();
+        fs::write(kept.path().join("a"), "12345").unwrap();
+        let dead = kept.keep();
+        let swept = store.sweep().unwrap();
+        assert_eq!(swept, Swept { attempts: 1, bytes: 5 });
+        assert!(alive.path().exists());
+        assert!(!dead.exists());
+    }
+
+    #[test]
+    fn a_dropped_attempt_leaves_nothing_even_of_folders_without_permissions() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let attempt = store.attempt().unwrap();
+        let path = attempt.path().to_owned();
+        let inner = path.join("sub");
+        fs::create_dir(&inner).unwrap();
+        fs::write(inner.join("a"), "a").unwrap();
+        fs::set_permissions(&inner, fs::Permissions::from_mode(0o555)).unwrap();
+        drop(attempt);
+        assert!(!path.exists());
     }
 }

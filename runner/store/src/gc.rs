@@ -1,8 +1,22 @@
-//! Garbage collection.
-use crate::*;
-use plan::Key;
+//! Garbage collection: what no kept record needs goes, unless it is young.
+//!
+//! Safe beside running engines: what they take now is young, and they commit only while nothing
+//! is being removed. Records go before their objects, so that a crash leaves a record without
+//! objects at worst, which is no record. Never touches what it did not make.
+
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::fs::{self, File, Metadata};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use plan::{Digest, Key};
+
+use crate::attempt::{remove_tree, tree_bytes};
+use crate::commit::{list, name_of, read_record, split_files};
+use crate::error::At;
+use crate::{Error, Index, Locking, Node, Object, Record, Result, Shape, Store, Swept, index};
+
 /// What to keep.
 #[derive(Clone, Debug)]
 pub struct GcAsk {
@@ -15,6 +29,7 @@ pub struct GcAsk {
     /// Whether anything is removed.
     pub mode: GcMode,
 }
+
 /// Whether anything is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GcMode {
@@ -23,16 +38,18 @@ pub enum GcMode {
     /// Remove it.
     Remove,
 }
+
 impl Default for GcAsk {
     fn default() -> Self {
         let day = Duration::from_secs(24 * 3600);
         GcAsk { keep: BTreeSet::new(), grace: day, unused: day * 30, mode: GcMode::DryRun }
     }
 }
+
 /// What went, or would go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GcReport {
-    /// Records, the cheapest to make again first.
+    /// Records, the cheapest to make again for their bytes first.
     pub records: Vec<GcRecord>,
     /// How many records stay.
     pub kept_records: u64,
@@ -51,6 +68,7 @@ pub struct GcReport {
     /// Private folders of dead owners.
     pub attempts: Swept,
 }
+
 /// A record that goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GcRecord {
@@ -63,10 +81,240 @@ pub struct GcRecord {
     /// What it took to make them.
     pub took_ms: u64,
 }
+
+/// A collection under way.
+struct Collection<'a> {
+    store: &'a Store,
+    ask: &'a GcAsk,
+    now: SystemTime,
+    live: BTreeSet<Digest>,
+    going: Vec<PathBuf>,
+    report: GcReport,
+}
+
 impl Store {
     /// Removes what no kept record needs.
     pub fn gc(&self, ask: &GcAsk) -> Result<GcReport> {
-        let _ = ask;
-        todo!()
+        let mut collection = Collection {
+            store: self,
+            ask,
+            now: SystemTime::now(),
+            live: BTreeSet::new(),
+            going: Vec::new(),
+            report: GcReport::default(),
+        };
+        collection.mark()?;
+        collection.sweep_records()?;
+        collection.sweep_objects()?;
+        collection.sweep_parts()?;
+        collection.sweep_rows()?;
+        collection.sweep_locks()?;
+        let mut report = collection.report;
+        report.attempts = self.sweep_with(ask.mode == GcMode::Remove)?;
+        // took / bytes, without dividing.
+        report.records.sort_by(|a, b| {
+            let cost = |one: &GcRecord, other: &GcRecord| {
+                u128::from(one.took_ms) * u128::from(other.bytes.max(1))
+            };
+            cost(a, b).cmp(&cost(b, a)).then(a.key.cmp(&b.key))
+        });
+        Ok(report)
+    }
+}
+
+impl Collection<'_> {
+    fn removes(&self) -> bool {
+        self.ask.mode == GcMode::Remove
+    }
+
+    fn mark(&mut self) -> Result<()> {
+        let mut roots = self.ask.keep.clone();
+        roots.extend(self.store.pins()?.into_values().flatten());
+        for path in split_files(&self.store.root().join("act"))? {
+            // A damaged record is nobody's; it is replaced when its step runs again.
+            let Some(Ok(record)) = read_record(&path, None)? else { continue };
+            if roots.contains(&record.key) || self.is_young(&path) {
+                self.report.kept_records += 1;
+                self.keep(&record);
+                continue;
+            }
+            let bytes = record.outputs.values().map(|it| it.object.size).sum();
+            let Record { key, address, took_ms, .. } = record;
+            self.report.records.push(GcRecord { key, address, bytes, took_ms });
+            self.going.push(path);
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, record: &Record) {
+        for output in record.outputs.values() {
+            self.keep_object(&output.object);
+        }
+    }
+
+    fn keep_object(&mut self, object: &Object) {
+        let is_new = self.live.insert(object.digest);
+        if let Shape::Tree { .. } = object.shape
+            && is_new
+            && let Ok(entries) = self.store.listing(&object.digest)
+        {
+            for entry in entries {
+                if let Node::File { digest, .. } = entry.node {
+                    self.live.insert(digest);
+                }
+            }
+        }
+    }
+
+    fn sweep_records(&mut self) -> Result<()> {
+        if !self.removes() || self.going.is_empty() {
+            return Ok(());
+        }
+        let gate = self.gate()?;
+        for path in &self.going {
+            unlink(self.store, path)?;
+        }
+        drop(gate);
+        let lock = index::lock_index(self.store)?;
+        lock.lock().at("lock", self.store.root())?;
+        index::rebuild(self.store).map(|_| ())
+    }
+
+    fn sweep_objects(&mut self) -> Result<()> {
+        let mut index = self.store.index()?;
+        let marked: BTreeSet<Key> = index.keys().collect();
+        for folder in list(&self.store.root().join("obj"))? {
+            let _gate = if self.removes() { Some(self.gate()?) } else { None };
+            self.keep_newer(&mut index, &marked)?;
+            for path in list(&folder)? {
+                let Some(digest) = name_of(&path) else { continue };
+                if self.live.contains(&digest) || self.is_young(&path) {
+                    continue;
+                }
+                self.report.objects += 1;
+                self.report.object_bytes += fs::metadata(&path).map_or(0, |it| it.len());
+                if self.removes() {
+                    unlink(self.store, &path)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Records that were committed since the marking keep their objects too.
+    fn keep_newer(&mut self, index: &mut Index, marked: &BTreeSet<Key>) -> Result<()> {
+        let length = index.log_length();
+        index.refresh()?;
+        if index.log_length() == length {
+            return Ok(());
+        }
+        for key in index.keys().filter(|it| !marked.contains(it)) {
+            for output in index.entry(&key).map(|it| it.outputs).unwrap_or_default() {
+                self.keep_object(&output.object);
+            }
+        }
+        Ok(())
+    }
+
+    fn sweep_parts(&mut self) -> Result<()> {
+        for path in list(&self.store.root().join("part"))? {
+            if !self.is_unused(newest(&path)) {
+                continue;
+            }
+            let Some(key) = key_of(&path) else { continue };
+            let Locking::Held(_lock) = self.store.try_lock(&key)? else { continue };
+            self.report.parts += 1;
+            self.report.part_bytes += tree_bytes(&path);
+            if self.removes() {
+                remove_tree(self.store.disk(), &path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sweep_rows(&mut self) -> Result<()> {
+        for path in list(&self.store.root().join("rows"))? {
+            if !self.is_unused(newest(&path)) {
+                continue;
+            }
+            let used = path.join("used");
+            let Ok(file) = File::open(&used) else { continue };
+            if file.try_lock().is_err() {
+                continue;
+            }
+            self.report.row_spaces += 1;
+            self.report.row_bytes += tree_bytes(&path);
+            if self.removes() {
+                remove_tree(self.store.disk(), &path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sweep_locks(&mut self) -> Result<()> {
+        if !self.removes() {
+            return Ok(());
+        }
+        for path in list(&self.store.root().join("lock"))? {
+            let is_old = self.is_unused(fs::metadata(&path).and_then(|it| it.modified()).ok());
+            if key_of(&path).is_none() || !is_old {
+                continue;
+            }
+            let Ok(file) = File::open(&path) else { continue };
+            // Who opened it meanwhile sees after locking that it is gone, and makes another.
+            if file.try_lock().is_ok() {
+                unlink(self.store, &path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn gate(&self) -> Result<File> {
+        let gate = self.store.gate()?;
+        gate.lock().at("lock", self.store.root())?;
+        Ok(gate)
+    }
+
+    fn is_young(&self, path: &Path) -> bool {
+        let Ok(metadata) = fs::symlink_metadata(path) else { return true };
+        // A clock that went backwards makes everything young.
+        self.now.duration_since(touched(&metadata)).map_or(true, |age| age < self.ask.grace)
+    }
+
+    fn is_unused(&self, last: Option<SystemTime>) -> bool {
+        let age = last.and_then(|it| self.now.duration_since(it).ok());
+        age.is_some_and(|it| it >= self.ask.unused)
+    }
+}
+
+/// When a file got its name, its content or its permissions.
+fn touched(metadata: &Metadata) -> SystemTime {
+    use std::os::unix::fs::MetadataExt;
+    let seconds = Duration::from_secs(u64::try_from(metadata.ctime()).unwrap_or(0));
+    let nanos = Duration::from_nanos(u64::try_from(metadata.ctime_nsec()).unwrap_or(0));
+    SystemTime::UNIX_EPOCH + seconds + nanos
+}
+
+/// When anything in a folder changed last.
+fn newest(path: &Path) -> Option<SystemTime> {
+    let metadata = fs::symlink_metadata(path).ok()?;
+    let own = metadata.modified().ok()?;
+    if !metadata.is_dir() {
+        return Some(own);
+    }
+    let inner = list(path).ok()?.iter().filter_map(|it| newest(it)).max();
+    inner.max(Some(own))
+}
+
+fn key_of(path: &Path) -> Option<Key> {
+    let name = path.file_name()?.to_str()?;
+    name.parse().ok().filter(|it: &Key| it.hex() == name)
+}
+
+fn unlink(store: &Store, path: &Path) -> Result<()> {
+    match store.disk().unlink(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(Error::Io { verb: "remove", path: path.to_owned(), source }),
+        Ok(()) => Ok(()),
     }
 }

@@ -5,6 +5,7 @@
 
 mod disk;
 mod error;
+mod frame;
 mod hash;
 mod object;
 mod record;

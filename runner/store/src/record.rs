@@ -24,7 +24,7 @@ pub struct Record {
     pub key: Key,
     /// The question, by questions.
     pub recursive: RecursiveKey,
-    /// The digest of all parts but the inputs.
+    /// The digest of all parts of the key but the inputs: what the same step asks of other data.
     pub family: Digest,
     /// The step instance that asked it first.
     pub address: String,
@@ -103,5 +103,10 @@ pub enum Committed {
     Diverged {
         /// The record that stays.
         kept: Box<Record>,
+    },
+    /// There was one already, with other outputs, which are lost; it was replaced.
+    Healed {
+        /// The record that was replaced.
+        was: Box<Record>,
     },
 }

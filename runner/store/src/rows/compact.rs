@@ -1,0 +1,88 @@
+//! Many segments of dead writers into one.
+//!
+//! The new segment is whole and on the disk before an old one goes; between the two moments the
+//! rows are there twice, which is no harm. Who has the old ones open reads on in them.
+
+use std::collections::BTreeSet;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use crate::error::At;
+use crate::frame;
+use crate::store::now_ms;
+use crate::{Error, Result, Store};
+
+use super::gate_of;
+use super::segment::{self, Seen, scan, side_path};
+
+/// Rows are written when this many bytes have come together.
+const BATCH: usize = 1024 * 1024;
+
+pub(super) fn compact(store: &Store, folder: &Path) -> Result<usize> {
+    let dead = lock_dead(store, folder)?;
+    let Some((first, _)) = dead.first() else { return Ok(0) };
+    if dead.len() < 2 {
+        return Ok(0);
+    }
+    let scratch = store.scratch()?;
+    let merged = merge(store, &dead, &scratch).and_then(|()| {
+        let name = first.file_name().unwrap_or_default().to_string_lossy();
+        let base = name.split(".merged").next().unwrap_or(&name);
+        let target = folder.join(format!("{base}.merged{:015}", now_ms()));
+        store.rename_in(&scratch, &target)?;
+        store.sync_dir(folder)
+    });
+    if let Err(error) = merged {
+        let _ = store.disk().unlink(&scratch);
+        return Err(error);
+    }
+    for (path, _) in &dead {
+        store.disk().unlink(path).at("remove", path)?;
+        let side = side_path(path);
+        if side.exists() {
+            store.disk().unlink(&side).at("remove", &side)?;
+        }
+    }
+    Ok(dead.len())
+}
+
+/// The segments that nobody writes, locked so that no other compaction takes them.
+fn lock_dead(store: &Store, folder: &Path) -> Result<Vec<(PathBuf, File)>> {
+    let gate = gate_of(store, folder)?;
+    gate.lock().at("lock", folder)?;
+    let mut dead = Vec::new();
+    for path in segment::paths(folder)? {
+        let file = File::open(&path).at("open", &path)?;
+        match file.try_lock() {
+            Ok(()) => dead.push((path, file)),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(source)) => {
+                return Err(Error::Io { verb: "lock", path, source });
+            }
+        }
+    }
+    Ok(dead)
+}
+
+fn merge(store: &Store, dead: &[(PathBuf, File)], scratch: &Path) -> Result<()> {
+    let mut target = store.disk().create(scratch).at("create", scratch)?;
+    let mut batch = segment::HEAD.to_vec();
+    let mut seen = BTreeSet::new();
+    let mut result = Ok(());
+    for (path, file) in dead {
+        scan(file, path, 0, &mut |it| {
+            let Seen::Row { key, payload, .. } = it else { return };
+            if result.is_err() || !seen.insert(key) {
+                return;
+            }
+            frame::push(&mut batch, &[&key.0[..], payload].concat());
+            if batch.len() >= BATCH {
+                result = store.disk().write(&mut target, scratch, &batch).at("write", scratch);
+                batch.clear();
+            }
+        })?;
+    }
+    result?;
+    store.disk().write(&mut target, scratch, &batch).at("write", scratch)?;
+    store.sync_file(&target, scratch)
+}
