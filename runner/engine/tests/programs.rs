@@ -1,0 +1,317 @@
+//! The engine with program steps, on graphs made by hand: what runs, what is reused, what is said.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use engine::events::{End, Event, Reuse};
+use engine::execute::Local;
+use engine::heads::Heads;
+use engine::why::{Reasons, Verdict};
+use engine::{Home, Options, Setup, Summary, facts, planning, run};
+use plan::graph::{
+    Address, Argument, How, Input, Instance, InstanceId, Output, Piece, Program, Source, Target,
+    Work,
+};
+use plan::kind::Form;
+use plan::{Graph, Place};
+use store::{Stats, Store};
+
+/// A step `name` that runs a shell script; `$1`… are its inputs in order, the last is its output.
+fn step(name: &str, script: &str, inputs: &[Input]) -> Instance {
+    let text = |it: &str| Argument(vec![Piece::Text(it.to_owned())]);
+    let mut argv = vec![text("sh"), text("-euc"), text(script), text("sh")];
+    let mut ports = BTreeMap::new();
+    for (i, input) in inputs.iter().enumerate() {
+        argv.push(Argument(vec![Piece::Input(format!("i{i}"))]));
+        ports.insert(format!("i{i}"), vec![input.clone()]);
+    }
+    argv.push(Argument(vec![Piece::Output("o".to_owned())]));
+    Instance {
+        address: Address { step: name.to_owned(), each: vec![], variant: None },
+        aliases: vec![],
+        work: Work::Program(Program {
+            argv,
+            shell: false,
+            code: BTreeMap::new(),
+            pass: vec![],
+            set: BTreeMap::new(),
+        }),
+        with: BTreeMap::new(),
+        inputs: ports,
+        outputs: BTreeMap::from([(
+            "o".to_owned(),
+            Output { form: Form::File, file: "o".to_owned() },
+        )]),
+        seed: None,
+        how: How::default(),
+        place: Place::default(),
+        origins: BTreeMap::new(),
+    }
+}
+
+fn made(i: usize) -> Input {
+    Input::Output { instance: InstanceId(i), slot: "o".to_owned() }
+}
+
+/// A graph whose target is its last instance, with one source file `source`.
+fn graph(instances: Vec<Instance>) -> Graph {
+    let last = instances.len() - 1;
+    let target = Target {
+        address: instances[last].address.clone(),
+        slots: BTreeMap::from([("o".to_owned(), vec![made(last)])]),
+    };
+    let source =
+        Source { name: None, path: "source".into(), pinned: None, place: Place::default() };
+    Graph { instances, targets: vec![target], sources: vec![source] }
+}
+
+/// The source without its comments, twice, joined.
+fn diamond() -> Graph {
+    graph(vec![
+        step("clean", "grep -v '^#' $1 > $2", &[Input::Source(0)]),
+        step("upper", "tr a-z A-Z < $1 > $2", &[made(0)]),
+        step("lines", "wc -l < $1 > $2", &[made(0)]),
+        step("join", "cat $1 $2 > $3", &[made(1), made(2)]),
+    ])
+}
+
+struct Bench {
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new(source: &str) -> Self {
+        let bench = Self { folder: tempfile::tempdir().unwrap() };
+        bench.write(source);
+        fs::create_dir_all(bench.folder.path().join(".kun")).unwrap();
+        bench
+    }
+
+    fn write(&self, source: &str) {
+        fs::write(self.folder.path().join("source"), source).unwrap();
+    }
+
+    fn root(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn run(&self, graph: &Graph) -> (Summary, Vec<Event>) {
+        self.run_with(graph, false)
+    }
+
+    fn run_with(&self, graph: &Graph, keep_going: bool) -> (Summary, Vec<Event>) {
+        let home = Home::of(self.root());
+        let gathered = facts::gather(graph, self.root(), &Stats::open(&home.stats()));
+        assert!(gathered.troubles.is_empty());
+        let store = Store::open(&home.store()).unwrap();
+        let index = store.index().unwrap();
+        let planned = planning::plan(graph, &gathered.facts, &store, &index);
+        let options = Options {
+            jobs: 2,
+            pools: BTreeMap::new(),
+            keep_going,
+            grace: Duration::from_secs(5),
+            break_orphans: false,
+            manifest: String::new(),
+        };
+        let setup = Setup {
+            graph,
+            gathered: &gathered,
+            planned: &planned,
+            index: &index,
+            store,
+            executor: Rc::new(Local),
+            home,
+            options,
+        };
+        let mut events: Vec<Event> = vec![];
+        let summary = run(setup, &mut [&mut events]).unwrap();
+        (summary, events)
+    }
+
+    fn why(&self, graph: &Graph, i: usize) -> (Verdict, Vec<String>) {
+        let home = Home::of(self.root());
+        let gathered = facts::gather(graph, self.root(), &Stats::open(&home.stats()));
+        let store = Store::open(&home.store()).unwrap();
+        let index = store.index().unwrap();
+        let planned = planning::plan(graph, &gathered.facts, &store, &index);
+        let heads = Heads::open(&home.heads()).unwrap();
+        let facts = &gathered.facts;
+        let reasons =
+            Reasons { graph, facts, planned: &planned, store: &store, index: &index, heads: &heads };
+        let why = reasons.why(InstanceId(i));
+        (why.verdict, why.causes.iter().map(ToString::to_string).collect())
+    }
+}
+
+fn ran(events: &[Event]) -> Vec<&str> {
+    let mut names: Vec<&str> = events
+        .iter()
+        .filter_map(|it| match it {
+            Event::StepDone { step, .. } => Some(step.as_str()),
+            _ => None,
+        })
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn runs_once_and_then_nothing() {
+    let bench = Bench::new("a\n#x\nb\n");
+    let (summary, events) = bench.run(&diamond());
+    assert_eq!(summary.end, End::Good, "{events:#?}");
+    assert_eq!(ran(&events), ["clean", "join", "lines", "upper"]);
+    let out = fs::read_to_string(bench.root().join("out/join/o")).unwrap();
+    assert_eq!(out, "A\nB\n2\n");
+    let (summary, events) = bench.run(&diamond());
+    assert_eq!((summary.n_ran, ran(&events)), (0, vec![]));
+}
+
+#[test]
+fn a_comment_stops_where_the_bytes_are_the_same() {
+    let bench = Bench::new("a\n#x\nb\n");
+    bench.run(&diamond());
+    bench.write("a\n#yyy\nb\n");
+    let (verdict, causes) = bench.why(&diamond(), 3);
+    assert_eq!(verdict, Verdict::MayBeCutOff);
+    assert_eq!(causes, ["`in.i0`: `upper` runs first", "`in.i1`: `lines` runs first"]);
+    let (verdict, causes) = bench.why(&diamond(), 0);
+    assert_eq!(verdict, Verdict::Runs);
+    assert!(causes[0].starts_with("`in.i0` was b3:"), "{causes:?}");
+    let (_, events) = bench.run(&diamond());
+    assert_eq!(ran(&events), ["clean"]);
+    let cut_off: Vec<&Event> =
+        events.iter().filter(|it| matches!(it, Event::StepReused { how: Reuse::CutOff, .. })).collect();
+    assert_eq!(cut_off.len(), 3, "{events:#?}");
+    let (summary, _) = bench.run(&diamond());
+    assert_eq!(summary.n_ran, 0);
+}
+
+#[test]
+fn a_failure_names_the_log_and_skips_what_is_below() {
+    let bench = Bench::new("a\n");
+    let mut graph = diamond();
+    graph.instances[1] = step("upper", "echo some words >&2; exit 3", &[made(0)]);
+    let (summary, events) = bench.run_with(&graph, true);
+    assert_eq!(summary.end, End::Failed);
+    let failed = events.iter().find_map(|it| match it {
+        Event::StepFailed { step, reason, tail, .. } => Some((step, reason, tail)),
+        _ => None,
+    });
+    let (step, reason, tail) = failed.unwrap();
+    assert_eq!((step.as_str(), reason.as_str()), ("upper", "exit status 3"));
+    assert_eq!(tail, &["some words"]);
+    assert!(events.iter().any(|it| matches!(it, Event::StepSkipped { step, .. } if step == "join")));
+    assert_eq!(ran(&events), ["clean", "lines"]);
+    let (_, events) = bench.run(&diamond());
+    assert_eq!(ran(&events), ["join", "upper"]);
+}
+
+#[test]
+fn a_step_is_tried_again_as_often_as_it_may() {
+    let bench = Bench::new("a\n");
+    // Outside of its own folder only a fixed place is the same for each attempt.
+    let mark = bench.root().join("mark");
+    let script = format!("echo x >> {0}; test $(wc -l < {0}) -ge 3; cp $1 $2", mark.display());
+    let mut instance = step("flaky", &script, &[Input::Source(0)]);
+    instance.how.retries.max = 2;
+    instance.how.retries.first_wait = Duration::from_millis(1);
+    let (summary, events) = bench.run(&graph(vec![instance]));
+    assert_eq!(summary.end, End::Good, "{events:#?}");
+    let retries = events.iter().filter(|it| matches!(it, Event::StepRetried { .. })).count();
+    assert_eq!(retries, 2);
+}
+
+#[test]
+fn a_step_that_takes_too_long_is_ended() {
+    let bench = Bench::new("a\n");
+    let mut instance = step("slow", "sleep 60; cp $1 $2", &[Input::Source(0)]);
+    instance.how.timeout = Some(Duration::from_millis(200));
+    let (summary, events) = bench.run(&graph(vec![instance]));
+    assert_eq!(summary.end, End::Failed);
+    assert!(
+        events.iter().any(
+            |it| matches!(it, Event::StepFailed { reason, .. } if reason == "took longer than 0.2 s")
+        ),
+        "{events:#?}"
+    );
+}
+
+#[test]
+fn outputs_are_held_to_what_was_declared() {
+    let cases = [
+        ("true", "it ended well but did not write output `o` (`out/o`)"),
+        ("cp $1 $2; touch out/more", "it wrote `out/more`, which is no declared output"),
+        ("mkdir $2", "output `o` is declared as file, and it is a folder"),
+        ("ln -s /etc/passwd $2", "output `o` is declared as file, and it is not a plain file"),
+    ];
+    for (script, said) in cases {
+        let bench = Bench::new("a\n");
+        let (_, events) = bench.run(&graph(vec![step("x", script, &[Input::Source(0)])]));
+        let reason = events.iter().find_map(|it| match it {
+            Event::StepFailed { reason, .. } => Some(reason.clone()),
+            _ => None,
+        });
+        assert_eq!(reason.as_deref(), Some(said), "{script}");
+    }
+}
+
+#[test]
+fn writing_to_an_input_or_a_changing_source_is_noticed() {
+    let bench = Bench::new("a\n");
+    let spoils = "chmod u+w $1; echo more >> $1; cp $1 $2";
+    let (summary, events) = bench.run(&graph(vec![
+        step("first", "cp $1 $2", &[Input::Source(0)]),
+        step("spoils", spoils, &[made(0)]),
+    ]));
+    assert_eq!(summary.end, End::Failed, "{events:#?}");
+    // What was spoilt is not taken for good: the first step makes it again.
+    let (summary, events) = bench.run(&graph(vec![
+        step("first", "cp $1 $2", &[Input::Source(0)]),
+        step("reads", "cp $1 $2; echo", &[made(0)]),
+    ]));
+    assert_eq!(summary.end, End::Good, "{events:#?}");
+    assert_eq!(fs::read_to_string(bench.root().join("out/reads/o")).unwrap(), "a\n");
+
+    let source = bench.root().join("source");
+    let edits = format!("echo late >> {}; cp $1 $2", source.display());
+    let (summary, events) = bench.run(&graph(vec![step("edits", &edits, &[Input::Source(0)])]));
+    assert_eq!(summary.end, End::Failed, "{events:#?}");
+}
+
+#[test]
+fn what_a_person_edited_is_put_aside() {
+    let bench = Bench::new("a\n");
+    bench.run(&diamond());
+    let out = bench.root().join("out/join/o");
+    fs::remove_file(&out).unwrap();
+    fs::write(&out, "mine").unwrap();
+    let (_, events) = bench.run(&diamond());
+    let kept = events.iter().find_map(|it| match it {
+        Event::Exported { kept: Some(kept), .. } => Some(kept.clone()),
+        _ => None,
+    });
+    assert_eq!(kept.as_deref(), Some("out/join/o.edited-1"));
+    assert_eq!(fs::read_to_string(bench.root().join("out/join/o.edited-1")).unwrap(), "mine");
+    assert_eq!(fs::read_to_string(out).unwrap(), "A\n1\n");
+}
+
+#[test]
+fn a_lost_object_is_made_again_only_when_it_is_needed() {
+    let bench = Bench::new("a\n");
+    bench.run(&diamond());
+    let store = Store::open(&Home::of(bench.root()).store()).unwrap();
+    let clean = store.records().unwrap().find(|it| it.address == "clean").unwrap();
+    let lost = store.object_path(&clean.outputs["o"].object.digest);
+    fs::remove_file(&lost).unwrap();
+    let (summary, _) = bench.run(&diamond());
+    assert_eq!(summary.n_ran, 0, "nothing needs it");
+    let mut changed = diamond();
+    changed.instances[2] = step("lines", "wc -c < $1 > $2", &[made(0)]);
+    let (_, events) = bench.run(&changed);
+    assert_eq!(ran(&events), ["clean", "join", "lines"], "{events:#?}");
+}
