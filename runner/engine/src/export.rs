@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use plan::{Address, Digest, Key};
-use store::{IndexOutput, Place, Stats, Store};
+use store::{Index, IndexOutput, Place, Stats, Store};
 
 use crate::error::EngineError;
 use crate::run::Home;
@@ -23,7 +23,8 @@ const OUT: &str = "out";
 pub struct Exporter<'a> {
     home: &'a Home,
     store: &'a Store,
-    index: Option<store::Index>,
+    stats: Stats,
+    index: &'a Index,
     /// Path to the digest that was put there.
     was: BTreeMap<String, Digest>,
     changed: bool,
@@ -42,7 +43,7 @@ pub struct Exported {
 
 impl<'a> Exporter<'a> {
     /// Reads what was put into the project before.
-    pub fn open(home: &'a Home, store: &'a Store) -> Result<Self, EngineError> {
+    pub fn open(home: &'a Home, store: &'a Store, index: &'a Index) -> Result<Self, EngineError> {
         let path = home.exports();
         let was = match fs::read(&path) {
             // Derived: if it is damaged, edited files are told by their digest alone.
@@ -50,7 +51,8 @@ impl<'a> Exporter<'a> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
             Err(source) => return Err(EngineError::Io { path, source }),
         };
-        Ok(Self { home, store, index: None, was, changed: false })
+        let stats = Stats::open(&home.stats());
+        Ok(Self { home, store, stats, index, was, changed: false })
     }
 
     /// Puts one output of a result into the project; none: the store does not know it.
@@ -60,17 +62,17 @@ impl<'a> Exporter<'a> {
         slot: &str,
         name: (&Address, &str, Option<usize>),
     ) -> Result<Option<Exported>, EngineError> {
-        let Some(output) = self.output(key, slot)? else { return Ok(None) };
+        let entry = self.index.entry(key);
+        let found = entry.and_then(|it| it.outputs.into_iter().find(|it| it.slot == slot));
+        let Some(output) = found else { return Ok(None) };
         let path = path_for(name, &output);
         let target = self.home.root.join(&path);
         let digest = output.object.digest;
-        let stats = Stats::open(&self.home.stats());
         let found = match fs::symlink_metadata(&target) {
-            Ok(_) => stats.digest_path(&target).ok().map(|it| it.digest),
+            Ok(_) => self.stats.digest_path(&target).ok().map(|it| it.digest),
             Err(_) => None,
         };
         if found == Some(digest) {
-            let _ = stats.save(); // only a memory of what was hashed
             self.note(&path, digest);
             return Ok(Some(Exported { path, is_new: false, kept: None }));
         }
@@ -83,14 +85,6 @@ impl<'a> Exporter<'a> {
         self.store.place(&output.object, &target, Place::Export)?;
         self.note(&path, digest);
         Ok(Some(Exported { path, is_new: true, kept }))
-    }
-
-    fn output(&mut self, key: &Key, slot: &str) -> Result<Option<IndexOutput>, EngineError> {
-        if self.index.is_none() {
-            self.index = Some(self.store.index()?);
-        }
-        let entry = self.index.as_ref().and_then(|it| it.entry(key));
-        Ok(entry.and_then(|it| it.outputs.into_iter().find(|it| it.slot == slot)))
     }
 
     fn note(&mut self, path: &str, digest: Digest) {
@@ -112,6 +106,8 @@ impl<'a> Exporter<'a> {
 
     /// Remembers what was put into the project.
     pub fn save(self) -> Result<(), EngineError> {
+        // Only a memory of what was hashed: without it the next look takes longer.
+        let _ = self.stats.save();
         if !self.changed {
             return Ok(());
         }

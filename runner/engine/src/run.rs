@@ -249,7 +249,10 @@ fn export(
     ended: &Ended,
     speaker: &mut Speaker<'_, '_>,
 ) -> Result<BTreeMap<String, String>, EngineError> {
-    let mut exporter = Exporter::open(&setup.home, &setup.store)?;
+    // What this run made is newer than the index that it was planned with.
+    let newer = if ended.made.is_empty() { None } else { Some(setup.store.index()?) };
+    let index = newer.as_ref().unwrap_or(setup.index);
+    let mut exporter = Exporter::open(&setup.home, &setup.store, index)?;
     let mut exported = BTreeMap::new();
     for target in &setup.graph.targets {
         for (slot, inputs) in &target.slots {
