@@ -8,6 +8,8 @@ const CHAR: usize = 8;
 const HEIGHT: usize = 28;
 const ROW: usize = 44;
 const GAP: usize = 72;
+/// Three quarters of it are half a row: the middle of the curve.
+const SAG: usize = 30;
 const MARGIN: usize = 16;
 const TITLE: usize = 28;
 /// Columns; what is longer is cut, and whole in the tool tip.
@@ -39,7 +41,10 @@ pub fn svg(picture: &Picture) -> String {
         let (x1, y1, y2) = (x1 + box_width(from), y1 + HEIGHT / 2, y2 + HEIGHT / 2);
         let bend = x1.abs_diff(x2) / 2;
         let (c1, c2) = (x1 + bend, x2.saturating_sub(bend));
-        out += &format!("<path class=\"edge\" d=\"M{x1} {y1}C{c1} {y1} {c2} {y2} {x2} {y2}\"/>\n");
+        // One that passes a layer runs between its rows and not behind its boxes.
+        let sag = if layout.layer[to] > layout.layer[from] + 1 { SAG } else { 0 };
+        let (d1, d2) = (y1 + sag, y2 + sag);
+        out += &format!("<path class=\"edge\" d=\"M{x1} {y1}C{c1} {d1} {c2} {d2} {x2} {y2}\"/>\n");
     }
     for (i, node) in picture.nodes.iter().enumerate() {
         let ((x, y), word) = (at(i), node.class.word());
