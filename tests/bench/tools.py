@@ -19,7 +19,6 @@ class Tool:
 
     name = ""
     cold_limit = 1 << 30  # more steps than this are not run cold
-    forgets_nothing = True
 
     def __init__(self, bin_folder, jobs):
         self.jobs = jobs
@@ -60,6 +59,9 @@ class Make(Tool):
 
 class Ninja(Tool):
     name = "ninja"
+
+    def version(self):
+        return "ninja " + super().version()
 
     def write(self, folder, workload):
         lines = []
