@@ -60,13 +60,19 @@ fn files(folder: &str, endings: &[&str]) -> Vec<(PathBuf, String)> {
         let Ok(entries) = fs::read_dir(&folder) else { continue };
         for entry in entries.flatten() {
             let (path, name) = (entry.path(), entry.file_name().display().to_string());
-            let kind = entry.file_type().unwrap();
+            let kind = entry.file_type().expect("a folder's entry has a type");
             let ours = !["target", "out", "snapshots", "__pycache__"].contains(&name.as_str());
             if kind.is_dir() && ours && (!name.starts_with('.') || name == ".ci") {
                 open.push(path);
             } else if kind.is_file() && endings.iter().any(|it| name.ends_with(it)) {
-                let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
-                found.push((path.strip_prefix(root()).unwrap().to_owned(), text));
+                let text = String::from_utf8_lossy(
+                    &fs::read(&path).expect("a file of the repository can be read"),
+                )
+                .into_owned();
+                found.push((
+                    path.strip_prefix(root()).expect("the walk starts at the root").to_owned(),
+                    text,
+                ));
             }
         }
     }
