@@ -7,8 +7,9 @@ use plan::Digest;
 
 use crate::{AnyKind, Cx, Memo, Say, Shard, StepError, kind};
 
+/// The answers, and how often they were made durable.
 #[derive(Default)]
-pub(crate) struct Table(pub(crate) BTreeMap<Digest, Vec<u8>>);
+pub(crate) struct Table(pub(crate) BTreeMap<Digest, Vec<u8>>, pub(crate) usize);
 
 impl Memo for Table {
     fn get(&mut self, record: &Digest) -> Result<Option<Vec<u8>>, StepError> {
@@ -21,6 +22,7 @@ impl Memo for Table {
     }
 
     fn sync(&mut self) -> Result<(), StepError> {
+        self.1 += 1;
         Ok(())
     }
 }
@@ -32,6 +34,7 @@ pub(crate) struct Kit {
     pub(crate) said: Vec<Say>,
     pub(crate) shard: Option<Shard>,
     pub(crate) seed: Option<u64>,
+    pub(crate) checkpoint: Option<plan::graph::Checkpoint>,
     /// After how many questions whether to stop the answer is yes.
     pub(crate) stop_after: usize,
 }
@@ -41,7 +44,8 @@ impl Kit {
         let (memo, said) = (Table::default(), Vec::new());
         let folder = tempfile::tempdir().unwrap();
         let kind = kind(name).unwrap();
-        Self { kind, folder, memo, said, shard: None, seed: None, stop_after: usize::MAX }
+        let (shard, seed, checkpoint) = (None, None, None);
+        Self { kind, folder, memo, said, shard, seed, checkpoint, stop_after: usize::MAX }
     }
 
     /// Runs the kind over these contents of its first port; gives the contents of its outputs.
@@ -67,7 +71,7 @@ impl Kit {
             state: path("state".to_owned()),
             seed: self.seed,
             shard: self.shard,
-            checkpoint: None,
+            checkpoint: self.checkpoint,
             threads: 1,
             memo: &mut self.memo,
             report: &mut |it| self.said.push(it),

@@ -30,6 +30,7 @@
 //! answered before is kept.
 
 use std::collections::{HashSet, VecDeque};
+use std::time::{Duration, Instant};
 
 use plan::kind::{Arity, Form, Port, Slot};
 use plan::{Digest, KindSpec};
@@ -107,6 +108,7 @@ impl Kind for Map {
             bytes: 0,
             on_the_way: HashSet::new(),
             n_asked: 0,
+            synced: Instant::now(),
             // Room for all on their way, so that asking never waits.
             bounds: Bounds {
                 window: params.window * copies + 1,
@@ -138,6 +140,8 @@ struct Pump<'a> {
     /// Records that were asked about and not yet answered.
     on_the_way: HashSet<Digest>,
     n_asked: u64,
+    /// When the memo was last made durable.
+    synced: Instant,
     bounds: Bounds,
     output: Output,
     progress: Progress,
@@ -170,6 +174,8 @@ enum From {
 
 /// More than this is never on its way, but for one record.
 const MAX_BYTES_ON_THE_WAY: usize = 64 << 20;
+/// What a kill costs at most, where the step has no `checkpoint`.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// The first byte of a kept answer: one that stands, or one that was withdrawn.
 const STANDS: u8 = 1;
 const WITHDRAWN: u8 = 0;
@@ -285,6 +291,11 @@ impl Pump<'_> {
         kept.push(STANDS);
         kept.extend_from_slice(&answer);
         cx.memo.put(&it.digest, &kept)?;
+        let sync_every = cx.checkpoint.map_or(SYNC_EVERY, |it| it.every);
+        if self.synced.elapsed() >= sync_every {
+            cx.memo.sync()?;
+            self.synced = Instant::now();
+        }
         self.progress.did(1, cx);
         Ok(answer)
     }

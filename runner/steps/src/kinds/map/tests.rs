@@ -149,3 +149,12 @@ fn a_program_that_never_answers_can_be_stopped() {
     let stopped = kit.run("run = ['sleep', '1000']", &[b"a\n"]);
     assert!(matches!(stopped, Err(StepError::Stopped)));
 }
+
+#[test]
+fn answers_become_durable_on_the_way_and_not_only_at_the_end() {
+    let mut kit = Kit::new("map");
+    let every = std::time::Duration::ZERO;
+    kit.checkpoint = Some(plan::graph::Checkpoint { every, keep: 1 });
+    kit.data(UPPER, &records(10));
+    assert_eq!(kit.memo.1, 11);
+}
