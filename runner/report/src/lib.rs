@@ -1,1 +1,9 @@
-//! x
+//! Data in, text out: pictures of a graph, differences of two results, tables.
+//!
+//! Pure: no files, no clock, no terminal, no colours. The same data gives the same bytes.
+
+pub mod diff;
+pub mod graph;
+pub mod layout;
+pub mod svg;
+pub mod table;

@@ -57,7 +57,8 @@ impl Shard {
 pub trait Memo {
     /// The result for a record with this digest.
     fn get(&mut self, record: &Digest) -> Result<Option<Vec<u8>>, StepError>;
-    /// Keeps a result; a later one for the same record replaces it. Durable after [`Memo::sync`].
+    /// Keeps a result: [`Memo::get`] gives it at once, a later one for the same record replaces it,
+    /// and it is durable after [`Memo::sync`].
     fn put(&mut self, record: &Digest, result: &[u8]) -> Result<(), StepError>;
     /// Makes all that was put survive a power cut.
     fn sync(&mut self) -> Result<(), StepError>;

@@ -7,10 +7,15 @@
 
 pub mod cx;
 pub mod error;
+mod filter;
 pub mod kind;
 mod kinds;
+#[cfg(test)]
+mod kit;
 mod page;
 mod params;
+mod records;
+pub mod reference;
 
 pub use cx::{Cx, Memo, Say, Shard};
 pub use error::StepError;
@@ -18,7 +23,14 @@ pub use kind::{AnyKind, Kind};
 pub use params::params_of;
 
 /// Every step kind there is, in the order in which `kun kinds` shows them.
-pub const KINDS: &[&dyn AnyKind] = &[&kinds::concat::Concat];
+pub const KINDS: &[&dyn AnyKind] = &[
+    &kinds::concat::Concat,
+    &kinds::split::Split,
+    &kinds::sample::Sample,
+    &kinds::unique::Unique,
+    &kinds::count::Count,
+    &kinds::map::Map,
+];
 
 /// The kind with this name.
 pub fn kind(name: &str) -> Option<&'static dyn AnyKind> {

@@ -19,7 +19,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::page::page;
-use crate::{Cx, Kind, Say, StepError, params_of};
+use crate::records::Progress;
+use crate::{Cx, Kind, StepError, params_of};
 
 pub(crate) struct Concat;
 
@@ -53,25 +54,62 @@ impl Kind for Concat {
         let mut buffer = vec![0; 1 << 20];
         let mut done = 0;
         let mut last = b'\n';
+        let mut progress = Progress::new("bytes", None);
         for part in cx.inputs("parts").to_vec() {
             let mut input = File::open(&part).map_err(StepError::io(&part))?;
+            let mut separate = params.separator_newline && last != b'\n';
             loop {
                 cx.check_stop()?;
                 let n = input.read(&mut buffer).map_err(StepError::io(&part))?;
                 if n == 0 {
                     break;
                 }
-                if params.separator_newline && last != b'\n' {
+                if std::mem::take(&mut separate) {
                     output.write_all(b"\n").map_err(StepError::io(&target))?;
                 }
                 output.write_all(&buffer[..n]).map_err(StepError::io(&target))?;
                 done += n as u64;
                 last = buffer[n - 1];
-                let unit = "bytes".to_owned();
-                (cx.report)(Say::Progress { done, total: None, unit, skipped: 0 });
+                progress.did(n as u64, cx);
             }
         }
+        progress.say(cx);
         cx.count("bytes", done);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::kit::Kit;
+
+    fn concat(with: &str, parts: &[&[u8]]) -> String {
+        Kit::new("concat").run(with, parts).unwrap().remove(0)
+    }
+
+    #[test]
+    fn bytes_are_joined_as_they_are() {
+        assert_eq!(concat("", &[b"a", b"", b"b\n", b"c"]), "ab\nc");
+        assert_eq!(concat("", &[b""]), "");
+    }
+
+    #[test]
+    fn a_line_feed_comes_between_parts_and_never_into_them() {
+        assert_eq!(concat("separator_newline = true", &[b"a", b"", b"b\n", b"c"]), "a\nb\nc");
+        let long = vec![b'x'; (2 << 20) + 1];
+        let joined = concat("separator_newline = true", &[&long, &long]);
+        assert_eq!(joined.len(), 2 * long.len() + 1);
+        assert_eq!(joined.find('\n'), Some(long.len()));
+    }
+
+    #[test]
+    fn stops_when_asked_and_refuses_parameters_it_does_not_know() {
+        let mut kit = Kit::new("concat");
+        kit.stop_after = 0;
+        assert_eq!(kit.error("", "a"), "stopped on request");
+        assert!(
+            kit.error("other = 1", "a")
+                .starts_with("parameters of `concat`: unknown field `other`")
+        );
     }
 }

@@ -1,3 +1,8 @@
 //! The kinds, one file each. The head of a file is the kind's reference page.
 
 pub(crate) mod concat;
+pub(crate) mod count;
+pub(crate) mod map;
+pub(crate) mod sample;
+pub(crate) mod split;
+pub(crate) mod unique;

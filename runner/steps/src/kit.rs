@@ -1,0 +1,116 @@
+//! For the tests of kinds: a folder, a memo in memory, and all that a kind said.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use plan::Digest;
+
+use crate::{AnyKind, Cx, Memo, Say, Shard, StepError, kind};
+
+/// The answers, and how often they were made durable.
+#[derive(Default)]
+pub(crate) struct Table(pub(crate) BTreeMap<Digest, Vec<u8>>, pub(crate) usize);
+
+impl Memo for Table {
+    fn get(&mut self, record: &Digest) -> Result<Option<Vec<u8>>, StepError> {
+        Ok(self.0.get(record).cloned())
+    }
+
+    fn put(&mut self, record: &Digest, result: &[u8]) -> Result<(), StepError> {
+        self.0.insert(*record, result.to_vec());
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), StepError> {
+        self.1 += 1;
+        Ok(())
+    }
+}
+
+pub(crate) struct Kit {
+    kind: &'static dyn AnyKind,
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) memo: Table,
+    pub(crate) said: Vec<Say>,
+    pub(crate) shard: Option<Shard>,
+    pub(crate) seed: Option<u64>,
+    pub(crate) checkpoint: Option<plan::graph::Checkpoint>,
+    /// After how many questions whether to stop the answer is yes.
+    pub(crate) stop_after: usize,
+}
+
+impl Kit {
+    pub(crate) fn new(name: &str) -> Self {
+        let (memo, said) = (Table::default(), Vec::new());
+        let folder = tempfile::tempdir().unwrap();
+        let kind = kind(name).unwrap();
+        let (shard, seed, checkpoint) = (None, None, None);
+        Self { kind, folder, memo, said, shard, seed, checkpoint, stop_after: usize::MAX }
+    }
+
+    /// Runs the kind over these contents of its first port; gives the contents of its outputs.
+    pub(crate) fn run(&mut self, with: &str, inputs: &[&[u8]]) -> Result<Vec<String>, StepError> {
+        let spec = self.kind.spec();
+        let path = |name: String| self.folder.path().join(name);
+        let mut paths = Vec::new();
+        for (i, it) in inputs.iter().enumerate() {
+            paths.push(path(format!("in{i}")));
+            std::fs::write(&paths[i], it).unwrap();
+        }
+        let outputs: BTreeMap<String, PathBuf> =
+            spec.outputs.iter().map(|it| (it.name.to_owned(), path(it.name.to_owned()))).collect();
+        let asked = std::cell::Cell::new(0);
+        let stop = || {
+            asked.set(asked.get() + 1);
+            asked.get() > self.stop_after
+        };
+        self.said.clear();
+        let mut cx = Cx {
+            inputs: BTreeMap::from([(spec.inputs[0].name.to_owned(), paths)]),
+            outputs: outputs.clone(),
+            state: path("state".to_owned()),
+            seed: self.seed,
+            shard: self.shard,
+            checkpoint: self.checkpoint,
+            threads: 1,
+            memo: &mut self.memo,
+            report: &mut |it| self.said.push(it),
+            stop: &stop,
+        };
+        self.kind.run_table(toml::from_str(with).unwrap(), &mut cx)?;
+        let text = |slot: &plan::kind::Slot| read(&outputs[slot.name]);
+        Ok(spec.outputs.iter().map(text).collect())
+    }
+
+    /// The only output, where all is well.
+    pub(crate) fn data(&mut self, with: &str, input: &str) -> String {
+        self.run(with, &[input.as_bytes()]).unwrap().remove(0)
+    }
+
+    /// The text of the error, without the folder.
+    pub(crate) fn error(&mut self, with: &str, input: &str) -> String {
+        let error = self.run(with, &[input.as_bytes()]).unwrap_err().to_string();
+        error.replace(&format!("{}/", self.folder.path().display()), "")
+    }
+
+    /// A number that it said about its result.
+    pub(crate) fn count(&self, wanted: &str) -> Option<u64> {
+        self.said.iter().find_map(|it| match it {
+            Say::Count { name, value } if name == wanted => Some(*value),
+            _ => None,
+        })
+    }
+}
+
+/// A file's text, or those of a folder with their names.
+fn read(path: &std::path::Path) -> String {
+    if !path.is_dir() {
+        return String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
+    }
+    let mut files: Vec<_> = std::fs::read_dir(path).unwrap().map(|it| it.unwrap()).collect();
+    files.sort_by_key(|it| it.file_name());
+    let show = |it: &std::fs::DirEntry| {
+        format!("{}: {:?}\n", it.file_name().display(), std::fs::read_to_string(it.path()).unwrap())
+    };
+    files.iter().map(show).collect()
+}
