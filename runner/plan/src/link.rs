@@ -70,10 +70,21 @@ const STOPS: &[&str] = &[
 ];
 
 fn without_echoes(found: Vec<Mistake>, before: usize) -> Vec<Mistake> {
-    let line = |it: &Mistake| it.labels.first().map(|(place, _)| (place.file.clone(), place.line));
-    let syntax: Vec<_> =
-        found.iter().filter(|it| it.code == "manifest::syntax").filter_map(line).collect();
-    let echo = |it: &Mistake| line(it).is_some_and(|it| syntax.contains(&it));
+    let place = |it: &Mistake| it.labels.first().map(|it| it.0.clone());
+    // What an unclosed bracket swallowed reaches to the end of the file.
+    let open = |it: &Mistake| it.message.contains("array") || it.message.contains("inline table");
+    let syntax: Vec<(crate::Place, bool)> = found
+        .iter()
+        .filter(|it| it.code == "manifest::syntax")
+        .filter_map(|it| Some((place(it)?, open(it))))
+        .collect();
+    let echo = |it: &Mistake| {
+        let Some(own) = place(it) else { return false };
+        let after = |(first, open): &(crate::Place, bool)| {
+            first.file == own.file && (own.line == first.line || *open && own.line > first.line)
+        };
+        syntax.iter().any(after)
+    };
     let keep = |(i, it): &(usize, Mistake)| {
         let first_hand = STOPS.contains(&it.code) || (*i < before && !echo(it));
         first_hand || (LOCAL.contains(&it.code) && !echo(it))
@@ -205,20 +216,25 @@ impl Linker<'_> {
             }
             labels => {
                 for (axis, label) in step.axes.iter().zip(labels) {
-                    self.label(step, axis, label, at, checker);
+                    if let Some((message, help)) = self.label(step, axis, label) {
+                        checker.say("manifest::unknown-instance", at, message).help = help;
+                    }
                 }
             }
         }
     }
 
-    fn label(&self, step: &Step, axis: &Axis, label: &Label, at: At, checker: &mut Checker<'_>) {
-        let (Label::Value(label), AxisValues::Listed(_)) = (label, &axis.values) else { return };
+    /// What is wrong with a label, where it can be known already.
+    fn label(&self, step: &Step, axis: &Axis, label: &Label) -> Option<(String, Option<String>)> {
+        let (Label::Value(label), AxisValues::Listed(_)) = (label, &axis.values) else {
+            return None;
+        };
         let labels = crate::fan::labels(&self.values(axis));
-        if !labels.contains(label) {
-            let message = format!("step `{}` has no instance `{label}`", step.name);
-            let help = suggest::advice(label, labels.iter().map(String::as_str));
-            checker.say("manifest::unknown-instance", at, message).help = help;
+        if labels.contains(label) {
+            return None;
         }
+        let help = suggest::advice(label, labels.iter().map(String::as_str));
+        Some((format!("step `{}` has no instance `{label}`", step.name), help))
     }
 
     fn values(&self, axis: &Axis) -> Vec<Value> {

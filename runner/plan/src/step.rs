@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::grammar::STEP;
 use crate::graph::Output;
 use crate::kind::{Form, KindSpec};
 use crate::mistake::Mistake;
@@ -102,6 +103,7 @@ impl StepReader<'_, '_> {
                 self.checker.found.push(mistake);
                 Task::Unknown
             }
+            (None, None) if has_synonym(table) => Task::Unknown,
             (None, None) => {
                 let message = format!("step `{}` has neither `op` nor `run`", item.name);
                 let mistake = self.checker.say("manifest::op-or-run", item.at, message);
@@ -452,6 +454,12 @@ impl StepReader<'_, '_> {
             self.checker.say("manifest::wrong-form", item.node.at, message);
         }
     }
+}
+
+/// Whether another tool's word stands for `op` or `run`: that has been said.
+fn has_synonym(table: &Table) -> bool {
+    let synonyms = STEP.synonyms.iter().filter(|it| ["op", "run"].contains(&it.1));
+    synonyms.into_iter().any(|it| table.get(it.0).is_some())
 }
 
 fn constant(term: &Term) -> Option<Value> {

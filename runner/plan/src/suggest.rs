@@ -6,7 +6,8 @@ pub(crate) fn nearest<'a>(
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
     let word_chars: Vec<char> = word.chars().take(MAX_CHARS).collect();
-    let limit = (word_chars.len() / 3).clamp(1, 3);
+    // A word of one letter is near to nothing.
+    let limit = (word_chars.len() / 3).clamp(1, 3).min(word_chars.len().saturating_sub(1));
     candidates
         .into_iter()
         .filter(|it| it.len().abs_diff(word.len()) <= 4 * limit)

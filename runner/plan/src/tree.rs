@@ -60,15 +60,35 @@ pub(crate) fn parse(texts: &Texts, file: u32, found: &mut Vec<Mistake>) -> Table
         return Table::default();
     }
     let (root, errors) = DeTable::parse_recoverable(text.as_str());
-    for error in errors.iter().take(MAX_SYNTAX_MISTAKES) {
-        found.push(syntax_mistake(texts, file, error));
+    syntax_mistakes(texts, file, &errors, found);
+    Reader { texts, file, found }.table(root.into_inner())
+}
+
+/// Notes syntax mistakes, less the echoes of others: those on the same line, and the lines that a
+/// bracket swallowed because nothing closed it.
+fn syntax_mistakes(texts: &Texts, file: u32, errors: &[toml::de::Error], found: &mut Vec<Mistake>) {
+    let is_open = |it: &toml::de::Error| {
+        it.message().contains("array") || it.message().contains("inline table")
+    };
+    let mut errors: Vec<&toml::de::Error> = errors.iter().collect();
+    errors.sort_by_key(|it| (it.span().map(|it| it.start), !is_open(it)));
+    let mut last: Option<(u32, bool)> = None;
+    for error in errors.iter().copied().take(MAX_SYNTAX_MISTAKES) {
+        let mistake = syntax_mistake(texts, file, error);
+        let line = mistake.labels.first().map_or(0, |it| it.0.line);
+        match last {
+            Some((before, _)) if line == before => {}
+            Some((before, true)) if line == before + 1 => last = Some((line, true)),
+            _ => {
+                last = Some((line, is_open(error)));
+                found.push(mistake);
+            }
+        }
     }
     if errors.len() > MAX_SYNTAX_MISTAKES {
-        let more = errors.len() - MAX_SYNTAX_MISTAKES;
-        let message = format!("{more} more syntax mistakes in {}", text.name().display());
+        let message = "there are more syntax mistakes after these";
         found.push(Mistake::new("manifest::syntax", message));
     }
-    Reader { texts, file, found }.table(root.into_inner())
 }
 
 fn syntax_mistake(texts: &Texts, file: u32, error: &toml::de::Error) -> Mistake {
