@@ -63,14 +63,14 @@ fn mutated() -> impl Strategy<Value = String> {
 
 /// The values of a document, in one spelling.
 fn meaning(text: &str) -> toml::Table {
-    text.parse().unwrap()
+    text.parse().expect("only what was parsed once comes here")
 }
 
 fn try_all(text: &str) {
     mistakes(&Memory::with(&[("workflow.toml", text)])).to_string();
     if let Ok(once) = plan::format(text) {
         assert_eq!(meaning(&once), meaning(text), "{text}\n---\n{once}");
-        assert_eq!(plan::format(&once).unwrap(), once, "from {text}");
+        assert_eq!(plan::format(&once).expect("it is still a manifest"), once, "from {text}");
     }
 }
 
