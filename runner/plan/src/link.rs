@@ -1,8 +1,10 @@
 //! Joins the steps: every reference to a step, its slot, its instances and its variants must lead
 //! somewhere, and none in a circle.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::rc::Rc;
 
 use crate::kind::KindSpec;
 use crate::load::Manifest;
@@ -40,8 +42,7 @@ impl Manifest {
         let mut steps = read_steps(&mut checker, &root, &settings, &mut kinds);
         let index: HashMap<String, usize> =
             steps.iter().enumerate().map(|(i, it)| (it.name.clone(), i)).collect();
-        let links =
-            Linker { settings: &settings, steps: &steps, index: &index }.links(&mut checker);
+        let links = Linker::new(&settings, &steps, &index).links(&mut checker);
         for (step, (reads, passes)) in steps.iter_mut().zip(links) {
             step.reads = reads;
             step.passes = passes;
@@ -125,11 +126,17 @@ struct Linker<'a> {
     settings: &'a Settings,
     steps: &'a [Step],
     index: &'a HashMap<String, usize>,
+    /// The labels of axes by where they stand; a long one may be asked for often.
+    labels: RefCell<HashMap<At, Rc<HashSet<String>>>>,
 }
 
 type Links = (Vec<Link>, Vec<Link>);
 
-impl Linker<'_> {
+impl<'a> Linker<'a> {
+    fn new(settings: &'a Settings, steps: &'a [Step], index: &'a HashMap<String, usize>) -> Self {
+        Self { settings, steps, index, labels: RefCell::default() }
+    }
+
     fn links(&self, checker: &mut Checker<'_>) -> Vec<Links> {
         let mut links = Vec::with_capacity(self.steps.len());
         for step in self.steps {
@@ -229,11 +236,18 @@ impl Linker<'_> {
         let (Label::Value(label), AxisValues::Listed(_)) = (label, &axis.values) else {
             return None;
         };
-        let labels = crate::fan::labels(&self.values(axis));
+        let known = self.labels.borrow().get(&axis.at).cloned();
+        let labels = known.unwrap_or_else(|| {
+            let labels = Rc::new(crate::fan::labels(&self.values(axis)).into_iter().collect());
+            self.labels.borrow_mut().insert(axis.at, Rc::clone(&labels));
+            labels
+        });
         if labels.contains(label) {
             return None;
         }
-        let help = suggest::advice(label, labels.iter().map(String::as_str));
+        let mut labels: Vec<&String> = labels.iter().collect();
+        labels.sort_unstable();
+        let help = suggest::advice(label, labels.iter().map(|it| it.as_str()));
         Some((format!("step `{}` has no instance `{label}`", step.name), help))
     }
 
