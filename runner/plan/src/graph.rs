@@ -29,7 +29,9 @@ pub struct Graph {
 pub struct Target {
     /// The name; more than one name may lead to one instance.
     pub address: Address,
-    /// The instance; for a step that `when` skipped, the ones that its outputs pass through.
+    /// The instance; none for a step that `when` skipped.
+    pub instance: Option<InstanceId>,
+    /// What its outputs are: its own, or for a skipped step the ones that they pass through.
     pub slots: BTreeMap<String, Vec<Input>>,
 }
 

@@ -3,28 +3,53 @@
 //! Pure: no file system, no environment, no clock, no threads. What must be read is asked for
 //! through [`Files`]; what must be hashed is handed in as digests.
 
+mod accept;
+mod amount;
 mod ask;
+mod code;
+mod definition;
 pub mod digest;
+mod expand;
+mod fan;
 pub mod files;
+mod format;
+mod glob;
+mod grammar;
 pub mod graph;
-pub mod key;
+mod instance;
 pub mod kind;
+mod link;
+mod load;
 pub mod mistake;
+mod model;
+mod path;
 pub mod place;
+mod program;
+mod reference;
+mod schema;
+mod scope;
+mod settings;
+mod shape;
+mod step;
+mod step_check;
+mod suggest;
 mod text;
+mod tree;
 pub mod value;
 mod workflow;
 
 pub use ask::Ask;
 pub use digest::{Digest, Key, NotADigest, RecursiveKey};
 pub use files::{Entry, Files, MAX_BYTES};
+pub use format::format;
 pub use graph::{Address, Graph, Input, Instance, InstanceId};
 pub use key::{Difference, Facts, Gatherer, Known, Parts};
 pub use kind::KindSpec;
+pub use load::{Manifest, load, read};
 pub use mistake::{Mistake, Mistakes};
+pub use model::Workflow;
 pub use place::Place;
+pub use schema::schema;
 pub use text::Text;
 pub use value::Value;
-pub use workflow::{
-    Declared, Manifest, Parameter, Pool, Slots, StepInfo, Workflow, format, load, read, schema,
-};
+pub use workflow::{Declared, Parameter, Pool, Slots, StepInfo};

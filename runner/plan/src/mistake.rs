@@ -22,10 +22,8 @@ pub struct Mistake {
     pub labels: Vec<(Place, String)>,
     /// What to do about it.
     pub help: Option<String>,
-    /// The texts of the labels, in their order.
-    texts: Vec<Arc<Text>>,
-    /// Labels in other files than the first one's.
-    elsewhere: Vec<Elsewhere>,
+    /// The labels with their texts, in their order.
+    shown: Vec<Shown>,
 }
 
 /// All mistakes that were found, sorted by file and position; never empty as an error.
@@ -33,11 +31,61 @@ pub struct Mistake {
 pub struct Mistakes(pub Vec<Mistake>);
 
 /// Every code that a mistake can have.
-pub const CODES: &[&str] = &[];
+pub const CODES: &[&str] = &[
+    "manifest::bad-name",
+    "manifest::bad-number",
+    "manifest::bad-path",
+    "manifest::bad-reference",
+    "manifest::bad-target",
+    "manifest::bad-value",
+    "manifest::cycle",
+    "manifest::date",
+    "manifest::duplicate",
+    "manifest::duplicate-output",
+    "manifest::duplicate-value",
+    "manifest::fanned",
+    "manifest::format-too-new",
+    "manifest::include-cycle",
+    "manifest::include-workflow",
+    "manifest::missing-input",
+    "manifest::missing-key",
+    "manifest::missing-with",
+    "manifest::no-files",
+    "manifest::no-seed",
+    "manifest::no-shards",
+    "manifest::not-for-kinds",
+    "manifest::not-utf8",
+    "manifest::op-or-run",
+    "manifest::param-type",
+    "manifest::path-leaves",
+    "manifest::skipped",
+    "manifest::syntax",
+    "manifest::too-deep",
+    "manifest::too-large",
+    "manifest::too-many",
+    "manifest::too-many-inputs",
+    "manifest::unknown-each",
+    "manifest::unknown-instance",
+    "manifest::unknown-key",
+    "manifest::unknown-kind",
+    "manifest::unknown-model",
+    "manifest::unknown-param",
+    "manifest::unknown-pool",
+    "manifest::unknown-port",
+    "manifest::unknown-slot",
+    "manifest::unknown-source",
+    "manifest::unknown-step",
+    "manifest::unknown-variant",
+    "manifest::unknown-with",
+    "manifest::unreadable",
+    "manifest::variant-cycle",
+    "manifest::wrong-form",
+    "manifest::wrong-type",
+];
 
-/// A label in another file than the mistake's first.
+/// A label with the text that it is drawn on; a finding of its own where that is another file's.
 #[derive(Clone, Debug)]
-struct Elsewhere {
+struct Shown {
     place: Place,
     label: String,
     text: Arc<Text>,
@@ -47,14 +95,7 @@ impl Mistake {
     /// A mistake that no stretch of a file shows.
     pub(crate) fn bare(code: &'static str, message: impl Into<String>) -> Self {
         debug_assert!(CODES.contains(&code), "`{code}` is missing from CODES");
-        Self {
-            code,
-            message: message.into(),
-            labels: Vec::new(),
-            help: None,
-            texts: Vec::new(),
-            elsewhere: Vec::new(),
-        }
+        Self { code, message: message.into(), labels: Vec::new(), help: None, shown: Vec::new() }
     }
 
     /// A mistake at a place.
@@ -67,12 +108,9 @@ impl Mistake {
         let Some(text) = texts.get(at.file as usize) else { return self };
         let place = text.place(at.start as usize, at.end as usize);
         let label = label.into();
-        if self.texts.first().is_some_and(|first| !Arc::ptr_eq(first, text)) {
-            let (place, label) = (place.clone(), label.clone());
-            self.elsewhere.push(Elsewhere { place, label, text: Arc::clone(text) });
-        }
+        let text = Arc::clone(text);
+        self.shown.push(Shown { place: place.clone(), label: label.clone(), text });
         self.labels.push((place, label));
-        self.texts.push(Arc::clone(text));
         self
     }
 
@@ -107,32 +145,32 @@ impl Diagnostic for Mistake {
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.texts.first().map(|it| it.as_ref() as &dyn SourceCode)
+        self.shown.first().map(|it| it.text.as_ref() as &dyn SourceCode)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let first = self.texts.first()?;
-        let own = self.labels.iter().zip(&self.texts).filter(|(_, it)| Arc::ptr_eq(it, first));
-        Some(Box::new(own.map(|((place, label), _)| labeled(place, label))))
+        let first = &self.shown.first()?.text;
+        let own = self.shown.iter().filter(|it| Arc::ptr_eq(&it.text, first));
+        Some(Box::new(own.map(|it| labeled(&it.place, &it.label))))
     }
 
     fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
-        if self.elsewhere.is_empty() {
-            return None;
-        }
-        Some(Box::new(self.elsewhere.iter().map(|it| it as &dyn Diagnostic)))
+        let first = &self.shown.first()?.text;
+        let mut others = self.shown.iter().filter(|it| !Arc::ptr_eq(&it.text, first)).peekable();
+        others.peek()?;
+        Some(Box::new(others.map(|it| it as &dyn Diagnostic)))
     }
 }
 
-impl fmt::Display for Elsewhere {
+impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.label.is_empty() { "and here" } else { &self.label })
     }
 }
 
-impl std::error::Error for Elsewhere {}
+impl std::error::Error for Shown {}
 
-impl Diagnostic for Elsewhere {
+impl Diagnostic for Shown {
     fn severity(&self) -> Option<miette::Severity> {
         Some(miette::Severity::Advice)
     }
@@ -173,7 +211,7 @@ impl Mistake {
     /// Plain text: see [`Mistakes::render`].
     pub fn render(&self) -> String {
         let mut out = self.code.to_owned();
-        for (i, ((place, label), text)) in self.labels.iter().zip(&self.texts).enumerate() {
+        for (i, Shown { place, label, text }) in self.shown.iter().enumerate() {
             let column = text.column(place.start);
             match i {
                 0 => {
@@ -185,7 +223,7 @@ impl Mistake {
                 _ => out += &format!("\n  {place}:{column} {label}"),
             }
         }
-        if self.labels.is_empty() {
+        if self.shown.is_empty() {
             out += &format!(" {}", self.message);
         }
         if let Some(help) = &self.help {

@@ -17,7 +17,7 @@ pub struct Text {
 }
 
 /// A stretch of one of the loaded files; small, so that every node can carry one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct At {
     /// Index into [`Texts`].
     pub(crate) file: u32,

@@ -1,21 +1,17 @@
-//! A checked workflow: what the manifest says, typed, references still open.
+//! What a checked workflow says of itself: names, places, pools, parameters.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::ask::Ask;
-use crate::files::Files;
-use crate::kind::KindSpec;
-use crate::mistake::Mistakes;
-use crate::{Digest, Graph, Place, Value};
+use crate::load::Manifest;
+use crate::model::{Given, Task};
+use crate::path::Reach;
+use crate::reference::{Part, Template};
+use crate::tree::{Data, Node, Table};
+use crate::{Digest, Place, Value};
 
-/// A manifest's syntax trees, merged, not yet checked.
-#[derive(Debug)]
-pub struct Manifest {}
-
-/// A checked workflow.
-#[derive(Debug)]
-pub struct Workflow {}
+use crate::model::Workflow;
 
 /// A step, as screens list it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +22,8 @@ pub struct StepInfo {
     pub kind: Option<&'static str>,
     /// What it is for, in the words of its author.
     pub desc: Option<String>,
+    /// The names of the steps that it reads or passes through.
+    pub reads: Vec<String>,
     /// Where it was written.
     pub place: Place,
 }
@@ -33,7 +31,7 @@ pub struct StepInfo {
 /// A file or folder declared in `[sources]` or `[models]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Declared {
-    /// As it was written; references are open.
+    /// As it was written.
     pub path: String,
     /// The digest that it must have.
     pub pinned: Option<Digest>,
@@ -72,96 +70,163 @@ pub enum Slots {
     Devices(Vec<u32>),
 }
 
-/// Reads a manifest with all that it extends and includes.
-pub fn load(_entry: &Path, _files: &dyn Files) -> Result<Manifest, Mistakes> {
-    Ok(Manifest {})
-}
-
-/// Reads and checks a manifest, and says all mistakes of both at once.
-pub fn read(entry: &Path, files: &dyn Files, kinds: &[&KindSpec]) -> Result<Workflow, Mistakes> {
-    load(entry, files)?.check(kinds)
-}
-
 impl Manifest {
-    /// Checks everything that can be checked before parameters are chosen.
-    pub fn check(self, _kinds: &[&KindSpec]) -> Result<Workflow, Mistakes> {
-        Ok(Workflow {})
-    }
-
-    /// The files that it was read from, the entry last.
+    /// The files that it was read from, the entry first.
     pub fn files(&self) -> Vec<PathBuf> {
-        Vec::new()
+        self.project.texts.iter().map(|it| it.name().as_ref().clone()).collect()
     }
 }
 
 impl Workflow {
-    /// Its name: `[workflow] name`, else that of its folder's manifest.
+    /// Its name: `[workflow] name`, else that of the entry's folder, else `workflow`.
     pub fn name(&self) -> &str {
-        ""
+        &self.settings.name
     }
 
     /// The seed from which every stream is derived.
     pub fn seed(&self) -> u64 {
-        0
+        self.settings.seed
     }
 
-    /// The project's root: the folder of the entry manifest.
+    /// The project's root: the folder of the entry manifest, as it was named.
     pub fn root(&self) -> &Path {
-        Path::new("")
+        &self.project.root
+    }
+
+    /// The files that it was read from, the entry first.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.project.texts.iter().map(|it| it.name().as_ref().clone()).collect()
     }
 
     /// What `[workflow] targets` names.
     pub fn targets(&self) -> Vec<String> {
-        Vec::new()
+        self.settings.targets.iter().map(|it| it.0.clone()).collect()
     }
 
     /// The names of the variants, in the order of the file.
     pub fn variants(&self) -> Vec<&str> {
-        Vec::new()
+        self.settings.variants.iter().map(|it| it.name.as_str()).collect()
     }
 
     /// The steps, in the order of the file.
     pub fn steps(&self) -> Vec<StepInfo> {
-        Vec::new()
+        self.steps.iter().map(|it| self.info(it)).collect()
+    }
+
+    fn info(&self, step: &crate::model::Step) -> StepInfo {
+        let kind = match step.work {
+            Task::Kind(it) => self.kinds.specs.get(it).map(|it| it.name),
+            _ => None,
+        };
+        let links = step.reads.iter().chain(&step.passes);
+        let mut reads: Vec<String> = links.map(|it| self.steps[it.step].name.clone()).collect();
+        reads.sort();
+        reads.dedup();
+        StepInfo {
+            name: step.name.clone(),
+            kind,
+            desc: step.desc.clone(),
+            reads,
+            place: self.project.place(step.at),
+        }
     }
 
     /// What `[sources]` declares.
     pub fn sources(&self) -> BTreeMap<String, Declared> {
-        BTreeMap::new()
+        self.declared(&self.settings.sources)
     }
 
     /// What `[models]` declares.
     pub fn models(&self) -> BTreeMap<String, Declared> {
-        BTreeMap::new()
+        self.declared(&self.settings.models)
+    }
+
+    fn declared(&self, given: &BTreeMap<String, Given>) -> BTreeMap<String, Declared> {
+        let declared = |it: &Given| Declared {
+            path: written(&it.path),
+            pinned: it.pinned,
+            outside: it.reach == Reach::Anywhere,
+            place: self.project.place(it.at),
+        };
+        given.iter().map(|(name, it)| (name.clone(), declared(it))).collect()
     }
 
     /// What `[pools]` declares.
     pub fn pools(&self) -> BTreeMap<String, Pool> {
-        BTreeMap::new()
+        let pools = self.settings.pools.iter();
+        pools
+            .map(|(name, (slots, at))| {
+                (name.clone(), Pool { slots: slots.clone(), place: self.project.place(*at) })
+            })
+            .collect()
     }
 
     /// The parameters by their dotted names, with the places of their values.
     pub fn params(&self) -> BTreeMap<String, Parameter> {
-        BTreeMap::new()
+        let params = self.settings.params.iter();
+        params
+            .map(|(name, (value, at))| {
+                let place = self.project.place(*at);
+                (name.clone(), Parameter { value: value.clone(), place })
+            })
+            .collect()
     }
 
-    /// Every step instance that was asked for and what it needs, equal ones merged.
-    pub fn expand(&self, _ask: &Ask, _files: &dyn Files) -> Result<Graph, Mistakes> {
-        Ok(Graph::default())
-    }
-
-    /// The manifest with everything merged in, for the record of a run: canonical JSON.
-    pub fn resolved(&self, _ask: &Ask) -> serde_json::Value {
-        serde_json::Value::Null
+    /// What a variant changes, with what it extends: by dotted name.
+    pub fn overlay(&self, variant: &str) -> Option<BTreeMap<String, Parameter>> {
+        let index = self.settings.variant(variant)?;
+        let mut out = BTreeMap::new();
+        for it in self.settings.chain(Some(index)) {
+            for (name, (value, at)) in &it.leaves {
+                let place = self.project.place(*at);
+                let parameter = Parameter { value: value.clone(), place };
+                out.entry(name.clone()).or_insert(parameter);
+            }
+        }
+        Some(out)
     }
 }
 
-/// The JSON Schema of a manifest, for editors.
-pub fn schema(_kinds: &[&KindSpec]) -> serde_json::Value {
-    serde_json::Value::Null
+impl Workflow {
+    /// The manifest with all that it extends and includes merged in, and what was asked of it:
+    /// canonical JSON for the record of a run.
+    pub fn resolved(&self, ask: &Ask) -> serde_json::Value {
+        let sets: BTreeMap<&str, &str> =
+            ask.sets.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        serde_json::json!({
+            "ask": { "sets": sets, "targets": ask.targets, "variants": ask.variants },
+            "manifest": table_json(&self.tree),
+        })
+    }
 }
 
-/// A manifest's text in the one style; comments stay, the meaning stays.
-pub fn format(text: &str) -> Result<String, Mistakes> {
-    Ok(text.to_owned())
+fn table_json(table: &Table) -> serde_json::Value {
+    table.iter().map(|it| (it.name.clone(), node_json(&it.node))).collect()
+}
+
+fn node_json(node: &Node) -> serde_json::Value {
+    match &node.data {
+        Data::Bool(it) => (*it).into(),
+        Data::Int(it) => (*it).into(),
+        Data::Float(it) => (*it).into(),
+        Data::Text(it) => it.as_str().into(),
+        Data::List(it) => it.iter().map(node_json).collect(),
+        Data::Table(it) => table_json(it),
+        Data::Broken => serde_json::Value::Null,
+    }
+}
+
+/// A template as it was written, near enough for people.
+fn written(template: &Template) -> String {
+    match template {
+        Template::Plain(it) => it.clone(),
+        Template::Whole(_) => "${…}".to_owned(),
+        Template::Mixed(parts) => {
+            let part = |it: &Part| match it {
+                Part::Text(it) => it.clone(),
+                Part::Reference(_) => "${…}".to_owned(),
+            };
+            parts.iter().map(part).collect()
+        }
+    }
 }

@@ -1,0 +1,73 @@
+//! "Did you mean": the nearest of the names that exist.
+
+/// The candidate that is nearest to a word, where one is near enough to have been meant.
+pub(crate) fn nearest<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let word_chars: Vec<char> = word.chars().take(MAX_CHARS).collect();
+    // A word of one letter is near to nothing.
+    let limit = (word_chars.len() / 3).clamp(1, 3).min(word_chars.len().saturating_sub(1));
+    candidates
+        .into_iter()
+        .filter(|it| it.len().abs_diff(word.len()) <= 4 * limit)
+        .filter_map(|it| Some((distance(&word_chars, it, limit)?, it)))
+        .min()
+        .map(|(_, it)| it)
+}
+
+/// Advice for a name that does not exist: the nearest, else what there is.
+pub(crate) fn advice<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str> + Clone,
+) -> Option<String> {
+    if let Some(it) = nearest(word, candidates.clone()) {
+        return Some(format!("did you mean `{it}`?"));
+    }
+    let mut names: Vec<&str> = candidates.into_iter().take(MAX_LISTED + 1).collect();
+    let more = if names.len() > MAX_LISTED { ", …" } else { "" };
+    names.truncate(MAX_LISTED);
+    if names.is_empty() {
+        return None;
+    }
+    Some(format!("there is `{}`{more}", names.join("`, `")))
+}
+
+const MAX_LISTED: usize = 12;
+const MAX_CHARS: usize = 64;
+
+/// The number of letters to change, add, drop or swap; none where it is beyond the limit.
+fn distance(word: &[char], other: &str, limit: usize) -> Option<usize> {
+    let other: Vec<char> = other.chars().take(MAX_CHARS).collect();
+    let mut before: Vec<usize> = Vec::new();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for i in 1..=word.len() {
+        let mut next = vec![i; other.len() + 1];
+        for j in 1..=other.len() {
+            let cost = usize::from(!word[i - 1].eq_ignore_ascii_case(&other[j - 1]));
+            next[j] = (row[j] + 1).min(next[j - 1] + 1).min(row[j - 1] + cost);
+            let swapped =
+                i > 1 && j > 1 && word[i - 1] == other[j - 2] && word[i - 2] == other[j - 1];
+            if swapped {
+                next[j] = next[j].min(before[j - 2] + 1);
+            }
+        }
+        before = std::mem::replace(&mut row, next);
+    }
+    row.last().copied().filter(|it| *it <= limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slips_of_the_finger_are_understood_and_other_words_are_not() {
+        let names = ["length_filter", "sample", "top_k"];
+        assert_eq!(nearest("length_filtre", names), Some("length_filter"));
+        assert_eq!(nearest("Sample", names), Some("sample"));
+        assert_eq!(nearest("topk", names), Some("top_k"));
+        assert_eq!(nearest("tokenize", names), None);
+        assert_eq!(advice("zzz", names).unwrap(), "there is `length_filter`, `sample`, `top_k`");
+    }
+}
