@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use plan::Digest;
 use store::testing::{Fault, FaultyDisk, Lasting, Torn};
-use store::{Committed, Error, Place, Presence, Quarantine, Result, Rows, Settings, Store};
+use store::{
+    Committed, Durability, Error, Place, Presence, Quarantine, Result, Rows, Settings, Store,
+};
 
 use super::{key, record};
 
@@ -49,26 +51,34 @@ fn whatever_call_fails_the_store_stays_whole_and_the_work_can_be_done_again() {
     assert_eq!(scenario(dir.path(), settings(&counter)).unwrap(), []);
     let calls = counter.calls();
     assert!(calls > 40, "{calls}");
-    for n in 1..=calls {
-        for (errno, lasting, torn) in [
-            (enospc, Lasting::FromThenOn, Torn::Half),
-            (eio, Lasting::Once, Torn::Nothing),
-            (enospc, Lasting::Once, Torn::Half),
-        ] {
-            let dir = tempfile::tempdir().unwrap();
-            let faulty = disk(n, errno, lasting, torn);
-            if let Err(error) = scenario(dir.path(), settings(&faulty)) {
-                assert!(names_a_file(&error), "call {n}: {error}");
-                assert_eq!(error.is_full(), errno == enospc, "call {n}: {error}");
-            }
-            let what = format!("call {n}, {errno}, {lasting:?}, {torn:?}");
-            let _ = fs::remove_dir_all(dir.path().join("source"));
-            check(dir.path(), &what);
-            assert_eq!(scenario(dir.path(), Settings::default()).expect(&what), [], "{what}");
-            check(dir.path(), &what);
-            finished(dir.path(), &what);
+    // Most of the time is spent waiting for the disk.
+    std::thread::scope(|scope| {
+        for first in 1..=8 {
+            scope.spawn(move || {
+                for n in (first..=calls).step_by(8) {
+                    fail_at(n, enospc, Lasting::FromThenOn, Torn::Half);
+                    fail_at(n, eio, Lasting::Once, Torn::Nothing);
+                }
+            });
         }
+    });
+}
+
+fn fail_at(n: u64, errno: i32, lasting: Lasting, torn: Torn) {
+    let what = format!("call {n}, {errno}, {lasting:?}, {torn:?}");
+    let dir = tempfile::tempdir().unwrap();
+    let faulty = disk(n, errno, lasting, torn);
+    if let Err(error) = scenario(dir.path(), settings(&faulty)) {
+        assert!(names_a_file(&error), "{what}: {error}");
+        let is_full = errno == rustix::io::Errno::NOSPC.raw_os_error();
+        assert_eq!(error.is_full(), is_full, "{what}: {error}");
     }
+    let _ = fs::remove_dir_all(dir.path().join("source"));
+    check(dir.path(), &what);
+    let fast = Settings { durability: Durability::Fast, ..Settings::default() };
+    assert_eq!(scenario(dir.path(), fast).expect(&what), [], "{what}");
+    check(dir.path(), &what);
+    finished(dir.path(), &what);
 }
 
 fn check(dir: &Path, what: &str) {
@@ -86,7 +96,8 @@ fn check(dir: &Path, what: &str) {
 }
 
 fn finished(dir: &Path, what: &str) {
-    let store = Store::open(&dir.join("store")).expect(what);
+    let fast = Settings { durability: Durability::Fast, ..Settings::default() };
+    let store = Store::open_with(&dir.join("store"), fast).expect(what);
     for name in ["one", "two"] {
         let record = store.record(&key(name)).expect(what).expect(what);
         assert_eq!(store.commit(&[record]).expect(what), [Committed::Same], "{what}");

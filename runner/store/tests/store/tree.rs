@@ -146,7 +146,7 @@ fn a_listing_that_climbs_or_writes_through_a_link_is_damaged() {
         format!("f {file} 1 a//x\n"),
         format!("f {file} 1 a/./x\n"),
         format!("l .. a\nf {file} 1 a/x\n"),
-        format!("l ../x a\n"),
+        "l ../x a\n".to_owned(),
         format!("f {file} 1 b\nf {file} 1 a\n"),
         format!("f {file} 1 a%41\n"),
         format!("f {file} 01 a\n"),
