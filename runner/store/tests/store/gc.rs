@@ -1,0 +1,68 @@
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Duration;
+
+use plan::Digest;
+use store::{GcAsk, GcMode, Presence, Rows};
+
+use super::{key, new_store, record, recursive};
+
+fn now(mode: GcMode) -> GcAsk {
+    GcAsk { keep: BTreeSet::new(), grace: Duration::ZERO, unused: Duration::ZERO, mode }
+}
+
+#[test]
+fn what_is_kept_pinned_or_young_stays_and_the_rest_goes() {
+    let (dir, store) = new_store();
+    let top = dir.path().join("t");
+    fs::create_dir(&top).unwrap();
+    fs::write(top.join("a"), "in a kept tree").unwrap();
+    let tree = store.take_tree(&top).unwrap();
+    let shared = store.put_bytes(b"shared").unwrap();
+    let lost = store.put_bytes(b"lost").unwrap();
+    let mut both = record("kept", tree);
+    both.outputs.insert("more".to_owned(), record("x", shared).outputs["data"].clone());
+    store.commit(&[both, record("pinned", shared), record("gone", lost)]).unwrap();
+    store.commit(&[record("gone too", shared)]).unwrap();
+    store.pin("release", &[key("pinned")]).unwrap();
+    let young = GcAsk { unused: Duration::ZERO, mode: GcMode::Remove, ..GcAsk::default() };
+    let report = store.gc(&young).unwrap();
+    assert_eq!((report.records.len(), report.objects, report.kept_records), (0, 0, 4));
+    let keep = BTreeSet::from([key("kept")]);
+    let dry = store.gc(&GcAsk { keep: keep.clone(), ..now(GcMode::DryRun) }).unwrap();
+    assert!(store.record(&key("gone")).unwrap().is_some());
+    let report = store.gc(&GcAsk { keep, ..now(GcMode::Remove) }).unwrap();
+    assert_eq!(dry, report);
+    let names: Vec<&str> = report.records.iter().map(|it| it.address.as_str()).collect();
+    assert_eq!(names, ["steps.gone too", "steps.gone"], "the cheapest for its bytes first");
+    assert_eq!((report.objects, report.object_bytes, report.kept_records), (1, 4, 2));
+    assert_eq!(report.records[0].took_ms, 1234);
+    assert_eq!(store.present(&tree), Presence::Present);
+    assert_eq!(store.present(&shared), Presence::Present);
+    assert_eq!(store.present(&lost), Presence::Missing);
+    let index = store.index().unwrap();
+    assert_eq!((index.len(), index.key(&recursive("gone"))), (2, None));
+    assert!(store.unpin("release").unwrap() && !store.unpin("release").unwrap());
+    assert!(store.pin("../x", &[]).is_err());
+}
+
+#[test]
+fn state_and_rows_in_use_stay() {
+    let (_dir, store) = new_store();
+    for name in ["a", "b"] {
+        fs::write(store.make_part(&key(name)).unwrap().join("shard"), "12345").unwrap();
+    }
+    let _lock = store.try_lock(&key("a")).unwrap();
+    let rows = Rows::open(&store, &Digest::of(b"used")).unwrap();
+    rows.put(&Digest::of(b"k"), b"v").unwrap();
+    Rows::open(&store, &Digest::of(b"unused")).unwrap();
+    let kept = store.attempt().unwrap().keep();
+    let report = store.gc(&now(GcMode::Remove)).unwrap();
+    assert_eq!((report.parts, report.part_bytes, report.row_spaces), (1, 5, 1));
+    assert_eq!(report.attempts.attempts, 1);
+    assert!(!kept.exists() && !store.part(&key("b")).exists() && store.part(&key("a")).exists());
+    store.drop_part(&key("a")).unwrap();
+    assert!(!store.part(&key("a")).exists());
+    rows.put(&Digest::of(b"l"), b"w").unwrap();
+    assert_eq!(Rows::open(&store, &Digest::of(b"used")).unwrap().len(), 2);
+}
