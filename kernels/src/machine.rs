@@ -60,6 +60,14 @@ impl Cpu {
     }
 }
 
+/// The memory of this machine, in bytes; 0 where the system does not say.
+pub fn memory_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = text.lines().find_map(|it| it.strip_prefix("MemTotal:"));
+    let kib = total.and_then(|it| it.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kib.unwrap_or(0) << 10
+}
+
 /// What there is of CUDA.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cuda {

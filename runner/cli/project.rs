@@ -8,9 +8,7 @@ use engine::facts::{self, Gathered};
 use engine::heads::Heads;
 use engine::planning::{self, Planned};
 use engine::why::Reasons;
-use plan::ask::Ask;
-use plan::workflow::Workflow;
-use plan::{Graph, InstanceId, Key, KindSpec};
+use plan::{Ask, Graph, InstanceId, Key, KindSpec, Workflow};
 use store::{Index, Object, Place, Rehash, Settings, Shape, Stats, Store};
 
 use crate::args::Common;
@@ -69,7 +67,7 @@ pub(crate) fn kinds() -> Vec<&'static KindSpec> {
 /// Reads and checks the manifest that is meant.
 pub(crate) fn read(common: &Common) -> Result<Project, Trouble> {
     let manifest = find_manifest(common)?;
-    let workflow = plan::workflow::read(&manifest, &Disk, &kinds())?;
+    let workflow = plan::read(&manifest, &Disk, &kinds())?;
     let root = manifest.parent().filter(|it| !it.as_os_str().is_empty());
     let home = Home::of(root.unwrap_or(Path::new(".")));
     Ok(Project { workflow, home })

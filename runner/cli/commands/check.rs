@@ -1,6 +1,6 @@
 //! `kun check`: looks for mistakes, runs nothing.
 
-use plan::ask::Ask;
+use plan::Ask;
 
 use crate::args::Common;
 use crate::disk::Disk;

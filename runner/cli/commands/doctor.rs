@@ -64,14 +64,25 @@ fn machine() -> Vec<Line> {
         good("processor", format!("{cores} cores, numerics {}", steps::numerics())),
         good("memory", format!("{memory} MiB")),
     ];
-    match steps::machine::cuda() {
+    let cuda = steps::machine::Cuda::here();
+    match cuda.devices {
         Ok(devices) if devices.is_empty() => {
             let text = "a driver, and no device".to_owned();
             lines.push(Line { about: "gpu", state: State::Absent, text });
         }
-        Ok(devices) => lines.extend(devices.into_iter().map(|it| good("gpu", it))),
-        Err(why) => lines.push(Line { about: "gpu", state: State::Absent, text: why }),
+        Ok(devices) => lines.extend(devices.iter().map(|it| good("gpu", it.to_string()))),
+        Err(why) => lines.push(Line { about: "gpu", state: State::Absent, text: why.to_string() }),
     }
+    lines.push(match cuda.driver {
+        Some((major, minor)) => good("driver", format!("CUDA {major}.{minor}")),
+        None => Line { about: "driver", state: State::Absent, text: "no CUDA driver".to_owned() },
+    });
+    lines.push(if cuda.nvrtc {
+        good("nvrtc", "the run-time compiler of CUDA is there")
+    } else {
+        let text = "the run-time compiler of CUDA is not on this machine".to_owned();
+        Line { about: "nvrtc", state: State::Absent, text }
+    });
     lines
 }
 

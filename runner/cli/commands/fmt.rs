@@ -33,7 +33,7 @@ pub(crate) fn run(args: Args, printer: &Printer) -> Result<Exit, Trouble> {
             let at = it.utf8_error().valid_up_to();
             Trouble::user(format!("`{}` is not UTF-8 at byte {at}", path.display()))
         })?;
-        let formatted = plan::fmt::format(&text)?;
+        let formatted = plan::format(&text)?;
         if formatted == text {
             continue;
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use engine::runs;
 use plan::Key;
+use report::table::{Side, Table};
 use store::{GcAsk, GcMode};
 
 use crate::args::Common;
@@ -59,12 +60,12 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         }));
         return Ok(Exit::Good);
     }
-    let mut table = vec![["step", "bytes", "took"].map(str::to_owned).to_vec()];
+    let mut table = Table::new(&[(Side::Left, "step"), (Side::Right, "bytes"), (Side::Right, "took")]);
     for it in &report.records {
-        table.push(vec![it.address.clone(), it.bytes.to_string(), engine::time::duration(it.took_ms)]);
+        table.row([it.address.clone(), it.bytes.to_string(), engine::time::duration(it.took_ms)]);
     }
     if !report.records.is_empty() {
-        printer.data(report::table::aligned(&table).trim_end());
+        printer.data(table.text().trim_end());
     }
     let bytes = report.object_bytes + report.part_bytes + report.row_bytes + report.attempts.bytes;
     let (n, kept) = (report.records.len(), report.kept_records);

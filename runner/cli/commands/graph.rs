@@ -6,7 +6,7 @@ use report::graph::{Class, Node, Picture};
 use crate::args::Common;
 use crate::exit::Exit;
 use crate::printer::Printer;
-use crate::project;
+use crate::project::{self, Opened};
 use crate::trouble::Trouble;
 
 /// Draw the steps and what they read
@@ -35,31 +35,43 @@ enum Format {
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     args.common.take_manifest(&mut args.words);
     let opened = project::open(&args.common, args.words.clone())?;
-    let mut picture = Picture::new(opened.workflow.name());
-    for (i, instance) in opened.graph.instances.iter().enumerate() {
-        let class = match &opened.planned.standings[i] {
-            Standing::Cached => Class::Cached,
-            Standing::NotNeeded => Class::NotNeeded,
-            Standing::Stale(_) => Class::Stale,
-            Standing::MaybeCutOff => Class::Maybe,
-        };
-        picture.node(Node { id: format!("s{i}"), label: instance.address.to_string(), class });
-        for input in instance.inputs.values().flatten() {
-            match input {
-                plan::Input::Output { instance, .. } => picture.edge(format!("s{}", instance.0), format!("s{i}")),
-                plan::Input::Source(n) => picture.edge(format!("f{n}"), format!("s{i}")),
-            }
-        }
-    }
-    for (n, source) in opened.graph.sources.iter().enumerate() {
-        let label = engine::facts::source_name(source);
-        picture.node(Node { id: format!("f{n}"), label, class: Class::Source });
-    }
+    let printed = picture(&opened);
     let text = match args.format {
-        Format::Dot => picture.dot(),
-        Format::Mermaid => picture.mermaid(),
-        Format::Svg => picture.svg(),
+        Format::Dot => report::graph::dot(&printed),
+        Format::Mermaid => report::graph::mermaid(&printed),
+        Format::Svg => report::svg::svg(&printed),
     };
     printer.data(text.trim_end());
     Ok(Exit::Good)
+}
+
+/// Sources first, then steps, in the order in which they can run.
+fn picture(opened: &Opened) -> Picture {
+    let n_sources = opened.graph.sources.len();
+    let mut picture = Picture { title: opened.workflow.name().to_owned(), ..Picture::default() };
+    for source in &opened.graph.sources {
+        let label = engine::facts::source_name(source);
+        picture.nodes.push(Node { label, class: Class::Source });
+    }
+    for (i, instance) in opened.graph.instances.iter().enumerate() {
+        let class = match &opened.planned.standings[i] {
+            Standing::Cached => Class::Cached,
+            Standing::NotNeeded => Class::Step,
+            Standing::Stale(_) | Standing::MaybeCutOff => Class::Stale,
+        };
+        picture.nodes.push(Node { label: instance.address.to_string(), class });
+        let mut from: Vec<usize> = instance
+            .inputs
+            .values()
+            .flatten()
+            .map(|input| match input {
+                plan::Input::Output { instance, .. } => n_sources + instance.0,
+                plan::Input::Source(n) => *n,
+            })
+            .collect();
+        from.sort_unstable();
+        from.dedup();
+        picture.edges.extend(from.into_iter().map(|it| (it, n_sources + i)));
+    }
+    picture
 }

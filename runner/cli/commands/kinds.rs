@@ -1,5 +1,7 @@
 //! `kun kinds`: the reference of step kinds, made from their code.
 
+use report::table::{Side, Table};
+
 use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::project::kinds;
@@ -18,11 +20,17 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     let kinds = kinds();
     if args.markdown {
-        printer.data(steps::reference::book(&kinds).trim_end());
+        for spec in kinds {
+            printer.data(steps::reference::markdown(spec));
+        }
         return Ok(Exit::Good);
     }
     let Some(name) = args.kind else {
-        printer.data(steps::reference::list(&kinds).trim_end());
+        let mut table = Table::new(&[(Side::Left, "kind"), (Side::Left, "what it does")]);
+        for row in steps::reference::table(kinds) {
+            table.row(row);
+        }
+        printer.data(table.text().trim_end());
         return Ok(Exit::Good);
     };
     let Some(spec) = kinds.iter().find(|it| it.name == name) else {
@@ -30,6 +38,6 @@ pub(crate) fn run(args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         let help = format!("there are {}", names.join(", "));
         return Err(Trouble::helped(format!("no step kind `{name}`"), help));
     };
-    printer.data(steps::reference::page(spec).trim_end());
+    printer.data(steps::reference::terminal(spec).trim_end());
     Ok(Exit::Good)
 }

@@ -4,6 +4,7 @@ use engine::planning::{Planned, Standing};
 use engine::run::counts;
 use engine::why::{Why, one_line};
 use plan::{Graph, InstanceId};
+use report::table::{Side, Table};
 
 use crate::args::Common;
 use crate::exit::Exit;
@@ -94,12 +95,19 @@ fn show_variants(args: &Args, printer: &Printer) -> Result<Exit, Trouble> {
         printer.json(&rows);
         return Ok(Exit::Good);
     }
-    let mut table = vec![["variant", "steps", "shared", "adds", "to run"].map(str::to_owned).to_vec()];
+    let right = |title| (Side::Right, title);
+    let mut table = Table::new(&[
+        (Side::Left, "variant"),
+        right("steps"),
+        right("shared"),
+        right("adds"),
+        right("to run"),
+    ]);
     for row in &rows {
         let numbers = [row.steps, row.shared, row.adds, row.adds_to_run].map(|it| it.to_string());
-        table.push(std::iter::once(row.variant.clone()).chain(numbers).collect());
+        table.row(std::iter::once(row.variant.clone()).chain(numbers));
     }
-    printer.data(report::table::aligned(&table).trim_end());
+    printer.data(table.text().trim_end());
     let all: usize = rows.iter().map(|it| it.steps).sum();
     let text = format!("{all} step executions, {} after sharing", opened.graph.instances.len());
     printer.act(GOOD, "Plan", text);

@@ -9,8 +9,9 @@ use engine::execute::Local;
 use engine::run::counts;
 use engine::slots::Capacity;
 use engine::{Options, Setup};
-use plan::ask::Ask;
-use plan::workflow::Slots;
+use plan::Ask;
+use plan::Slots;
+use steps::machine::Cuda;
 
 use super::lock;
 use crate::args::Common;
@@ -122,8 +123,13 @@ fn options(args: &Args, opened: &Opened) -> Options {
         };
         pools.insert(name, capacity);
     }
-    pools.entry("gpu".to_owned()).or_insert_with(|| automatic("gpu"));
-    pools.entry("mem".to_owned()).or_insert_with(|| Capacity::Count(steps::machine::memory_bytes()));
+    for name in ["gpu", "mem"] {
+        // Asking a driver takes time: only where a step wants to know.
+        let asks = |it: &plan::Instance| it.how.uses.contains_key(name);
+        if opened.graph.instances.iter().any(asks) {
+            pools.entry(name.to_owned()).or_insert_with(|| automatic(name));
+        }
+    }
     let (_, n_stale, n_maybe) = counts(&opened.planned);
     // Only a run that does something keeps a record, and only a record wants the manifest.
     let manifest = if n_stale + n_maybe > 0 {
@@ -149,7 +155,11 @@ fn options(args: &Args, opened: &Opened) -> Options {
 /// What the machine has of a pool that says `auto`.
 fn automatic(pool: &str) -> Capacity {
     match pool {
-        "gpu" => Capacity::Devices((0..steps::machine::gpus() as u32).collect()),
+        "gpu" => {
+            let n = Cuda::here().devices.map_or(0, |it| it.len() as u32);
+            Capacity::Devices((0..n).collect())
+        }
+        "mem" => Capacity::Count(steps::machine::memory_bytes()),
         _ => Capacity::Count(1),
     }
 }

@@ -16,6 +16,6 @@ pub(crate) fn run(_: Args, printer: &Printer) -> Result<Exit, Trouble> {
 
 /// The schema as it is committed: `workflows/workflow.schema.json`.
 pub(crate) fn text() -> String {
-    let schema = plan::schema::schema(&kinds());
+    let schema = plan::schema(&kinds());
     serde_json::to_string_pretty(&schema).unwrap_or_else(|it| it.to_string())
 }

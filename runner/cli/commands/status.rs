@@ -1,6 +1,7 @@
 //! `kun status`: every step instance, whether its result is there, and who is making it.
 
 use engine::planning::{Stale, Standing};
+use report::table::{Side, Table};
 use serde::Serialize;
 use store::Locking;
 
@@ -63,12 +64,15 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         printer.json(&rows);
         return Ok(Exit::Good);
     }
-    let mut table = vec![["step", "state", "took", "bytes", "also"].map(str::to_owned).to_vec()];
+    let left = |title| (Side::Left, title);
+    let right = |title| (Side::Right, title);
+    let columns = [left("step"), left("state"), right("took"), right("bytes"), left("also")];
+    let mut table = Table::new(&columns);
     for row in rows {
         let took = row.took_ms.map(engine::time::duration).unwrap_or_default();
         let bytes = row.bytes.map(|it| it.to_string()).unwrap_or_default();
-        table.push(vec![row.step, row.state.to_owned(), took, bytes, row.also.join(" ")]);
+        table.row([row.step, row.state.to_owned(), took, bytes, row.also.join(" ")]);
     }
-    printer.data(report::table::aligned(&table).trim_end());
+    printer.data(table.text().trim_end());
     Ok(Exit::Good)
 }

@@ -109,7 +109,11 @@ pub(crate) fn make(
             worker_command().map_err(io_at(folder))?
         }
     };
-    Ok(Ready { argv, environment: prepared.environment.clone(), attempt })
+    let mut environment = prepared.environment.clone();
+    if let Work::Program(program) = &prepared.instance.work {
+        environment.extend(variables(program));
+    }
+    Ok(Ready { argv, environment, attempt })
 }
 
 /// Where the `i`-th of `n` inputs of a port is, from the attempt's folder.
@@ -188,6 +192,14 @@ fn expand(argument: &Argument, prepared: &Prepared) -> Vec<String> {
         }
     }
     vec![text]
+}
+
+/// Values that a shell line takes from its environment: they are never pasted into it.
+fn variables(program: &Program) -> impl Iterator<Item = (String, String)> {
+    program.argv.iter().flat_map(|it| &it.0).filter_map(|piece| match piece {
+        Piece::Variable { name, value } => Some((name.clone(), value.clone())),
+        Piece::Text(_) | Piece::Input(_) | Piece::Output(_) => None,
+    })
 }
 
 /// Where an output is written, from the attempt's folder.

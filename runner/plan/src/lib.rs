@@ -17,6 +17,7 @@ mod glob;
 mod grammar;
 pub mod graph;
 mod instance;
+pub mod key;
 pub mod kind;
 mod link;
 mod load;

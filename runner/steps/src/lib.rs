@@ -17,6 +17,8 @@ mod params;
 mod records;
 pub mod reference;
 
+pub use kernels::machine;
+
 pub use cx::{Cx, Memo, Say, Shard};
 pub use error::StepError;
 pub use kind::{AnyKind, Kind};
