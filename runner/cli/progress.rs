@@ -63,13 +63,18 @@ impl<'a> Screen<'a> {
             bars.add(bar)
         });
         let now = Instant::now();
-        self.running.insert(step.to_owned(), Running { began: now, said: now, bar, first_done: None });
+        self.running
+            .insert(step.to_owned(), Running { began: now, said: now, bar, first_done: None });
     }
 
     fn stop(&mut self, step: &str) {
         let shards = format!("{step} shard ");
-        let gone: Vec<String> =
-            self.running.keys().filter(|it| *it == step || it.starts_with(&shards)).cloned().collect();
+        let gone: Vec<String> = self
+            .running
+            .keys()
+            .filter(|it| *it == step || it.starts_with(&shards))
+            .cloned()
+            .collect();
         for it in gone {
             if let Some(Running { bar: Some(bar), .. }) = self.running.remove(&it) {
                 bar.finish_and_clear();
@@ -77,7 +82,13 @@ impl<'a> Screen<'a> {
         }
     }
 
-    fn progress(&mut self, step: &str, (done, skipped): (u64, u64), total: Option<u64>, unit: &str) {
+    fn progress(
+        &mut self,
+        step: &str,
+        (done, skipped): (u64, u64),
+        total: Option<u64>,
+        unit: &str,
+    ) {
         if !self.running.contains_key(step) {
             self.start(step);
         }
@@ -162,8 +173,11 @@ impl Sink for Screen<'_> {
             Event::StepDone { step, took_ms, counts, .. } => {
                 self.stop(step);
                 let counts: Vec<String> = counts.iter().map(|(k, v)| format!("{k} {v}")).collect();
-                let counts =
-                    if counts.is_empty() { String::new() } else { format!(", {}", counts.join(", ")) };
+                let counts = if counts.is_empty() {
+                    String::new()
+                } else {
+                    format!(", {}", counts.join(", "))
+                };
                 let text = format!("{step} in {}{counts}", time::duration(*took_ms));
                 self.line(acted(GOOD, "Done", text));
             }
@@ -201,8 +215,7 @@ impl Sink for Screen<'_> {
 /// What a run will do, in one line.
 pub(crate) fn plan_line(n_steps: usize, n_cached: usize, n_stale: usize, n_maybe: usize) -> String {
     let steps = if n_steps == 1 { "step" } else { "steps" };
-    let maybe =
-        if n_maybe > 0 { format!(", {n_maybe} may be cut off") } else { String::new() };
+    let maybe = if n_maybe > 0 { format!(", {n_maybe} may be cut off") } else { String::new() };
     format!("{n_steps} {steps}: {n_cached} cached, {n_stale} to run{maybe}")
 }
 

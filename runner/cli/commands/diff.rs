@@ -70,7 +70,8 @@ fn of_run(home: &engine::Home, name: &str) -> Result<BTreeMap<String, Key>, Trou
     };
     let Some(id) = id else {
         let newest: Vec<&str> = all.iter().rev().take(5).map(String::as_str).collect();
-        let help = format!("the newest runs are {}; `last` and `last~1` count back", newest.join(", "));
+        let help =
+            format!("the newest runs are {}; `last` and `last~1` count back", newest.join(", "));
         return Err(Trouble::helped(format!("no run and no variant `{name}`"), help));
     };
     let keys = runs::keys(&folder, &id).map_err(|it| Trouble::io(&folder.join(&id), it))?;

@@ -99,7 +99,8 @@ fn store_lines(common: &Common) -> Vec<Line> {
         }
     };
     let mut lines = vec![good("project", home.root.display().to_string())];
-    let probed = project::open_store(common, &home).and_then(|it| Ok((it.root().to_owned(), it.probe()?)));
+    let probed =
+        project::open_store(common, &home).and_then(|it| Ok((it.root().to_owned(), it.probe()?)));
     match probed {
         Err(error) => {
             let text = engine::error::chain(&error);

@@ -60,7 +60,8 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         }));
         return Ok(Exit::Good);
     }
-    let mut table = Table::new(&[(Side::Left, "step"), (Side::Right, "bytes"), (Side::Right, "took")]);
+    let mut table =
+        Table::new(&[(Side::Left, "step"), (Side::Right, "bytes"), (Side::Right, "took")]);
     for it in &report.records {
         table.row([it.address.clone(), it.bytes.to_string(), engine::time::duration(it.took_ms)]);
     }
@@ -69,7 +70,8 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     }
     let bytes = report.object_bytes + report.part_bytes + report.row_bytes + report.attempts.bytes;
     let (n, kept) = (report.records.len(), report.kept_records);
-    let text = format!("{n} results, {} objects, {bytes} bytes; {kept} results stay", report.objects);
+    let text =
+        format!("{n} results, {} objects, {bytes} bytes; {kept} results stay", report.objects);
     if args.yes {
         printer.act(GOOD, "Removed", text);
     } else {

@@ -84,7 +84,10 @@ pub(crate) fn lines(opened: &Opened) -> Lines {
     let mut lines = Lines::new();
     for (source, digest) in opened.graph.sources.iter().zip(&opened.gathered.facts.sources) {
         if let Some(digest) = digest {
-            lines.insert(format!("source {}", escaped(&source.path.display().to_string())), digest.to_string());
+            lines.insert(
+                format!("source {}", escaped(&source.path.display().to_string())),
+                digest.to_string(),
+            );
         }
     }
     for target in &opened.graph.targets {
@@ -114,7 +117,9 @@ pub(crate) fn differences(was: &Lines, is: &Lines) -> Vec<String> {
     let mut found = vec![];
     for name in names {
         match (was.get(name), is.get(name)) {
-            (Some(was), Some(is)) if was != is => found.push(format!("{name}: locked {was}, is {is}")),
+            (Some(was), Some(is)) if was != is => {
+                found.push(format!("{name}: locked {was}, is {is}"))
+            }
             (Some(_), None) => found.push(format!("{name}: locked, and not there")),
             (None, Some(_)) => found.push(format!("{name}: not locked")),
             _ => {}

@@ -43,7 +43,12 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     Ok(Exit::Good)
 }
 
-fn show(opened: &Opened, instance: &Instance, parts: &std::collections::BTreeMap<String, String>, printer: &Printer) {
+fn show(
+    opened: &Opened,
+    instance: &Instance,
+    parts: &std::collections::BTreeMap<String, String>,
+    printer: &Printer,
+) {
     let line = |text: String| printer.data(for_stdout(text));
     let place = &instance.place;
     line(format!("{NAME}{}{NAME:#}  {FAINT}{place}{FAINT:#}", instance.address));
@@ -59,7 +64,12 @@ fn show(opened: &Opened, instance: &Instance, parts: &std::collections::BTreeMap
         line(format!("  {FAINT}parameters at their default are not listed{FAINT:#}"));
     }
     let uses: Vec<String> = instance.how.uses.iter().map(|(k, n)| format!("{k} {n}")).collect();
-    line(format!("  uses {}, {} shard(s), {} retries", uses.join(", "), instance.how.shards, instance.how.retries.max));
+    line(format!(
+        "  uses {}, {} shard(s), {} retries",
+        uses.join(", "),
+        instance.how.shards,
+        instance.how.retries.max
+    ));
 }
 
 fn input_name(opened: &Opened, instance: &Instance, part: &str) -> Option<String> {

@@ -42,7 +42,8 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     );
     printer.act(GOOD, "Read", text);
     if report.findings > 0 && !args.repair {
-        let text = "`kun verify --repair` puts damaged objects aside; the next `kun run` makes them again";
+        let text =
+            "`kun verify --repair` puts damaged objects aside; the next `kun run` makes them again";
         printer.say(text);
     }
     Ok(if report.findings == report.moved { Exit::Good } else { Exit::Failed })
@@ -64,9 +65,10 @@ fn said(finding: &Finding) -> (String, Vec<String>) {
         Finding::DamagedRows { path, why } => {
             (format!("rows `{}` are damaged: {why}", path.display()), vec![])
         }
-        Finding::DifferingRow { space, row } => {
-            (format!("row {} of space {} is there twice, and differs", row.short(), space.short()), vec![])
-        }
+        Finding::DifferingRow { space, row } => (
+            format!("row {} of space {} is there twice, and differs", row.short(), space.short()),
+            vec![],
+        ),
         Finding::Stray { path } => (format!("`{}` does not belong here", path.display()), vec![]),
     }
 }

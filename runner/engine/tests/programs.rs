@@ -140,8 +140,14 @@ impl Bench {
         let planned = planning::plan(graph, &gathered.facts, &store, &index);
         let heads = Heads::open(&home.heads()).unwrap();
         let facts = &gathered.facts;
-        let reasons =
-            Reasons { graph, facts, planned: &planned, store: &store, index: &index, heads: &heads };
+        let reasons = Reasons {
+            graph,
+            facts,
+            planned: &planned,
+            store: &store,
+            index: &index,
+            heads: &heads,
+        };
         let why = reasons.why(InstanceId(i));
         (why.verdict, why.causes.iter().map(ToString::to_string).collect())
     }
@@ -184,8 +190,10 @@ fn a_comment_stops_where_the_bytes_are_the_same() {
     assert!(causes[0].starts_with("`in.i0` was b3:"), "{causes:?}");
     let (_, events) = bench.run(&diamond());
     assert_eq!(ran(&events), ["clean"]);
-    let cut_off: Vec<&Event> =
-        events.iter().filter(|it| matches!(it, Event::StepReused { how: Reuse::CutOff, .. })).collect();
+    let cut_off: Vec<&Event> = events
+        .iter()
+        .filter(|it| matches!(it, Event::StepReused { how: Reuse::CutOff, .. }))
+        .collect();
     assert_eq!(cut_off.len(), 3, "{events:#?}");
     let (summary, _) = bench.run(&diamond());
     assert_eq!(summary.n_ran, 0);
@@ -205,7 +213,9 @@ fn a_failure_names_the_log_and_skips_what_is_below() {
     let (step, reason, tail) = failed.unwrap();
     assert_eq!((step.as_str(), reason.as_str()), ("upper", "exit status 3"));
     assert_eq!(tail, &["some words"]);
-    assert!(events.iter().any(|it| matches!(it, Event::StepSkipped { step, .. } if step == "join")));
+    assert!(
+        events.iter().any(|it| matches!(it, Event::StepSkipped { step, .. } if step == "join"))
+    );
     assert_eq!(ran(&events), ["clean", "lines"]);
     let (_, events) = bench.run(&diamond());
     assert_eq!(ran(&events), ["join", "upper"]);

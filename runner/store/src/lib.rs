@@ -23,6 +23,7 @@ mod lock;
 
 mod gc;
 mod pin;
+mod probe;
 mod verify;
 
 pub mod remote;
@@ -38,6 +39,7 @@ pub use hash::hash_file;
 pub use index::{Index, IndexEntry, IndexOutput};
 pub use lock::{Holder, Lock, Locking};
 pub use object::{Node, Object, Place, Placed, Presence, Shape, TreeEntry};
+pub use probe::Probe;
 pub use record::{Committed, RECORD_FORMAT, Record, RecordOutput};
 pub use rows::Rows;
 pub use stats::{Hashed, Rehash, Stamp, Stats};
