@@ -1,5 +1,7 @@
 //! The engine with program steps, on graphs made by hand: what runs, what is reused, what is said.
 
+#![expect(clippy::unwrap_used, reason = "a test whose stage cannot be set has failed")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -61,6 +63,7 @@ fn graph(instances: Vec<Instance>) -> Graph {
     let last = instances.len() - 1;
     let target = Target {
         address: instances[last].address.clone(),
+        instance: Some(InstanceId(last)),
         slots: BTreeMap::from([("o".to_owned(), vec![made(last)])]),
     };
     let source =
@@ -147,6 +150,7 @@ impl Bench {
             store: &store,
             index: &index,
             heads: &heads,
+            effort: Effort::Nearest,
         };
         let why = reasons.why(InstanceId(i));
         (why.verdict, why.causes.iter().map(ToString::to_string).collect())
