@@ -32,13 +32,8 @@ fn step(name: &str, script: &str, inputs: &[Input]) -> Instance {
     Instance {
         address: Address { step: name.to_owned(), each: vec![], variant: None },
         aliases: vec![],
-        work: Work::Program(Program {
-            argv,
-            shell: false,
-            code: BTreeMap::new(),
-            pass: vec![],
-            set: BTreeMap::new(),
-        }),
+        work: Work::Program(Program { argv, shell: false }),
+        around: Default::default(),
         with: BTreeMap::new(),
         inputs: ports,
         outputs: BTreeMap::from([(
@@ -61,6 +56,7 @@ fn graph(instances: Vec<Instance>) -> Graph {
     let last = instances.len() - 1;
     let target = Target {
         address: instances[last].address.clone(),
+        instance: Some(InstanceId(last)),
         slots: BTreeMap::from([("o".to_owned(), vec![made(last)])]),
     };
     let source =

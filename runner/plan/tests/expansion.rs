@@ -122,8 +122,10 @@ fn code_patterns_find_files_in_folders_and_hidden_ones_only_by_name() {
         ("lib/.git/d.py", ""),
     ]);
     let graph = workflow(&files).expand(&Ask::default(), &files).unwrap();
-    let Work::Program(program) = &graph.instances[0].work else { panic!() };
-    assert_eq!(program.code.keys().collect::<Vec<_>>(), ["lib/a.py", "lib/x/y/b.py"]);
+    assert_eq!(
+        graph.instances[0].around.code.keys().collect::<Vec<_>>(),
+        ["lib/a.py", "lib/x/y/b.py"]
+    );
 }
 
 #[test]
