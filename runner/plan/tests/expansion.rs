@@ -160,6 +160,24 @@ fn what_a_file_extends_lies_below_and_what_it_includes_stands_beside() {
 }
 
 #[test]
+fn a_chain_that_is_written_backwards_is_put_in_order() {
+    use std::fmt::Write;
+    let mut text = String::new();
+    for i in (1..5_000).rev() {
+        writeln!(
+            text,
+            "[steps.s{i}]\nrun = ['f', '${{in.x}}', '${{out.o}}']\nout = {{ o = 'file' }}\n\
+             in = {{ x = '${{steps.s{}.o}}' }}",
+            i - 1
+        )
+        .unwrap();
+    }
+    text += "[steps.s0]\nrun = ['f', '${out.o}']\nout = { o = 'file' }\n";
+    let names = names(&graph(&text));
+    assert_eq!((names[0].as_str(), names[4_999].as_str()), ("s0", "s4999"));
+}
+
+#[test]
 fn fifty_thousand_steps_in_one_chain_are_expanded() {
     use std::fmt::Write;
     let mut text = "[steps.s0]\nrun = ['f', '${out.o}']\nout = { o = 'file' }\n".to_owned();
