@@ -34,13 +34,8 @@ fn step(name: &str, script: &str, inputs: &[Input]) -> Instance {
     Instance {
         address: Address { step: name.to_owned(), each: vec![], variant: None },
         aliases: vec![],
-        work: Work::Program(Program {
-            argv,
-            shell: false,
-            code: BTreeMap::new(),
-            pass: vec![],
-            set: BTreeMap::new(),
-        }),
+        work: Work::Program(Program { argv, shell: false }),
+        around: Default::default(),
         with: BTreeMap::new(),
         inputs: ports,
         outputs: BTreeMap::from([(
