@@ -39,14 +39,10 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
 
 /// The instances that the targets stand for.
 pub(crate) fn targets(opened: &Opened) -> Vec<InstanceId> {
-    let mut ids = vec![];
-    for target in &opened.graph.targets {
-        for input in target.slots.values().flatten() {
-            if let plan::Input::Output { instance, .. } = input
-                && !ids.contains(instance)
-            {
-                ids.push(*instance);
-            }
+    let mut ids: Vec<InstanceId> = vec![];
+    for id in opened.graph.targets.iter().filter_map(|it| it.instance) {
+        if !ids.contains(&id) {
+            ids.push(id);
         }
     }
     ids
@@ -70,7 +66,7 @@ pub(crate) fn verdict(verdict: Verdict) -> (anstyle::Style, &'static str) {
         Verdict::Cached => (GOOD, "is cached: nothing it depends on changed"),
         Verdict::NotNeeded => (FAINT, "is not needed"),
         Verdict::Runs => (WARNING, "runs"),
-        Verdict::MayBeCutOff => (WARNING, "runs, unless what it reads comes out as it was"),
+        Verdict::MayBeCutOff => (WARNING, "may run: not if what it reads comes out as it was"),
         Verdict::Blocked => (BAD, "cannot run"),
     }
 }
