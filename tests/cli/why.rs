@@ -57,8 +57,8 @@ fn a_parameter_is_named_with_the_line_that_says_it() {
     exit 0
     --- stdout
     sample@small runs
+      it never ran by this name; compared with `sample`:
       `with.n` was 6, is 2 (workflow.toml:56)
-      (compared with `sample`)
     ");
     assert_snapshot!(project.run("why sample --variant small --json"), @r#"
     exit 0

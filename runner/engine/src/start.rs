@@ -19,7 +19,7 @@ use crate::finish;
 use crate::job::Memory;
 use crate::slots::Held;
 use crate::unit::{self, Said, Unit, UnitEnd};
-use crate::why::{Reasons, one_line};
+use crate::why::{Effort, Reasons, one_line};
 use crate::{shards, time};
 
 /// Outputs larger than this are hashed beside the dispatcher, not in it.
@@ -128,6 +128,7 @@ impl Dispatcher<'_, '_, '_, '_> {
             store: &self.setup.store,
             index: self.setup.index,
             heads: &self.heads,
+            effort: Effort::Named,
         }
     }
 

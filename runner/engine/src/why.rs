@@ -12,8 +12,19 @@ use crate::facts::source_name;
 use crate::heads::Heads;
 use crate::planning::{Planned, Stale, Standing};
 
-/// How many older results are compared when none has the step's name.
+/// How many older results are compared when none has the step's name and it is asked for one step.
 const CANDIDATES: usize = 200;
+/// The same, when it is asked for many steps: only results of other instances of the same step.
+const SIBLINGS: usize = 2;
+
+/// How hard an older result to compare with is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// By name, and among other instances of the same step.
+    Named,
+    /// Among all steps of the same kind.
+    Nearest,
+}
 
 /// Why one instance runs, or does not.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -122,6 +133,8 @@ pub struct Reasons<'a> {
     pub index: &'a Index,
     /// What the names stood for.
     pub heads: &'a Heads,
+    /// How hard it is looked for what to compare with.
+    pub effort: Effort,
 }
 
 impl Reasons<'_> {
@@ -278,9 +291,9 @@ impl Reasons<'_> {
         instance.origins.get(part).map(|place| place.to_string())
     }
 
-    /// The older result to compare with: of the same name, else of the same step in another variant
-    /// with the fewest differences. Other steps are nothing to compare with: a step that never ran
-    /// is said to be new.
+    /// The older result to compare with: of the same name, else of the same step in another
+    /// variant, else, if that much effort is wanted, of the same kind; the one with the fewest
+    /// differences.
     fn nearest(&self, id: InstanceId, parts: &Parts) -> Option<(String, Record)> {
         let instance = &self.graph.instances[id.0];
         let names = std::iter::once(&instance.address).chain(&instance.aliases);
@@ -293,9 +306,13 @@ impl Reasons<'_> {
         let is_variant = |name: &str| {
             name.strip_prefix(&plain).is_some_and(|rest| rest.is_empty() || rest.starts_with('@'))
         };
-        let candidates = self.heads.all().filter(|(name, _)| is_variant(name));
+        let variants = self.heads.starting_with(&plain).filter(|(name, _)| is_variant(name));
+        let mut candidates: Vec<(&str, Key)> = variants.take(SIBLINGS).collect();
+        if self.effort == Effort::Nearest {
+            candidates.extend(self.heads.all().take(CANDIDATES));
+        }
         let mut best: Option<(usize, String, Record)> = None;
-        for (name, key) in candidates.take(CANDIDATES) {
+        for (name, key) in candidates {
             let Some(record) = self.record(&key) else { continue };
             if record.parts.get("op") != parts.0.get("op") {
                 continue;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use engine::events::{End, Event, Reuse};
 use engine::execute::Local;
 use engine::heads::Heads;
-use engine::why::{Reasons, Verdict};
+use engine::why::{Effort, Reasons, Verdict};
 use engine::{Home, Options, Setup, Summary, facts, planning, run};
 use plan::graph::{
     Address, Argument, How, Input, Instance, InstanceId, Output, Piece, Program, Source, Target,
