@@ -20,7 +20,7 @@ const SIBLINGS: usize = 2;
 /// How hard an older result to compare with is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
-    /// By name, and among other instances of the same step.
+    /// By name, and among other variants of the same step.
     Named,
     /// Among all steps of the same kind.
     Nearest,

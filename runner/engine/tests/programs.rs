@@ -149,6 +149,7 @@ impl Bench {
             store: &store,
             index: &index,
             heads: &heads,
+            effort: Effort::Named,
         };
         let why = reasons.why(InstanceId(i));
         (why.verdict, why.causes.iter().map(ToString::to_string).collect())
