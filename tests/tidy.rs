@@ -205,6 +205,16 @@ fn links_in_documents_lead_somewhere() {
 }
 
 #[test]
+fn the_gate_runs_the_test_command_of_the_readme() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let readme = read("README.md");
+    let is_test = |it: &&str| it.starts_with("cargo test");
+    let command = readme.lines().find(is_test).expect("the README says how to test");
+    let gate = read(".ci/run");
+    assert!(gate.lines().any(|it| it == format!("part tests {command}")), "`{command}`");
+}
+
+#[test]
 fn no_file_knows_the_machine_it_was_written_on() {
     // Put together here, so that this file does not hold them either.
     let homes = ["home", "Users", "root", "work"].map(|it| format!("/{it}/"));
