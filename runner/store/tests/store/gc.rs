@@ -1,3 +1,5 @@
+//! Collection keeps what is kept, pinned or young.
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
