@@ -157,7 +157,7 @@ impl Dispatcher<'_, '_, '_, '_> {
         }
         let state = self.setup.store.part(key);
         let memory = Memory {
-            store: absolute(self.setup.store.root()),
+            store: self.setup.store.root().to_owned(),
             space: self.row_space(i, &instance),
         };
         Ok(Prepared { instance, inputs, code, environment, state, memory })
@@ -167,7 +167,7 @@ impl Dispatcher<'_, '_, '_, '_> {
         match input {
             Input::Source(i) => {
                 let source = &self.setup.graph.sources[*i];
-                let path = absolute(&self.setup.home.root.join(&source.path));
+                let path = self.setup.home.root.join(&source.path);
                 match self.setup.gathered.hashed[*i] {
                     Some(hashed) => Ok(Given::Source(path, hashed)),
                     None => Err(format!("source `{}` is not there", path.display())),
@@ -191,7 +191,7 @@ impl Dispatcher<'_, '_, '_, '_> {
 
     fn log(&self, i: usize, piece: Piece) -> Box<dyn Fn(u32) -> PathBuf> {
         let name = self.unit_name(i, piece);
-        let folder = self.speaker.record.as_ref().map(|it| absolute(it.folder()));
+        let folder = self.speaker.record.as_ref().map(|it| it.folder().to_owned());
         Box::new(move |attempt| match &folder {
             Some(folder) => crate::runs::log_path(folder, &name, attempt),
             None => PathBuf::from("/dev/null"),
@@ -392,9 +392,4 @@ fn is_large(instance: &Instance, out: &std::path::Path) -> bool {
         let size = std::fs::metadata(out.join(&output.file)).map_or(0, |it| it.len());
         output.form.is_dir() || size > LARGE
     })
-}
-
-/// Steps run in folders of their own: what they are told must not depend on ours.
-fn absolute(path: &std::path::Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

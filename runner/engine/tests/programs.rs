@@ -1,5 +1,6 @@
 //! The engine with program steps, on graphs made by hand: what runs, what is reused, what is said.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+#![expect(clippy::unwrap_used, reason = "a test whose stage cannot be set has failed")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -149,7 +150,7 @@ impl Bench {
             store: &store,
             index: &index,
             heads: &heads,
-            effort: Effort::Named,
+            effort: Effort::Nearest,
         };
         let why = reasons.why(InstanceId(i));
         (why.verdict, why.causes.iter().map(ToString::to_string).collect())
