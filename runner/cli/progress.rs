@@ -185,7 +185,6 @@ impl Sink for Screen<'_> {
             }
             Event::StepReused { step, how, .. } => {
                 let how = match how {
-                    Reuse::Cached => "nothing changed",
                     Reuse::CutOff => "what it reads came out as it was",
                     Reuse::Elsewhere => "made by another process",
                 };

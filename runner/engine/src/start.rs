@@ -141,20 +141,19 @@ impl Dispatcher<'_, '_, '_, '_> {
         }
         let mut code = BTreeMap::new();
         let mut environment = vec![];
-        if let Work::Program(program) = &instance.work {
-            for (path, source) in &program.code {
-                match self.given(&Input::Source(*source))? {
-                    Given::Source(from, hashed) => drop(code.insert(path.clone(), (from, hashed))),
-                    Given::Object(_) => {}
-                }
+        let around = &instance.around;
+        for (path, source) in &around.code {
+            match self.given(&Input::Source(*source))? {
+                Given::Source(from, hashed) => drop(code.insert(path.clone(), (from, hashed))),
+                Given::Object(_) => {}
             }
-            for name in &program.pass {
-                if let Some(value) = self.setup.gathered.facts.environment.get(name) {
-                    environment.push((name.clone(), value.clone()));
-                }
-            }
-            environment.extend(program.set.iter().map(|(a, b)| (a.clone(), b.clone())));
         }
+        for name in &around.pass {
+            if let Some(value) = self.setup.gathered.facts.environment.get(name) {
+                environment.push((name.clone(), value.clone()));
+            }
+        }
+        environment.extend(around.set.iter().map(|(a, b)| (a.clone(), b.clone())));
         let state = self.setup.store.part(key);
         let memory = Memory {
             store: self.setup.store.root().to_owned(),

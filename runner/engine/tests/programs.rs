@@ -1,7 +1,5 @@
 //! The engine with program steps, on graphs made by hand: what runs, what is reused, what is said.
 
-#![expect(clippy::unwrap_used, reason = "a test whose stage cannot be set has failed")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -34,13 +32,8 @@ fn step(name: &str, script: &str, inputs: &[Input]) -> Instance {
     Instance {
         address: Address { step: name.to_owned(), each: vec![], variant: None },
         aliases: vec![],
-        work: Work::Program(Program {
-            argv,
-            shell: false,
-            code: BTreeMap::new(),
-            pass: vec![],
-            set: BTreeMap::new(),
-        }),
+        work: Work::Program(Program { argv, shell: false }),
+        around: Default::default(),
         with: BTreeMap::new(),
         inputs: ports,
         outputs: BTreeMap::from([(

@@ -8,7 +8,7 @@
 //! | `in.PORT`: the digest of the **content** | yes | early cut-off: same bytes, same key; two inputs swapped are two questions |
 //! | `out.SLOT`: form and file name | yes | a program may look at the name of the file it writes |
 //! | `code.PATH`: the digest of the content | yes | the program sees these files under these paths |
-//! | `env.NAME`: the value | yes | the program sees it |
+//! | `env.NAME`: the value; its digest where the name says key, token, secret, password … | yes | the program sees it, and a record is no place for a secret |
 //! | `seed` | yes, where the step draws | |
 //! | `numerics` of kinds whose bits depend on the machine's arithmetic | yes | the bits differ |
 //! | the executable that `run` names | no | declare it as `code` if it must count |
@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fmt::Write as _;
 
-use crate::graph::{Argument, Input, Instance, Piece, Program, Work};
+use crate::graph::{Argument, Input, Instance, Piece, Surroundings, Work};
 use crate::value::quoted;
 use crate::{Digest, Key, RecursiveKey};
 
@@ -77,6 +77,7 @@ impl Gatherer {
         self.text.clear();
         self.spans.clear();
         self.work(instance, facts);
+        self.around(&instance.around, facts);
         for (name, value) in &instance.with {
             if !unkeyed(instance, name) {
                 self.part(format_args!("with.{name}"), format_args!("{value}"));
@@ -112,27 +113,32 @@ impl Gatherer {
                     self.part(format_args!("numerics"), format_args!("{}", facts.numerics));
                 }
             }
-            Work::Program(program) => self.program(program, facts),
+            Work::Program(program) => {
+                self.part(format_args!("run"), format_args!("{}", Argv(&program.argv)));
+                if program.shell {
+                    self.part(format_args!("run.shell"), format_args!("true"));
+                }
+            }
         }
     }
 
-    fn program(&mut self, program: &Program, facts: &Facts) {
-        self.part(format_args!("run"), format_args!("{}", Argv(&program.argv)));
-        if program.shell {
-            self.part(format_args!("run.shell"), format_args!("true"));
-        }
-        for (path, source) in &program.code {
+    fn around(&mut self, around: &Surroundings, facts: &Facts) {
+        for (path, source) in &around.code {
             let known = facts.sources[*source].map_or(Known::Absent, Known::Content);
             self.part(
                 format_args!("code.{path}"),
                 format_args!("{}", Shown(known, &Input::Source(*source))),
             );
         }
-        for (name, value) in &program.set {
+        for (name, value) in &around.set {
             self.part(format_args!("env.{name}"), format_args!("{value}"));
         }
-        for name in &program.pass {
-            if let Some(value) = facts.environment.get(name) {
+        for name in &around.pass {
+            let Some(value) = facts.environment.get(name) else { continue };
+            if is_secret(name) {
+                let digest = Digest::of(value.as_bytes());
+                self.part(format_args!("env.{name}"), format_args!("{digest}"));
+            } else {
                 self.part(format_args!("env.{name}"), format_args!("{value}"));
             }
         }
@@ -256,6 +262,13 @@ fn shortened(text: &str) -> String {
     }
 }
 
+/// Whether a variable may hold what nobody should read in a store: parts are kept as they are
+/// shown, so of these only the digest is a part.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    ["KEY", "TOKEN", "SECRET", "PASSW", "CREDENTIAL", "AUTH"].iter().any(|it| name.contains(it))
+}
+
 struct Shown<'a>(Known, &'a Input);
 
 impl fmt::Display for Shown<'_> {
@@ -315,8 +328,10 @@ fn hash<'a>(context: &str, parts: impl Iterator<Item = (&'a str, &'a str)>) -> [
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::graph::{Address, How, Output};
+    use crate::graph::{Address, How, Output, Program};
     use crate::kind::Form;
     use crate::{InstanceId, Place, Value};
 
@@ -330,6 +345,7 @@ mod tests {
                 numerics: false,
                 unkeyed: vec!["window".into()],
             },
+            around: Default::default(),
             with: BTreeMap::from([("k".into(), Value::Int(9)), ("window".into(), Value::Int(3))]),
             inputs: BTreeMap::from([
                 ("a".into(), vec![Input::Source(0)]),
@@ -347,7 +363,11 @@ mod tests {
     }
 
     fn gather(instance: &Instance, b: u8) -> Gatherer {
-        let facts = Facts { sources: vec![Some(Digest([1; 32]))], ..Facts::default() };
+        let facts = Facts {
+            sources: vec![Some(Digest([1; 32]))],
+            environment: BTreeMap::from([("PATH".into(), "/bin".into())]),
+            ..Facts::default()
+        };
         let mut gatherer = Gatherer::default();
         gatherer.gather(instance, &facts, &mut |it| match it {
             Input::Source(_) => Known::Content(Digest([1; 32])),
@@ -361,6 +381,23 @@ mod tests {
         // A change here makes every result of every user stale: it needs a new context string.
         let key = gather(&instance(), 2).key();
         assert_eq!(key.hex(), "0a013b8e31074369b002ee36c7ad1fbad4beb18d0f691f9fc012162b519beef7");
+    }
+
+    #[test]
+    fn the_encoding_of_programs_is_frozen() {
+        let mut step = instance();
+        let argv = vec![
+            Argument(vec![Piece::Text("cat".into())]),
+            Argument(vec![Piece::Text("--to=".into()), Piece::Output("data".into())]),
+        ];
+        step.work = Work::Program(Program { argv, shell: false });
+        step.around = Arc::new(Surroundings {
+            code: BTreeMap::from([("b.sh".into(), 0)]),
+            pass: vec!["PATH".into(), "HOME".into()],
+            set: BTreeMap::from([("LANG".into(), "C".into())]),
+        });
+        let key = gather(&step, 2).key();
+        assert_eq!(key.hex(), "500bb82e3cd3ee2375951f6c315cf3d272eef049213c1087d01782ded093a559");
     }
 
     #[test]
@@ -430,6 +467,25 @@ mod tests {
         assert_eq!(two.family(), three.family());
         assert_eq!(two.row_space("b"), three.row_space("b"));
         assert_ne!(two.row_space("a"), three.row_space("a"));
+    }
+
+    #[test]
+    fn a_secret_is_in_the_key_and_not_in_the_parts() {
+        let parts = |value: &str| {
+            let mut instance = instance();
+            instance.around.pass = vec!["API_KEY".into(), "LANG".into()];
+            let environment = [("API_KEY", value), ("LANG", "C")];
+            let facts = Facts {
+                environment: environment.map(|(a, b)| (a.into(), b.into())).into(),
+                ..Facts::default()
+            };
+            let mut gatherer = Gatherer::default();
+            gatherer.gather(&instance, &facts, &mut |_| Known::Content(Digest([1; 32])));
+            gatherer.parts()
+        };
+        assert_ne!(parts("hunter2").key(), parts("hunter3").key());
+        assert_eq!(parts("hunter2").0["env.LANG"], "C");
+        assert!(parts("hunter2").0.values().all(|it| !it.contains("hunter2")));
     }
 
     #[test]
