@@ -473,7 +473,8 @@ mod tests {
     fn a_secret_is_in_the_key_and_not_in_the_parts() {
         let parts = |value: &str| {
             let mut instance = instance();
-            instance.around.pass = vec!["API_KEY".into(), "LANG".into()];
+            let pass = vec!["API_KEY".into(), "LANG".into()];
+            instance.around = Arc::new(Surroundings { pass, ..Surroundings::default() });
             let environment = [("API_KEY", value), ("LANG", "C")];
             let facts = Facts {
                 environment: environment.map(|(a, b)| (a.into(), b.into())).into(),
