@@ -1,3 +1,5 @@
+//! Records and their objects: whole or not there.
+
 use std::fs;
 use std::sync::Barrier;
 

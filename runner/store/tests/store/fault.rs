@@ -1,3 +1,5 @@
+//! Every call of the disk fails once.
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;

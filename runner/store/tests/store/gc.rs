@@ -1,3 +1,5 @@
+//! What is collected, and what is not.
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;

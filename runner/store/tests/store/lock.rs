@@ -1,3 +1,5 @@
+//! One holder for each key, and who it is.
+
 use std::io::Read;
 use std::process::{Command, Stdio};
 

@@ -1,3 +1,5 @@
+//! The memo of rows: kept, torn, merged.
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;

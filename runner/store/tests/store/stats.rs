@@ -1,3 +1,5 @@
+//! What is remembered of the digests of files.
+
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::Path;

@@ -1,3 +1,5 @@
+//! Folders as objects, in and out.
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;

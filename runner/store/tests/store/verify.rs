@@ -1,3 +1,5 @@
+//! What is damaged is found.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
