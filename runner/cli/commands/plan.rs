@@ -22,7 +22,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     common: Common,
     /// Show what each variant adds to what is shared
-    #[arg(long)]
+    #[arg(id = "added", long = "variants")]
     variants: bool,
     /// Show cached steps too
     #[arg(long)]

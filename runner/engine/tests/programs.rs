@@ -1,5 +1,7 @@
 //! The engine with program steps, on graphs made by hand: what runs, what is reused, what is said.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -60,6 +62,7 @@ fn made(i: usize) -> Input {
 fn graph(instances: Vec<Instance>) -> Graph {
     let last = instances.len() - 1;
     let target = Target {
+        instance: Some(InstanceId(last)),
         address: instances[last].address.clone(),
         slots: BTreeMap::from([("o".to_owned(), vec![made(last)])]),
     };
