@@ -8,7 +8,7 @@ use engine::Home;
 use engine::facts::{self, Gathered};
 use engine::heads::Heads;
 use engine::planning::{self, Planned};
-use engine::why::Reasons;
+use engine::why::{Effort, Reasons};
 use plan::{Ask, Graph, InstanceId, Key, KindSpec, Workflow};
 use store::{Disk, Index, Object, Place, RealDisk, Rehash, Settings, Shape, Stats, Store};
 
@@ -122,7 +122,7 @@ impl Opened {
     }
 
     /// Who answers why.
-    pub(crate) fn reasons<'a>(&'a self, heads: &'a Heads) -> Reasons<'a> {
+    pub(crate) fn reasons<'a>(&'a self, heads: &'a Heads, effort: Effort) -> Reasons<'a> {
         Reasons {
             graph: &self.graph,
             facts: &self.gathered.facts,
@@ -130,17 +130,18 @@ impl Opened {
             store: &self.store,
             index: &self.index,
             heads,
+            effort,
         }
     }
 
     /// The parts of an instance's key, as far as they are known.
     pub(crate) fn parts(&self, id: InstanceId) -> Result<BTreeMap<String, String>, Trouble> {
-        Ok(self.reasons(&self.heads()?).parts(id).0.0)
+        Ok(self.reasons(&self.heads()?, Effort::Named).parts(id).0.0)
     }
 
     /// The key of an instance, if all that it reads is there.
     pub(crate) fn key_now(&self, id: InstanceId) -> Result<Option<Key>, Trouble> {
-        let (parts, unknown) = self.reasons(&self.heads()?).parts(id);
+        let (parts, unknown) = self.reasons(&self.heads()?, Effort::Named).parts(id);
         Ok(unknown.is_empty().then(|| parts.key()))
     }
 

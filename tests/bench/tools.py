@@ -174,10 +174,10 @@ class Kun(Tool):
         (folder / "workflow.toml").write_text("\n".join(lines) + "\n")
 
     def command(self):
-        return [self.program, "run", "--quiet", "--jobs", str(self.jobs), "workflow.toml"]
+        return [self.program, "run", "workflow.toml", "--jobs", str(self.jobs), "-q"]
 
     def path_of(self, folder, step):
-        command = [self.program, "out", "--manifest", "workflow.toml", f"{step}.o"]
+        command = [self.program, "out", "-f", "workflow.toml", f"{step}.o"]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
         return folder / done.stdout.strip() if done.returncode == 0 else None
 

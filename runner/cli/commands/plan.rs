@@ -2,7 +2,7 @@
 
 use engine::planning::{Planned, Standing};
 use engine::run::counts;
-use engine::why::{Why, one_line};
+use engine::why::{Effort, Why, one_line};
 use plan::{Graph, InstanceId};
 use report::table::{Side, Table};
 
@@ -36,7 +36,7 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     }
     let opened = project::open(&args.common, args.words.clone())?;
     let heads = opened.heads()?;
-    let reasons = opened.reasons(&heads);
+    let reasons = opened.reasons(&heads, Effort::Named);
     let (n_cached, n_stale, n_maybe) = counts(&opened.planned);
     let mut shown: Vec<Why> = vec![];
     for (i, standing) in opened.planned.standings.iter().enumerate() {

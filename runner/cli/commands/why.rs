@@ -1,6 +1,6 @@
 //! `kun why`: which part of a step's key is not what it was, and where that comes from.
 
-use engine::why::{Verdict, Why};
+use engine::why::{Effort, Verdict, Why};
 use plan::InstanceId;
 
 use crate::args::Common;
@@ -23,7 +23,7 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     args.common.take_manifest(&mut args.words);
     let opened = project::open(&args.common, args.words.clone())?;
     let heads = opened.heads()?;
-    let reasons = opened.reasons(&heads);
+    let reasons = opened.reasons(&heads, Effort::Nearest);
     for id in targets(&opened) {
         let chain = reasons.chain(id);
         if args.common.json {

@@ -10,6 +10,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use plan::graph::{Argument, Instance, Piece, Program, Work};
 use store::{Attempt, Disk, Error as StoreError, Hashed, Object, Place, Shape, Store};
@@ -211,11 +212,23 @@ fn output_path(instance: &Instance, slot: &str) -> String {
     format!("out/{file}")
 }
 
-/// Looks a bare name up on this process's own search path: the step's environment is its own.
+/// Looks a bare name up on this process's own search path, once: the step's environment is its
+/// own.
 fn find_program(name: &OsString) -> Result<OsString, AttemptError> {
+    static FOUND: Mutex<BTreeMap<OsString, OsString>> = Mutex::new(BTreeMap::new());
     if name.to_string_lossy().contains('/') {
         return Ok(name.clone());
     }
+    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = found.get(name) {
+        return Ok(path.clone());
+    }
+    let path = search_path(name)?;
+    found.insert(name.clone(), path.clone());
+    Ok(path)
+}
+
+fn search_path(name: &OsString) -> Result<OsString, AttemptError> {
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
     std::env::split_paths(&path)
         .map(|folder| folder.join(name))

@@ -2,7 +2,7 @@
 //! it by messages; everything that happens is decided here, one thing after another.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -134,6 +134,8 @@ pub(crate) struct Dispatcher<'a, 's, 't, 'u> {
     /// Outputs of what this run made or found.
     pub(crate) outputs: HashMap<usize, BTreeMap<String, Object>>,
     pub(crate) keys: HashMap<usize, (Key, Parts, plan::Digest)>,
+    /// What this run made.
+    pub(crate) own: HashSet<Key>,
     pub(crate) at_work: HashMap<Key, usize>,
     pub(crate) followers: HashMap<usize, Vec<usize>>,
     pub(crate) waiting_for: BTreeSet<usize>,
@@ -189,6 +191,7 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
             ready: BTreeSet::new(),
             outputs: HashMap::new(),
             keys: HashMap::new(),
+            own: HashSet::new(),
             at_work: HashMap::new(),
             followers: HashMap::new(),
             waiting_for: BTreeSet::new(),
@@ -314,7 +317,10 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
         gatherer.gather(instance, facts, &mut |input| self.known(input));
         let (key, parts, family) = (gatherer.key(), gatherer.parts(), gatherer.family());
         self.keys.insert(i, (key, parts, family));
-        if let Some(found) = self.find(&key) {
+        // What another process made meanwhile is found when the key is locked.
+        if (self.setup.index.has(&key) || self.own.contains(&key))
+            && let Some(found) = self.find(&key)
+        {
             return self.reuse(i, key, found, Reuse::CutOff);
         }
         self.nodes[i] = Node::Ready;
@@ -451,6 +457,7 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
                 self.speaker.say(&Event::Warning { text: chain(&error) });
             }
             self.at_work.remove(&done.key);
+            self.own.insert(done.key);
             self.ended.n_ran += 1;
             self.ended.made.insert(i, done.key);
             let Done { key, took_ms, counts, outputs } = *done;

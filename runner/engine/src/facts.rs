@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use plan::graph::{Source, Work};
+use plan::graph::Source;
 use plan::{Digest, Facts, Graph};
 use store::{Hashed, Stats};
 
@@ -92,8 +92,7 @@ fn check_pin(source: &Source, got: Digest, troubles: &mut Vec<Trouble>) {
 fn environment(graph: &Graph) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for instance in &graph.instances {
-        let Work::Program(program) = &instance.work else { continue };
-        for name in &program.pass {
+        for name in &instance.around.pass {
             if !found.contains_key(name)
                 && let Some(value) = std::env::var_os(name)
             {

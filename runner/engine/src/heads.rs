@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -64,6 +65,14 @@ impl Heads {
     /// All names with their newest keys.
     pub fn all(&self) -> impl Iterator<Item = (&str, Key)> {
         self.newest.iter().map(|(name, key)| (name.as_str(), *key))
+    }
+
+    /// The names that begin like this, with their newest keys.
+    pub fn starting_with(&self, stem: &str) -> impl Iterator<Item = (&str, Key)> {
+        let from = self.newest.range::<str, _>((Bound::Included(stem), Bound::Unbounded));
+        let stem = stem.to_owned();
+        from.take_while(move |(name, _)| name.starts_with(&stem))
+            .map(|(name, key)| (name.as_str(), *key))
     }
 
     /// Remembers keys, in one write; the file is rewritten when most of it is old. When that has

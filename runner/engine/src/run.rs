@@ -128,6 +128,10 @@ pub fn counts(planned: &Planned) -> (usize, usize, usize) {
 /// Runs what is stale, tells `sinks` what happens, and puts the targets' outputs into the project.
 pub fn run(mut setup: Setup<'_>, sinks: &mut [&mut dyn Sink]) -> Result<Summary, EngineError> {
     let began = Instant::now();
+    // Steps run in folders of their own: what they are told must not depend on ours.
+    let root = std::path::absolute(&setup.home.root)
+        .map_err(|source| EngineError::Io { path: setup.home.root.clone(), source })?;
+    setup.home = Home::of(&root);
     let slots = check(&setup)?;
     let (n_cached, n_stale, n_maybe) = counts(setup.planned);
     let n_steps = n_cached + n_stale + n_maybe;

@@ -19,7 +19,7 @@ use crate::finish;
 use crate::job::Memory;
 use crate::slots::Held;
 use crate::unit::{self, Said, Unit, UnitEnd};
-use crate::why::{Reasons, one_line};
+use crate::why::{Effort, Reasons, one_line};
 use crate::{shards, time};
 
 /// Outputs larger than this are hashed beside the dispatcher, not in it.
@@ -128,6 +128,7 @@ impl Dispatcher<'_, '_, '_, '_> {
             store: &self.setup.store,
             index: self.setup.index,
             heads: &self.heads,
+            effort: Effort::Named,
         }
     }
 
@@ -140,23 +141,22 @@ impl Dispatcher<'_, '_, '_, '_> {
         }
         let mut code = BTreeMap::new();
         let mut environment = vec![];
-        if let Work::Program(program) = &instance.work {
-            for (path, source) in &program.code {
-                match self.given(&Input::Source(*source))? {
-                    Given::Source(from, hashed) => drop(code.insert(path.clone(), (from, hashed))),
-                    Given::Object(_) => {}
-                }
+        let around = &instance.around;
+        for (path, source) in &around.code {
+            match self.given(&Input::Source(*source))? {
+                Given::Source(from, hashed) => drop(code.insert(path.clone(), (from, hashed))),
+                Given::Object(_) => {}
             }
-            for name in &program.pass {
-                if let Some(value) = self.setup.gathered.facts.environment.get(name) {
-                    environment.push((name.clone(), value.clone()));
-                }
-            }
-            environment.extend(program.set.iter().map(|(a, b)| (a.clone(), b.clone())));
         }
+        for name in &around.pass {
+            if let Some(value) = self.setup.gathered.facts.environment.get(name) {
+                environment.push((name.clone(), value.clone()));
+            }
+        }
+        environment.extend(around.set.iter().map(|(a, b)| (a.clone(), b.clone())));
         let state = self.setup.store.part(key);
         let memory = Memory {
-            store: absolute(self.setup.store.root()),
+            store: self.setup.store.root().to_owned(),
             space: self.row_space(i, &instance),
         };
         Ok(Prepared { instance, inputs, code, environment, state, memory })
@@ -166,7 +166,7 @@ impl Dispatcher<'_, '_, '_, '_> {
         match input {
             Input::Source(i) => {
                 let source = &self.setup.graph.sources[*i];
-                let path = absolute(&self.setup.home.root.join(&source.path));
+                let path = self.setup.home.root.join(&source.path);
                 match self.setup.gathered.hashed[*i] {
                     Some(hashed) => Ok(Given::Source(path, hashed)),
                     None => Err(format!("source `{}` is not there", path.display())),
@@ -190,7 +190,7 @@ impl Dispatcher<'_, '_, '_, '_> {
 
     fn log(&self, i: usize, piece: Piece) -> Box<dyn Fn(u32) -> PathBuf> {
         let name = self.unit_name(i, piece);
-        let folder = self.speaker.record.as_ref().map(|it| absolute(it.folder()));
+        let folder = self.speaker.record.as_ref().map(|it| it.folder().to_owned());
         Box::new(move |attempt| match &folder {
             Some(folder) => crate::runs::log_path(folder, &name, attempt),
             None => PathBuf::from("/dev/null"),
@@ -389,9 +389,4 @@ fn is_large(instance: &Instance, out: &std::path::Path) -> bool {
         let size = std::fs::metadata(out.join(&output.file)).map_or(0, |it| it.len());
         output.form.is_dir() || size > LARGE
     })
-}
-
-/// Steps run in folders of their own: what they are told must not depend on ours.
-fn absolute(path: &std::path::Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -12,8 +12,19 @@ use crate::facts::source_name;
 use crate::heads::Heads;
 use crate::planning::{Planned, Stale, Standing};
 
-/// How many older results are compared when none has the step's name.
+/// How many older results are compared when none has the step's name and it is asked for one step.
 const CANDIDATES: usize = 200;
+/// The same, when it is asked for many steps: only results of other instances of the same step.
+const SIBLINGS: usize = 2;
+
+/// How hard an older result to compare with is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// By name, and among other instances of the same step.
+    Named,
+    /// Among all steps of the same kind.
+    Nearest,
+}
 
 /// Why one instance runs, or does not.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -113,6 +124,8 @@ pub struct Reasons<'a> {
     pub index: &'a Index,
     /// What the names stood for.
     pub heads: &'a Heads,
+    /// How hard it is looked for what to compare with.
+    pub effort: Effort,
 }
 
 impl Reasons<'_> {
@@ -279,12 +292,15 @@ impl Reasons<'_> {
                 return Some((name, record));
             }
         }
-        let same_step =
-            |name: &str| name.split(['[', '@']).next() == Some(instance.address.step.as_str());
-        let mut candidates: Vec<(&str, Key)> = self.heads.all().collect();
-        candidates.sort_by_key(|(name, _)| !same_step(name));
+        let step = instance.address.step.as_str();
+        let is_sibling = |name: &str| name.split(['[', '@']).next() == Some(step);
+        let siblings = self.heads.starting_with(step).filter(|(name, _)| is_sibling(name));
+        let mut candidates: Vec<(&str, Key)> = siblings.take(SIBLINGS).collect();
+        if self.effort == Effort::Nearest {
+            candidates.extend(self.heads.all().take(CANDIDATES));
+        }
         let mut best: Option<(usize, String, Record)> = None;
-        for (name, key) in candidates.into_iter().take(CANDIDATES) {
+        for (name, key) in candidates {
             let Some(record) = self.record(&key) else { continue };
             if record.parts.get("op") != parts.0.get("op") {
                 continue;

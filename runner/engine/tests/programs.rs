@@ -1,6 +1,6 @@
 //! The engine with program steps, on graphs made by hand: what runs, what is reused, what is said.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, reason = "a test whose stage cannot be set has failed")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use engine::events::{End, Event, Reuse};
 use engine::execute::Local;
 use engine::heads::Heads;
-use engine::why::{Reasons, Verdict};
+use engine::why::{Effort, Reasons, Verdict};
 use engine::{Home, Options, Setup, Summary, facts, planning, run};
 use plan::graph::{
     Address, Argument, How, Input, Instance, InstanceId, Output, Piece, Program, Source, Target,
@@ -34,13 +34,8 @@ fn step(name: &str, script: &str, inputs: &[Input]) -> Instance {
     Instance {
         address: Address { step: name.to_owned(), each: vec![], variant: None },
         aliases: vec![],
-        work: Work::Program(Program {
-            argv,
-            shell: false,
-            code: BTreeMap::new(),
-            pass: vec![],
-            set: BTreeMap::new(),
-        }),
+        work: Work::Program(Program { argv, shell: false }),
+        around: Default::default(),
         with: BTreeMap::new(),
         inputs: ports,
         outputs: BTreeMap::from([(
@@ -62,8 +57,8 @@ fn made(i: usize) -> Input {
 fn graph(instances: Vec<Instance>) -> Graph {
     let last = instances.len() - 1;
     let target = Target {
-        instance: Some(InstanceId(last)),
         address: instances[last].address.clone(),
+        instance: Some(InstanceId(last)),
         slots: BTreeMap::from([("o".to_owned(), vec![made(last)])]),
     };
     let source =
@@ -150,6 +145,7 @@ impl Bench {
             store: &store,
             index: &index,
             heads: &heads,
+            effort: Effort::Nearest,
         };
         let why = reasons.why(InstanceId(i));
         (why.verdict, why.causes.iter().map(ToString::to_string).collect())

@@ -2,7 +2,7 @@
 //!
 //! Not a key: it names inputs by number, lives as long as one graph, and is never stored.
 
-use crate::graph::{Input, Instance, Piece, Program, Work};
+use crate::graph::{Input, Instance, Piece, Program, Surroundings, Work};
 
 /// Writes what an instance is, but for its names and how it is run.
 pub(crate) fn write(instance: &Instance, out: &mut Vec<u8>) {
@@ -17,6 +17,7 @@ pub(crate) fn write(instance: &Instance, out: &mut Vec<u8>) {
             program(it, out);
         }
     }
+    around(&instance.around, out);
     number(instance.with.len(), out);
     for (name, value) in &instance.with {
         text(name, out);
@@ -59,17 +60,20 @@ fn program(program: &Program, out: &mut Vec<u8>) {
             text(it, out);
         }
     }
-    number(program.code.len(), out);
-    for (name, source) in &program.code {
+}
+
+fn around(around: &Surroundings, out: &mut Vec<u8>) {
+    number(around.code.len(), out);
+    for (name, source) in &around.code {
         text(name, out);
         number(*source, out);
     }
-    number(program.pass.len(), out);
-    for it in &program.pass {
+    number(around.pass.len(), out);
+    for it in &around.pass {
         text(it, out);
     }
-    number(program.set.len(), out);
-    for (name, value) in &program.set {
+    number(around.set.len(), out);
+    for (name, value) in &around.set {
         text(name, out);
         text(value, out);
     }

@@ -4,6 +4,7 @@
 //! is made, forwards, and equal ones are merged. Time is linear in instances and their inputs.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::ask::Ask;
 use crate::code::CodeFinder;
@@ -49,6 +50,7 @@ impl Workflow {
             source_ids: HashMap::new(),
             expanded: (0..self.steps.len()).map(|_| Vec::new()).collect(),
             definitions: HashMap::new(),
+            around: Arc::default(),
             n_made: 0,
             n_inputs: 0,
             buffer: Vec::new(),
@@ -385,10 +387,8 @@ fn prune(graph: &mut Graph) {
         for input in instance.inputs.values().flatten() {
             mark(input, &mut needed);
         }
-        if let crate::graph::Work::Program(program) = &instance.work {
-            for source in program.code.values() {
-                mark(&Input::Source(*source), &mut needed);
-            }
+        for source in instance.around.code.values() {
+            mark(&Input::Source(*source), &mut needed);
         }
     }
     if needed.iter().all(|it| *it) && used.iter().all(|it| *it) {
@@ -410,8 +410,9 @@ fn prune(graph: &mut Graph) {
     }
     for instance in &mut graph.instances {
         instance.inputs.values_mut().flatten().for_each(renumber);
-        if let crate::graph::Work::Program(program) = &mut instance.work {
-            program.code.values_mut().for_each(|it| *it = sources[*it]);
+        if !instance.around.code.is_empty() {
+            let around = Arc::make_mut(&mut instance.around);
+            around.code.values_mut().for_each(|it| *it = sources[*it]);
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::kind::Form;
@@ -44,6 +45,8 @@ pub struct Instance {
     pub aliases: Vec<Address>,
     /// What it does.
     pub work: Work,
+    /// What a program of it finds around itself; nothing for a kind that runs none.
+    pub around: Arc<Surroundings>,
     /// Its parameters, resolved, without those at their default.
     pub with: BTreeMap<String, Value>,
     /// Its inputs: port to things, in order.
@@ -85,7 +88,12 @@ pub struct Program {
     pub argv: Vec<Argument>,
     /// Whether `argv` is a line for `sh -eu`.
     pub shell: bool,
-    /// Files that are linked into its folder, by their path in the project; the indices are into
+}
+
+/// What a program finds around itself: that of a program step, or the one that a kind runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// Files that are put into its folder, by their path in the project; the indices are into
     /// [`Graph::sources`].
     pub code: BTreeMap<String, usize>,
     /// Environment variables taken from the caller.

@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::accept;
 use crate::code::CodeFinder;
 use crate::digest::Digest;
 use crate::expand::{MAX_INPUTS, MAX_INSTANCES, takes_place};
-use crate::graph::{Graph, Input, Instance, InstanceId, Source, Work};
+use crate::graph::{Graph, Input, Instance, InstanceId, Source, Surroundings, Work};
 use crate::kind::Arity;
 use crate::mistake::Mistake;
 use crate::model::{AxisValues, Leaves, Port, Step, Task, Workflow};
@@ -52,6 +53,8 @@ pub(crate) struct Maker<'a> {
     /// For each step what it became, sorted by variant.
     pub(crate) expanded: Vec<Vec<(u32, Expanded)>>,
     pub(crate) definitions: HashMap<[u8; 32], InstanceId>,
+    /// What was around the last program: that of the next is mostly the same.
+    pub(crate) around: Arc<Surroundings>,
     pub(crate) n_made: usize,
     pub(crate) n_inputs: usize,
     pub(crate) buffer: Vec<u8>,
@@ -183,11 +186,13 @@ impl Maker<'_> {
             Task::Program { .. } => Work::Program(self.program(&scope)?),
             Task::Unknown => return None,
         };
+        let around = self.around(&scope)?;
         let address = flow.address(index, context, scope.labels);
         let instance = Instance {
             address,
             aliases: Vec::new(),
             work,
+            around,
             with: scope.with,
             inputs,
             outputs: step.outputs.clone(),
@@ -225,14 +230,14 @@ impl Maker<'_> {
             let at = port.items.first().map_or(port.at, |it| it.1);
             origins.insert(format!("in.{}", port.name), place(at));
         }
-        if let Task::Program { at, code, env, .. } = &step.work {
+        if let Task::Program { at, .. } = &step.work {
             origins.insert("run".to_owned(), place(*at));
-            if let Some((_, at)) = code.first() {
-                origins.insert("code".to_owned(), place(*at));
-            }
-            if let Some(at) = env.at {
-                origins.insert("env".to_owned(), place(at));
-            }
+        }
+        if let Some((_, at)) = step.code.first() {
+            origins.insert("code".to_owned(), place(*at));
+        }
+        if let Some(at) = step.env.at {
+            origins.insert("env".to_owned(), place(at));
         }
         if let Some(at) = step.out_at {
             origins.insert("out".to_owned(), place(at));

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fmt::Write as _;
 
-use crate::graph::{Argument, Input, Instance, Piece, Program, Work};
+use crate::graph::{Argument, Input, Instance, Piece, Surroundings, Work};
 use crate::value::quoted;
 use crate::{Digest, Key, RecursiveKey};
 
@@ -77,6 +77,7 @@ impl Gatherer {
         self.text.clear();
         self.spans.clear();
         self.work(instance, facts);
+        self.around(&instance.around, facts);
         for (name, value) in &instance.with {
             if !unkeyed(instance, name) {
                 self.part(format_args!("with.{name}"), format_args!("{value}"));
@@ -112,26 +113,27 @@ impl Gatherer {
                     self.part(format_args!("numerics"), format_args!("{}", facts.numerics));
                 }
             }
-            Work::Program(program) => self.program(program, facts),
+            Work::Program(program) => {
+                self.part(format_args!("run"), format_args!("{}", Argv(&program.argv)));
+                if program.shell {
+                    self.part(format_args!("run.shell"), format_args!("true"));
+                }
+            }
         }
     }
 
-    fn program(&mut self, program: &Program, facts: &Facts) {
-        self.part(format_args!("run"), format_args!("{}", Argv(&program.argv)));
-        if program.shell {
-            self.part(format_args!("run.shell"), format_args!("true"));
-        }
-        for (path, source) in &program.code {
+    fn around(&mut self, around: &Surroundings, facts: &Facts) {
+        for (path, source) in &around.code {
             let known = facts.sources[*source].map_or(Known::Absent, Known::Content);
             self.part(
                 format_args!("code.{path}"),
                 format_args!("{}", Shown(known, &Input::Source(*source))),
             );
         }
-        for (name, value) in &program.set {
+        for (name, value) in &around.set {
             self.part(format_args!("env.{name}"), format_args!("{value}"));
         }
-        for name in &program.pass {
+        for name in &around.pass {
             if let Some(value) = facts.environment.get(name) {
                 self.part(format_args!("env.{name}"), format_args!("{value}"));
             }
@@ -315,8 +317,10 @@ fn hash<'a>(context: &str, parts: impl Iterator<Item = (&'a str, &'a str)>) -> [
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::graph::{Address, How, Output};
+    use crate::graph::{Address, How, Output, Program};
     use crate::kind::Form;
     use crate::{InstanceId, Place, Value};
 
@@ -330,6 +334,7 @@ mod tests {
                 numerics: false,
                 unkeyed: vec!["window".into()],
             },
+            around: Default::default(),
             with: BTreeMap::from([("k".into(), Value::Int(9)), ("window".into(), Value::Int(3))]),
             inputs: BTreeMap::from([
                 ("a".into(), vec![Input::Source(0)]),
@@ -347,7 +352,11 @@ mod tests {
     }
 
     fn gather(instance: &Instance, b: u8) -> Gatherer {
-        let facts = Facts { sources: vec![Some(Digest([1; 32]))], ..Facts::default() };
+        let facts = Facts {
+            sources: vec![Some(Digest([1; 32]))],
+            environment: BTreeMap::from([("PATH".into(), "/bin".into())]),
+            ..Facts::default()
+        };
         let mut gatherer = Gatherer::default();
         gatherer.gather(instance, &facts, &mut |it| match it {
             Input::Source(_) => Known::Content(Digest([1; 32])),
@@ -361,6 +370,23 @@ mod tests {
         // A change here makes every result of every user stale: it needs a new context string.
         let key = gather(&instance(), 2).key();
         assert_eq!(key.hex(), "0a013b8e31074369b002ee36c7ad1fbad4beb18d0f691f9fc012162b519beef7");
+    }
+
+    #[test]
+    fn the_encoding_of_programs_is_frozen() {
+        let mut step = instance();
+        let argv = vec![
+            Argument(vec![Piece::Text("cat".into())]),
+            Argument(vec![Piece::Text("--to=".into()), Piece::Output("data".into())]),
+        ];
+        step.work = Work::Program(Program { argv, shell: false });
+        step.around = Arc::new(Surroundings {
+            code: BTreeMap::from([("b.sh".into(), 0)]),
+            pass: vec!["PATH".into(), "HOME".into()],
+            set: BTreeMap::from([("LANG".into(), "C".into())]),
+        });
+        let key = gather(&step, 2).key();
+        assert_eq!(key.hex(), "500bb82e3cd3ee2375951f6c315cf3d272eef049213c1087d01782ded093a559");
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct KindSpec {
     pub numerics: bool,
     /// The port whose records may be split into shards; none: the kind cannot be sharded.
     pub shards: Option<&'static str>,
+    /// Whether it runs programs: then a step of it may have `code` and `env`.
+    pub runs_programs: bool,
     /// The parameters. A function, so that nothing is built for kinds that no step uses.
     pub params: fn() -> Vec<Param>,
 }

@@ -23,6 +23,7 @@ mod link;
 mod load;
 pub mod mistake;
 mod model;
+mod order;
 mod path;
 pub mod place;
 mod program;

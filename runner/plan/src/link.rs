@@ -2,8 +2,7 @@
 //! somewhere, and none in a circle.
 
 use std::cell::RefCell;
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use crate::kind::KindSpec;
@@ -14,7 +13,7 @@ use crate::reference::{Label, Reference, StepReference, VariantPick};
 use crate::settings::Checker;
 use crate::step::StepReader;
 use crate::suggest;
-use crate::text::{At, Texts};
+use crate::text::At;
 use crate::tree::Table;
 use crate::value::Value;
 
@@ -48,7 +47,7 @@ impl Manifest {
             step.passes = passes;
         }
         check_targets(&mut checker, &settings, &index);
-        let order = order(&steps, &mut checker);
+        let order = crate::order::order(&steps, &project.texts, &mut checker.found);
         let Checker { mut found, .. } = checker;
         if halfway {
             found = without_echoes(found, before);
@@ -260,68 +259,4 @@ impl<'a> Linker<'a> {
             },
         }
     }
-}
-
-/// An order in which what is read comes first; the order of the files where that is free.
-fn order(steps: &[Step], checker: &mut Checker<'_>) -> Vec<usize> {
-    let mut readers: Vec<Vec<usize>> = vec![Vec::new(); steps.len()];
-    let mut missing = vec![0_usize; steps.len()];
-    for (i, step) in steps.iter().enumerate() {
-        for link in step.reads.iter().chain(&step.passes) {
-            readers[link.step].push(i);
-            missing[i] += 1;
-        }
-    }
-    let mut ready: BinaryHeap<Reverse<usize>> =
-        (0..steps.len()).filter(|it| missing[*it] == 0).map(Reverse).collect();
-    let mut order = Vec::with_capacity(steps.len());
-    while let Some(Reverse(i)) = ready.pop() {
-        order.push(i);
-        for reader in &readers[i] {
-            missing[*reader] -= 1;
-            if missing[*reader] == 0 {
-                ready.push(Reverse(*reader));
-            }
-        }
-    }
-    if order.len() < steps.len() {
-        let texts = &checker.project.texts;
-        checker.found.extend(circles(steps, &missing, texts));
-    }
-    order
-}
-
-/// The circles among the steps that never became ready.
-fn circles(steps: &[Step], missing: &[usize], texts: &Texts) -> Vec<Mistake> {
-    let mut found = Vec::new();
-    let mut seen = vec![false; steps.len()];
-    for start in (0..steps.len()).filter(|it| missing[*it] > 0) {
-        let mut path: Vec<(usize, &Link)> = Vec::new();
-        let mut position: BTreeMap<usize, usize> = BTreeMap::new();
-        let mut i = start;
-        while !seen[i] {
-            seen[i] = true;
-            position.insert(i, path.len());
-            let step = &steps[i];
-            let mut links = step.reads.iter().chain(&step.passes);
-            let Some(link) = links.find(|it| missing[it.step] > 0) else { break };
-            path.push((i, link));
-            i = link.step;
-        }
-        let Some(from) = position.get(&i).copied().filter(|it| *it < path.len()) else { continue };
-        found.push(circle(steps, &path[from..], texts));
-    }
-    found
-}
-
-fn circle(steps: &[Step], path: &[(usize, &Link)], texts: &Texts) -> Mistake {
-    let names: Vec<&str> = path.iter().map(|it| steps[it.0].name.as_str()).collect();
-    let message =
-        format!("steps read each other in a circle: `{}` → `{}`", names.join("` → `"), names[0]);
-    let mut mistake = Mistake::new("manifest::cycle", message);
-    for (i, link) in path {
-        let label = format!("`{}` reads `{}`", steps[*i].name, steps[link.step].name);
-        mistake = mistake.at(texts, link.at, label);
-    }
-    mistake
 }

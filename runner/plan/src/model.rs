@@ -81,6 +81,10 @@ pub(crate) struct Step {
     pub(crate) at: At,
     pub(crate) desc: Option<String>,
     pub(crate) work: Task,
+    /// Patterns of files for the program that it runs.
+    pub(crate) code: Vec<(String, At)>,
+    /// The environment of the program that it runs.
+    pub(crate) env: Env,
     pub(crate) inputs: Vec<Port>,
     /// In the order of the names.
     pub(crate) with: Vec<(String, Term)>,
@@ -106,8 +110,6 @@ pub(crate) enum Task {
         at: At,
         argv: Vec<(Template, At)>,
         shell: bool,
-        code: Vec<(String, At)>,
-        env: Env,
     },
     /// A mistake that has been said.
     Unknown,

@@ -1,9 +1,11 @@
-//! Makes the program of an instance: its arguments, code files and environment.
+//! Makes the program of an instance, and what a program finds around itself: code files and
+//! environment.
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::graph::{Argument, Piece, Program};
+use crate::graph::{Argument, Piece, Program, Surroundings};
 use crate::instance::Maker;
 use crate::load::bad_path;
 use crate::mistake::Mistake;
@@ -17,7 +19,7 @@ use crate::value::Value;
 impl Maker<'_> {
     /// The program of a step that runs one.
     pub(crate) fn program(&mut self, scope: &Scope<'_>) -> Option<Program> {
-        let Task::Program { argv, shell, code, env, .. } = &scope.step.work else { return None };
+        let Task::Program { argv, shell, .. } = &scope.step.work else { return None };
         let mut arguments = Vec::with_capacity(argv.len());
         for (template, at) in argv {
             let made = match shell {
@@ -31,16 +33,31 @@ impl Maker<'_> {
                 return None;
             }
         }
-        let mut files = BTreeMap::new();
+        Some(Program { argv: arguments, shell: *shell })
+    }
+
+    /// The code files and the environment of a step that runs a program.
+    pub(crate) fn around(&mut self, scope: &Scope<'_>) -> Option<Arc<Surroundings>> {
+        let (code, env) = (&scope.step.code, &scope.step.env);
+        let mut around = Surroundings { pass: env.pass.clone(), ..Surroundings::default() };
+        let mut good = true;
         for (pattern, at) in code {
-            self.code_files(pattern, *at, &mut files)?;
+            good &= self.code_files(pattern, *at, &mut around.code).is_some();
         }
-        let mut set = BTreeMap::new();
         for (name, (template, at)) in &env.set {
             let text = scope.text(template);
-            set.insert(name.clone(), self.good(text, *at)?);
+            match self.good(text, *at) {
+                Some(it) => drop(around.set.insert(name.clone(), it)),
+                None => good = false,
+            }
         }
-        Some(Program { argv: arguments, shell: *shell, code: files, pass: env.pass.clone(), set })
+        if !good {
+            return None;
+        }
+        if *self.around != around {
+            self.around = Arc::new(around);
+        }
+        Some(Arc::clone(&self.around))
     }
 
     fn code_files(
@@ -51,6 +68,7 @@ impl Maker<'_> {
     ) -> Option<()> {
         let resolved = resolve(self.flow.project.dir(at), pattern, Reach::Inside);
         let path = self.good(resolved.map_err(|it| bad_path(it, pattern)), at)?;
+        self.good(not_ours(&path), at)?;
         let found = match self.code.find(&path) {
             Ok(it) => it,
             Err(error) => {
@@ -63,12 +81,27 @@ impl Maker<'_> {
             return self.good(Err(Mistake::new("manifest::no-files", message)), at);
         }
         for it in found.iter() {
+            self.good(not_ours(it), at)?;
             let name = slashed(it);
             let id = self.source(None, it.clone(), None, at);
             files.insert(name, id);
         }
         Some(())
     }
+}
+
+/// Names in a step's folder that are taken.
+const OURS: [&str; 4] = ["in", "out", "owner", "job.json"];
+
+/// A code file stands in the step's folder where it stands in the project: not in place of what
+/// else stands there.
+fn not_ours(path: &Path) -> Result<(), Mistake> {
+    let first = path.iter().next().unwrap_or_default();
+    let Some(name) = OURS.iter().find(|it| first == **it) else { return Ok(()) };
+    let shown = path.display().to_string();
+    let message = format!("`{}` cannot be a code file", shown.escape_debug());
+    let help = format!("`{name}` in a step's folder is the step's own; give it another folder");
+    Err(Mistake::new("manifest::bad-path", message).help(help))
 }
 
 fn slashed(path: &Path) -> String {

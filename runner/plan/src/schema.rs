@@ -99,13 +99,18 @@ fn kind(spec: &KindSpec) -> Json {
         .collect();
     let required: Vec<&str> =
         spec.inputs.iter().filter(|it| it.arity != Arity::Optional).map(|it| it.name).collect();
-    json!({
+    let mut out = json!({
         "if": { "properties": { "op": { "const": spec.name } }, "required": ["op"] },
         "then": { "properties": {
             "with": { "properties": with, "required": needed, "additionalProperties": false },
             "in": { "properties": ports, "required": required, "additionalProperties": false },
         } },
-    })
+    });
+    if !spec.runs_programs {
+        out["then"]["properties"]["code"] = json!(false);
+        out["then"]["properties"]["env"] = json!(false);
+    }
+    out
 }
 
 /// A parameter, or a reference to one.

@@ -373,7 +373,10 @@ impl Checker<'_> {
                     let message = format!("`{}` cannot be a variable", it.escape_debug());
                     self.say("manifest::bad-name", node.at, message);
                 }
-                Some(it) => env.pass.push(it.to_owned()),
+                Some(it) => {
+                    env.set.remove(it);
+                    env.pass.push(it.to_owned());
+                }
                 None => {}
             }
         }

@@ -7,7 +7,9 @@ use crate::grammar::STEP;
 use crate::graph::Output;
 use crate::kind::{Form, KindSpec};
 use crate::mistake::Mistake;
-use crate::model::{Axis, AxisValues, Kinds, Port, Settings, Step, Task, Term, TermData, When};
+use crate::model::{
+    Axis, AxisValues, Env, Kinds, Port, Settings, Step, Task, Term, TermData, When,
+};
 use crate::model::{has_param, param_value};
 use crate::path::is_file_name;
 use crate::reference::{Pick, Reference, Template};
@@ -62,6 +64,7 @@ impl StepReader<'_, '_> {
         let table = item.node.table()?;
         let get = |name: &str| table.get(name).map(|it| &it.node);
         let work = self.task(item, table);
+        let (code, env) = self.around(&work, table);
         let axes = get("each").and_then(Node::table).map(|it| self.axes(it)).unwrap_or_default();
         let inputs = self.ports(table.get("in"), Context::Input);
         let with = self.with(table.get("with"));
@@ -74,6 +77,8 @@ impl StepReader<'_, '_> {
             at: item.at,
             desc: get("desc").and_then(|it| it.text().map(str::to_owned)),
             work,
+            code,
+            env,
             inputs,
             with,
             outputs,
@@ -114,11 +119,9 @@ impl StepReader<'_, '_> {
     }
 
     fn kind(&mut self, op: &Item, table: &Table) -> Task {
-        for name in ["shell", "code", "env"] {
-            if let Some(it) = table.get(name) {
-                let message = format!("`{name}` is for steps that `run` a program");
-                self.checker.say("manifest::not-for-kinds", it.at, message);
-            }
+        if let Some(it) = table.get("shell") {
+            let message = "`shell` is for steps that `run` a program".to_owned();
+            self.checker.say("manifest::not-for-kinds", it.at, message);
         }
         let Some(name) = op.node.text() else { return Task::Unknown };
         let Some(index) = self.kind_index.get(name).copied() else {
@@ -155,6 +158,22 @@ impl StepReader<'_, '_> {
         }
         let templates = nodes.iter().filter_map(|it| Some((self.checker.template(it)?, it.at)));
         let argv: Vec<(Template, At)> = templates.collect();
+        Task::Program { at: run.at, argv, shell }
+    }
+
+    /// The code files and the environment of a step that runs a program.
+    fn around(&mut self, work: &Task, table: &Table) -> (Vec<(String, At)>, Env) {
+        if let Task::Kind(index) = work
+            && let spec = self.kinds.specs[*index]
+            && !spec.runs_programs
+        {
+            for (name, it) in ["code", "env"].map(|it| (it, table.get(it))) {
+                let Some(it) = it else { continue };
+                let message = format!("kind `{}` runs no program that `{name}` is for", spec.name);
+                self.checker.say("manifest::not-for-kinds", it.at, message);
+            }
+            return (Vec::new(), Env::default());
+        }
         let code = table.get("code").and_then(|it| it.node.list()).unwrap_or_default();
         let code = code.iter().filter_map(|it| Some((it.text()?.to_owned(), it.at))).collect();
         let inherited = &self.settings.env;
@@ -162,7 +181,7 @@ impl StepReader<'_, '_> {
             Some((at, it)) => self.checker.env(it, at, inherited),
             None => inherited.clone(),
         };
-        Task::Program { at: run.at, argv, shell, code, env }
+        (code, env)
     }
 
     fn axes(&mut self, table: &Table) -> Vec<Axis> {

@@ -21,13 +21,10 @@ impl StepReader<'_, '_> {
                 self.kind_params(*index, step);
                 self.kind_extras(&spec, step, table);
             }
-            Task::Program { argv, env, .. } => {
+            Task::Program { argv, .. } => {
                 for (template, at) in argv {
                     self.allowed(template, *at, Context::Run);
                     self.holes(step, template, *at);
-                }
-                for (template, at) in env.set.values() {
-                    self.allowed(template, *at, Context::Set);
                 }
                 if step.how.shards > 1
                     && let Some(it) = table.get("shards")
@@ -37,6 +34,9 @@ impl StepReader<'_, '_> {
                 }
             }
             Task::Unknown => {}
+        }
+        for (template, at) in step.env.set.values() {
+            self.allowed(template, *at, Context::Set);
         }
         self.each_references(step);
         self.else_slots(step);
@@ -165,16 +165,11 @@ impl StepReader<'_, '_> {
     /// Every `each.x` must be an axis, and pick something that exists.
     fn each_references(&mut self, step: &Step) {
         let argv: &[(Template, At)] = match &step.work {
-            Task::Program { argv, env, .. } => {
-                for (template, at) in env.set.values() {
-                    self.each_in(step, template, *at);
-                }
-                argv
-            }
+            Task::Program { argv, .. } => argv,
             _ => &[],
         };
         let ports = step.inputs.iter().chain(step.otherwise.iter().flatten());
-        let items = ports.flat_map(|it: &Port| &it.items).chain(argv);
+        let items = ports.flat_map(|it: &Port| &it.items).chain(argv).chain(step.env.set.values());
         for (template, at) in items {
             self.each_in(step, template, *at);
         }

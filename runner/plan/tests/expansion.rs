@@ -122,8 +122,10 @@ fn code_patterns_find_files_in_folders_and_hidden_ones_only_by_name() {
         ("lib/.git/d.py", ""),
     ]);
     let graph = workflow(&files).expand(&Ask::default(), &files).unwrap();
-    let Work::Program(program) = &graph.instances[0].work else { panic!() };
-    assert_eq!(program.code.keys().collect::<Vec<_>>(), ["lib/a.py", "lib/x/y/b.py"]);
+    assert_eq!(
+        graph.instances[0].around.code.keys().collect::<Vec<_>>(),
+        ["lib/a.py", "lib/x/y/b.py"]
+    );
 }
 
 #[test]
@@ -155,6 +157,24 @@ fn what_a_file_extends_lies_below_and_what_it_includes_stands_beside() {
     assert_eq!(program.argv[1].0, [Piece::Text("2".into())]);
     let json = workflow.resolved(&Ask::default()).to_string();
     assert!(json.contains(r#""params":{"a":2,"b":1}"#), "{json}");
+}
+
+#[test]
+fn a_chain_that_is_written_backwards_is_put_in_order() {
+    use std::fmt::Write;
+    let mut text = String::new();
+    for i in (1..5_000).rev() {
+        writeln!(
+            text,
+            "[steps.s{i}]\nrun = ['f', '${{in.x}}', '${{out.o}}']\nout = {{ o = 'file' }}\n\
+             in = {{ x = '${{steps.s{}.o}}' }}",
+            i - 1
+        )
+        .unwrap();
+    }
+    text += "[steps.s0]\nrun = ['f', '${out.o}']\nout = { o = 'file' }\n";
+    let names = names(&graph(&text));
+    assert_eq!((names[0].as_str(), names[4_999].as_str()), ("s0", "s4999"));
 }
 
 #[test]

@@ -101,6 +101,25 @@ fn every_code_has_a_fixture() {
 }
 
 #[test]
+fn a_code_file_cannot_stand_where_a_step_has_something_of_its_own() {
+    let text = "[steps.a]\nrun = ['f']\ncode = ['out/f.sh', '*/g.sh', 'job.json']\n";
+    let files = Memory::with(&[
+        ("workflow.toml", text),
+        ("out/f.sh", ""),
+        ("in/g.sh", ""),
+        ("job.json", ""),
+    ]);
+    assert_snapshot!(mistakes(&files).to_string(), @"
+    manifest::bad-path workflow.toml:3:9 `out/f.sh` cannot be a code file
+      help: `out` in a step's folder is the step's own; give it another folder
+    manifest::bad-path workflow.toml:3:21 `in/g.sh` cannot be a code file
+      help: `in` in a step's folder is the step's own; give it another folder
+    manifest::bad-path workflow.toml:3:31 `job.json` cannot be a code file
+      help: `job.json` in a step's folder is the step's own; give it another folder
+    ");
+}
+
+#[test]
 fn all_mistakes_are_said_at_once_with_place_and_advice() {
     let text = "[workflow]\nnmae = 'x'\n[params]\nrate = 0.5\n[variants]\nv = { raet = 1 }\n\
         [steps.a]\nop = 'sampel'\n[steps.b]\nop = 'sample'\ninputs = 'x'\n\

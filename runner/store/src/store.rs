@@ -2,16 +2,17 @@
 //!
 //! Refuses folders of other versions and folders that hold other things; writes nothing there.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use plan::{Digest, Key};
 
-use crate::attempt::{self, Attempt};
+use crate::attempt::{self, Attempt, Desk};
 use crate::error::At;
 use crate::{Disk, Error, RealDisk, Result};
 
@@ -47,7 +48,11 @@ struct Inner {
     settings: Settings,
     /// Open from the start, so that `syncfs` on it reports every write that failed since.
     handle: File,
+    // Before the desk that it lies in.
     scratch: Mutex<Option<Attempt>>,
+    desk: Mutex<Option<Arc<Desk>>>,
+    /// Objects that this process put here whole.
+    taken: Mutex<HashSet<Digest>>,
     next: AtomicU64,
     no_reflink: AtomicBool,
     warnings: Mutex<Vec<Warning>>,
@@ -116,6 +121,8 @@ impl Store {
             settings,
             handle,
             scratch: Mutex::new(None),
+            desk: Mutex::new(None),
+            taken: Mutex::new(HashSet::new()),
             next: AtomicU64::new(0),
             no_reflink: AtomicBool::new(false),
             warnings: Mutex::new(Vec::new()),
@@ -178,6 +185,15 @@ impl Store {
         if !warnings.contains(&warning) {
             warnings.push(warning);
         }
+    }
+
+    pub(crate) fn desk_slot(&self) -> MutexGuard<'_, Option<Arc<Desk>>> {
+        self.inner.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Objects that this process put here whole.
+    pub(crate) fn taken(&self) -> MutexGuard<'_, HashSet<Digest>> {
+        self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What carries out the changes.

@@ -126,6 +126,7 @@ const BLANK: KindSpec = KindSpec {
     draws: false,
     numerics: false,
     shards: None,
+    runs_programs: false,
     params: free,
 };
 
@@ -163,6 +164,7 @@ pub(crate) static KINDS: &[&KindSpec] = &[
         ..BLANK
     },
     &KindSpec { name: "top_k", ..BLANK },
+    &KindSpec { name: "pipe", runs_programs: true, ..BLANK },
     &KindSpec {
         name: "eval",
         inputs: &[port("model", Arity::One), port("tasks", Arity::One)],

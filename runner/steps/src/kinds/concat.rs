@@ -44,6 +44,7 @@ impl Kind for Concat {
         draws: false,
         numerics: false,
         shards: None,
+        runs_programs: false,
         params: params_of::<Params>,
     };
     type Params = Params;

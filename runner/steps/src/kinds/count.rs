@@ -49,6 +49,7 @@ impl Kind for Count {
         draws: false,
         numerics: false,
         shards: None,
+        runs_programs: false,
         params: params_of::<Params>,
     };
     type Params = Params;

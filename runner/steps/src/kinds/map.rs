@@ -14,10 +14,11 @@
 //! writes to standard error is the step's log. It may read ahead and answer in batches, up to
 //! `window` records: one that reads more before it answers (some read blocks of 4 KiB) waits for
 //! input that does not come, so give it a larger `window`. At the end of its input it ends with
-//! status 0.
+//! status 0. It starts in a folder of its own, finds the files of `code` there under their paths in
+//! the project, and of the environment only what the step's `env` names.
 //!
-//! Each answer is kept under the content of its record, the program, its arguments and the files in
-//! `code`. A later run asks only about records that are new, wherever they stand, and a run that
+//! Each answer is kept under the content of its record, the program, its arguments, `env` and the
+//! files in `code`. A later run asks only about records that are new, wherever they stand, and a run that
 //! was killed goes on where it was. Equal records get one answer. The program must therefore answer
 //! from the record alone: not from the ones before it, the clock or the network.
 //!
@@ -86,6 +87,7 @@ impl Kind for Map {
         draws: false,
         numerics: false,
         shards: Some("data"),
+        runs_programs: true,
         params: params_of::<Params>,
     };
     type Params = Params;

@@ -47,6 +47,7 @@ impl Kind for Sample {
         draws: true,
         numerics: false,
         shards: None,
+        runs_programs: false,
         params: params_of::<Params>,
     };
     type Params = Params;

@@ -41,6 +41,7 @@ impl Kind for Split {
         draws: false,
         numerics: false,
         shards: None,
+        runs_programs: false,
         params: params_of::<Params>,
     };
     type Params = Params;

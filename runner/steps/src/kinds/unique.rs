@@ -63,6 +63,7 @@ impl Kind for Unique {
         draws: false,
         numerics: false,
         shards: None,
+        runs_programs: false,
         params: params_of::<Params>,
     };
     type Params = Params;
