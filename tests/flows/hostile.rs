@@ -183,6 +183,23 @@ fn file_names_that_are_no_text_are_kept_in_trees_or_refused() {
     refused(&place, "run", &[1], &["no declared output"]);
 }
 
+#[test]
+fn answers_of_a_program_that_ended_badly_are_not_believed_later() {
+    let place = Place::new();
+    let text = format!(
+        "[workflow]\nname = 'liar'\nformat = 1\n[sources]\na = {{ path = 'a.jsonl' }}\n\
+         [steps.a]\nop = 'map'\nin = {{ data = '${{sources.a}}' }}\n\
+         with = {{ run = ['sh', '-c', 'while read -r it; do if [ -e $0 ]; then echo \"$it\"; \
+         else echo wrong; fi; done; if ! [ -e $0 ]; then : > $0; exit 1; fi', '{}'] }}\n",
+        place.beside("mark").display()
+    );
+    place.write("workflow.toml", text);
+    place.write("a.jsonl", "{\"a\":1}\n{\"a\":2}\n");
+    refused(&place, "run", &[1], &["exit"]);
+    place.good("run");
+    assert_eq!(place.results()["a/data.jsonl"], b"{\"a\":1}\n{\"a\":2}\n");
+}
+
 /// The most memory that a process and those below it are seen to hold, until it ends.
 fn peak_kib(run: &mut Started) -> u64 {
     let mut peak = 0;
