@@ -75,8 +75,9 @@ impl Printer {
             let _ = write!(err, "{}", drawn(mistakes));
             return;
         }
-        for line in engine::error::chain(trouble).lines() {
-            let _ = writeln!(err, "{BAD}error{BAD:#}: {line}");
+        for (i, line) in engine::error::chain(trouble).lines().enumerate() {
+            let start = if i == 0 { format!("{BAD}error{BAD:#}:") } else { "  ".to_owned() };
+            let _ = writeln!(err, "{start} {line}");
         }
         if let Some(help) = help(trouble) {
             let _ = writeln!(err, "\n{NAME}help{NAME:#}: {help}");

@@ -44,7 +44,8 @@ pub(crate) fn find_manifest(common: &Common) -> Result<PathBuf, Trouble> {
         }
         let inside = NAMES.iter().map(|name| file.join(name)).find(|it| it.is_file());
         return inside.ok_or_else(|| {
-            Trouble::user(format!("no `workflow.toml` or `kun.toml` in `{}`", file.display()))
+            let text = format!("no `workflow.toml` or `kun.toml` in `{}`", file.display());
+            Trouble::helped(text, format!("`kun new {}` makes one", file.display()))
         });
     }
     let here = std::env::current_dir().map_err(|it| Trouble::io(Path::new("."), it))?;

@@ -8,11 +8,13 @@ use crate::exit::Exit;
 use crate::printer::{GOOD, Printer};
 use crate::project;
 use crate::trouble::Trouble;
+use crate::words::count;
 
 /// Look for mistakes in a manifest, run nothing
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The manifest
+    #[arg(value_name = "MANIFEST")]
     words: Vec<String>,
     #[command(flatten)]
     common: Common,
@@ -44,7 +46,11 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         }));
     } else {
         let name = project.workflow.name();
-        let text = format!("{name}: {n_steps} steps, {n_variants} variants, no mistakes");
+        let text = format!(
+            "{name}: {}, {}, no mistakes",
+            count(n_steps, "step"),
+            count(n_variants, "variant")
+        );
         printer.act(GOOD, "Good", text);
     }
     Ok(Exit::Good)

@@ -14,6 +14,7 @@ use crate::trouble::Trouble;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The manifests
+    #[arg(value_name = "MANIFEST")]
     words: Vec<String>,
     #[command(flatten)]
     common: Common,
@@ -30,12 +31,13 @@ pub(crate) fn run(args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     };
     let mut exit = Exit::Good;
     for path in paths {
-        let bytes = fs::read(&path).map_err(|it| Trouble::io(&path, it))?;
+        let bytes = fs::read(&path)
+            .map_err(|it| Trouble::user(format!("cannot read `{}`: {it}", path.display())))?;
         let text = String::from_utf8(bytes).map_err(|it| {
             let at = it.utf8_error().valid_up_to();
             Trouble::user(format!("`{}` is not UTF-8 at byte {at}", path.display()))
         })?;
-        let formatted = plan::format(&text)?;
+        let formatted = plan::format(&path, &text)?;
         if formatted == text {
             continue;
         }

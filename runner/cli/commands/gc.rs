@@ -13,11 +13,13 @@ use crate::exit::Exit;
 use crate::printer::{GOOD, Printer};
 use crate::project::{self, open_store};
 use crate::trouble::Trouble;
+use crate::words;
 
 /// Say what the store could do without; `--yes` removes it
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The manifest
+    #[arg(value_name = "MANIFEST")]
     words: Vec<String>,
     #[command(flatten)]
     common: Common,
@@ -42,7 +44,8 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         mode: if args.yes { GcMode::Remove } else { GcMode::DryRun },
         ..GcAsk::default()
     };
-    let report = store.gc(&ask)?;
+    let mut report = store.gc(&ask)?;
+    report.records.sort_by(|a, b| (&a.address, a.key).cmp(&(&b.address, b.key)));
     if args.common.json {
         let records: Vec<_> = report
             .records
@@ -61,21 +64,27 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         return Ok(Exit::Good);
     }
     let mut table =
-        Table::new(&[(Side::Left, "step"), (Side::Right, "bytes"), (Side::Right, "took")]);
+        Table::new(&[(Side::Left, "step"), (Side::Right, "size"), (Side::Right, "took")]);
     for it in &report.records {
-        table.row([it.address.clone(), it.bytes.to_string(), engine::time::duration(it.took_ms)]);
+        table.row([it.address.clone(), words::size(it.bytes), engine::time::duration(it.took_ms)]);
     }
     if !report.records.is_empty() {
         printer.data(table.text().trim_end());
     }
     let bytes = report.object_bytes + report.part_bytes + report.row_bytes + report.attempts.bytes;
     let (n, kept) = (report.records.len(), report.kept_records);
-    let text =
-        format!("{n} results, {} objects, {bytes} bytes; {kept} results stay", report.objects);
+    let text = format!(
+        "{}, {}, {}; {} stay",
+        words::count(n, "result"),
+        words::count(report.objects as usize, "object"),
+        words::size(bytes),
+        words::count(kept as usize, "result")
+    );
     if args.yes {
         printer.act(GOOD, "Removed", text);
     } else {
-        printer.act(GOOD, "Could go", format!("{text} (`--yes` removes them)"));
+        let help = if n > 0 || bytes > 0 { " (`--yes` removes them)" } else { "" };
+        printer.act(GOOD, "Could go", format!("{text}{help}"));
     }
     Ok(Exit::Good)
 }

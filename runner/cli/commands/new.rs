@@ -53,7 +53,8 @@ pub(crate) fn run(args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     ];
     for (name, _) in files {
         let path = args.folder.join(name);
-        if fs::symlink_metadata(&path).is_ok() {
+        let path = path.strip_prefix("./").unwrap_or(&path);
+        if fs::symlink_metadata(path).is_ok() {
             let text = format!("`{}` is there already", path.display());
             return Err(Trouble::helped(text, "name another folder: `kun new FOLDER`"));
         }

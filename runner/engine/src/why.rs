@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use plan::{Difference, Facts, Gatherer, Graph, Input, InstanceId, Key, Known, Parts};
+use plan::{Address, Difference, Facts, Gatherer, Graph, Input, InstanceId, Key, Known, Parts};
 use serde::Serialize;
 use store::{Index, Record, Store};
 
@@ -20,7 +20,7 @@ const SIBLINGS: usize = 2;
 /// How hard an older result to compare with is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
-    /// By name, and among other instances of the same step.
+    /// By name, and among other variants of the same step.
     Named,
     /// Among all steps of the same kind.
     Nearest,
@@ -98,16 +98,25 @@ impl std::fmt::Display for Cause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Cause::Never => f.write_str("it never ran"),
-            Cause::Part { difference, origin: Some(origin) } => {
-                write!(f, "{difference} ({origin})")
-            }
-            Cause::Part { difference, origin: None } => write!(f, "{difference}"),
+            Cause::Part { difference, origin } => match (content(difference, origin), origin) {
+                (Some(name), _) => write!(f, "{name} changed: {difference}"),
+                (None, Some(origin)) => write!(f, "{difference} ({origin})"),
+                (None, None) => write!(f, "{difference}"),
+            },
             Cause::Above { port, step } => write!(f, "`in.{port}`: `{step}` runs first"),
             Cause::Forgotten => f.write_str("its result is not in the store any more"),
             Cause::Lost { slot, what } => write!(f, "output `{slot}` {what}"),
             Cause::Absent { source, path } => write!(f, "source `{source}` is not at `{path}`"),
         }
     }
+}
+
+/// What is read, if it is the content of something read that differs.
+fn content(difference: &Difference, origin: &Option<String>) -> Option<String> {
+    let both = difference.was.is_some() && difference.is.is_some();
+    let code = difference.part.strip_prefix("code.").map(|it| format!("`{it}`"));
+    let input = origin.clone().filter(|_| difference.part.starts_with("in."));
+    code.or(input).filter(|_| both)
 }
 
 /// Answers for one plan.
@@ -282,7 +291,8 @@ impl Reasons<'_> {
         instance.origins.get(part).map(|place| place.to_string())
     }
 
-    /// The older result to compare with: of the same name, else of the same kind with the fewest
+    /// The older result to compare with: of the same name, else of the same step in another
+    /// variant, else, if that much effort is wanted, of the same kind; the one with the fewest
     /// differences.
     fn nearest(&self, id: InstanceId, parts: &Parts) -> Option<(String, Record)> {
         let instance = &self.graph.instances[id.0];
@@ -292,10 +302,12 @@ impl Reasons<'_> {
                 return Some((name, record));
             }
         }
-        let step = instance.address.step.as_str();
-        let is_sibling = |name: &str| name.split(['[', '@']).next() == Some(step);
-        let siblings = self.heads.starting_with(step).filter(|(name, _)| is_sibling(name));
-        let mut candidates: Vec<(&str, Key)> = siblings.take(SIBLINGS).collect();
+        let plain = Address { variant: None, ..instance.address.clone() }.to_string();
+        let is_variant = |name: &str| {
+            name.strip_prefix(&plain).is_some_and(|rest| rest.is_empty() || rest.starts_with('@'))
+        };
+        let variants = self.heads.starting_with(&plain).filter(|(name, _)| is_variant(name));
+        let mut candidates: Vec<(&str, Key)> = variants.take(SIBLINGS).collect();
         if self.effort == Effort::Nearest {
             candidates.extend(self.heads.all().take(CANDIDATES));
         }
@@ -323,7 +335,8 @@ impl Reasons<'_> {
 pub fn one_line(causes: &[Cause]) -> String {
     match causes {
         [] => "nothing changed".to_owned(),
-        [only] => only.to_string(),
+        // That it reads what is yet to be made goes without saying.
+        [only] | [only @ Cause::Never, ..] => only.to_string(),
         [first, rest @ ..] => format!("{first}, and {} more", rest.len()),
     }
 }

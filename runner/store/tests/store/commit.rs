@@ -1,4 +1,4 @@
-//! Records and their objects: whole or not there.
+//! Records and their objects: written once, found again, never half.
 
 use std::fs;
 use std::sync::Barrier;

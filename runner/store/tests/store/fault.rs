@@ -1,4 +1,4 @@
-//! Every call of the disk fails once.
+//! A disk that fails at any call leaves a store that goes on.
 
 use std::fs;
 use std::path::Path;

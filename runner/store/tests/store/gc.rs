@@ -1,4 +1,4 @@
-//! What is collected, and what is not.
+//! Collection keeps what is kept, pinned or young.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! One holder for each key, and who it is.
+//! Locks tell who has them and outlive the engine.
 
 use std::io::Read;
 use std::process::{Command, Stdio};

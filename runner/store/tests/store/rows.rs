@@ -1,4 +1,4 @@
-//! The memo of rows: kept, torn, merged.
+//! The row memo: segments, torn tails, compaction.
 
 use std::collections::HashMap;
 use std::fs;

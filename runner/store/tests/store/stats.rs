@@ -1,4 +1,4 @@
-//! What is remembered of the digests of files.
+//! Remembered digests of files are right or forgotten.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;

@@ -1,4 +1,4 @@
-//! Folders as objects, in and out.
+//! Files and folders become objects and come back as they were.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

@@ -1,4 +1,4 @@
-//! What is damaged is found.
+//! Verification finds what is not as it was written.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
