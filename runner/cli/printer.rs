@@ -58,6 +58,11 @@ impl Printer {
         }
     }
 
+    /// One line of talk about what went wrong: said even when quiet.
+    pub(crate) fn complain(&self, line: impl std::fmt::Display) {
+        let _ = writeln!(anstream::stderr().lock(), "{line}");
+    }
+
     /// One line of talk behind a verb.
     pub(crate) fn act(&self, style: Style, verb: &str, rest: impl std::fmt::Display) {
         self.say(acted(style, verb, rest));

@@ -59,6 +59,14 @@ impl<'a> Screen<'a> {
         }
     }
 
+    /// What went wrong is said even when quiet.
+    fn bad_line(&self, text: String) {
+        match &self.bars {
+            Some(bars) => bars.suspend(|| self.printer.complain(text)),
+            None => self.printer.complain(text),
+        }
+    }
+
     fn begin(&mut self, n_steps: usize) {
         self.overall = self.bars.as_ref().map(|bars| {
             let bar = bars.add(ProgressBar::new(n_steps as u64).with_prefix("Steps"));
@@ -158,12 +166,12 @@ impl<'a> Screen<'a> {
 
     fn failed(&mut self, step: &str, reason: &str, log: &str, tail: &[String]) {
         self.stop(step);
-        self.line(acted(BAD, "Failed", format!("{step}: {reason}")));
+        self.bad_line(acted(BAD, "Failed", format!("{step}: {reason}")));
         for line in tail {
-            self.line(format!("             {FAINT}|{FAINT:#} {line}"));
+            self.bad_line(format!("             {FAINT}|{FAINT:#} {line}"));
         }
-        if !log.is_empty() && std::path::Path::new(log).exists() {
-            self.line(acted(FAINT, "log", words::near(std::path::Path::new(log))));
+        if std::fs::metadata(log).is_ok_and(|it| it.len() > 0) {
+            self.bad_line(acted(FAINT, "log", words::near(std::path::Path::new(log))));
         }
     }
 }
@@ -250,6 +258,7 @@ impl Sink for Screen<'_> {
                 Some(bars) => bars.suspend(|| self.printer.warn(text)),
                 None => self.printer.warn(text),
             },
+            Event::RunEnded { end: End::Failed, .. } => self.bad_line(ended(event)),
             Event::RunEnded { .. } => self.line(ended(event)),
         }
     }

@@ -15,6 +15,12 @@ fn the_path_can_be_handed_to_another_program() {
     help: `kun run all` makes it
     ");
     project.good("run");
+    assert_snapshot!(project.run("out marked --json"), @r#"
+    exit 0
+    --- stdout
+    {"output":"marked[one].text","path":"[DIR]/.kun/store/obj/c1/33dd834326107a9402162945df3341ba3bee85d5743aba626107b32d297e39"}
+    {"output":"marked[two].text","path":"[DIR]/.kun/store/obj/4e/8040b6c5eb6870222eddb32472461d95f6091e4addf5027c9218b106685b01"}
+    "#);
     let output = project.output("out all.data");
     let path = String::from_utf8(output.stdout).unwrap();
     let text = std::fs::read_to_string(path.trim_end()).unwrap();

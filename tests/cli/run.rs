@@ -200,8 +200,20 @@ fn events_are_lines_of_json() {
 }
 
 #[test]
-fn quiet_says_only_where_results_are() {
+fn quiet_says_only_where_results_are_and_what_went_wrong() {
     let project = Project::new();
+    let failing = Project::with(&[("workflow.toml", FAILING)]);
+    assert_snapshot!(failing.run("run -q after"), @"
+    exit 1
+    --- stderr
+          Failed bad: exit status 3
+                 | line 1
+                 | line 2
+                 | line 3
+                 | oh no
+             log .kun/runs/[RUN]/logs/bad.log
+        Finished 1 failed, 1 not run in [TIME]
+    ");
     assert_snapshot!(project.run("run -q"), @"
     exit 0
     --- stdout

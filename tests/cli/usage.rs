@@ -23,6 +23,15 @@ fn words_that_are_no_command_are_a_mistake() {
 
     For more information, try '--help'.
     ");
+    assert_snapshot!(project.run("check one two"), @"
+    exit 2
+    --- stderr
+    error: unexpected argument 'two' found
+
+    Usage: kun check [OPTIONS] [MANIFEST]
+
+    For more information, try '--help'.
+    ");
     assert_snapshot!(project.run("run --set x"), @"
     exit 2
     --- stderr

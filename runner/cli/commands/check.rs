@@ -1,5 +1,7 @@
 //! `kun check`: looks for mistakes, runs nothing.
 
+use std::path::PathBuf;
+
 use plan::Ask;
 
 use crate::args::Common;
@@ -14,14 +16,14 @@ use crate::words::count;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The manifest
-    #[arg(value_name = "MANIFEST")]
-    words: Vec<String>,
+    #[arg(value_name = "MANIFEST", conflicts_with = "file")]
+    manifest: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
 }
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
-    args.common.take_manifest(&mut args.words);
+    args.common.file = args.common.file.or(args.manifest.take());
     let project = project::read(&args.common)?;
     // Every variant is expanded as well: a reference may be wrong in one of them only.
     let variants = if args.common.variants.is_empty() {

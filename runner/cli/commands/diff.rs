@@ -16,9 +16,10 @@ use crate::words;
 
 /// Compare two runs, or two variants: what was asked, what came out
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "kun diff [OPTIONS] [MANIFEST] <RUN> <RUN>")]
 pub(crate) struct Args {
-    /// Two runs (`kun diff 20261120-140355 last`) or two variants
-    #[arg(required = true, num_args = 2..=3, value_name = "A B")]
+    /// Two runs (`kun diff last~1 last`, `kun diff 20261120-140355 last`) or two variants
+    #[arg(required = true, num_args = 2..=3, value_name = "RUN")]
     words: Vec<String>,
     #[command(flatten)]
     common: Common,

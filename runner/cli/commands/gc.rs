@@ -1,6 +1,7 @@
 //! `kun gc`: says what the store could do without, and removes it when told to.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use engine::runs;
@@ -19,8 +20,8 @@ use crate::words;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The manifest
-    #[arg(value_name = "MANIFEST")]
-    words: Vec<String>,
+    #[arg(value_name = "MANIFEST", conflicts_with = "file")]
+    manifest: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
     /// Remove it
@@ -35,7 +36,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
-    args.common.take_manifest(&mut args.words);
+    args.common.file = args.common.file.or(args.manifest.take());
     let home = project::read(&args.common)?.home;
     let store = open_store(&args.common, &home)?;
     let ask = GcAsk {

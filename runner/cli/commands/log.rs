@@ -79,7 +79,8 @@ fn newest(
             let entry = entry.map_err(|it| Trouble::io(&logs, it))?;
             let name = entry.file_name().to_string_lossy().into_owned();
             let rest = name.strip_prefix(&stem).map(str::to_owned);
-            if rest.is_some_and(|it| it.starts_with('.') || it.starts_with("%20shard")) {
+            let is_its = rest.is_some_and(|it| it.starts_with('.') || it.starts_with("%20shard"));
+            if is_its && entry.metadata().is_ok_and(|it| it.len() > 0) {
                 names.push(logs.join(name));
             }
         }

@@ -10,7 +10,7 @@ use crate::trouble::Trouble;
 /// Make a small project that runs
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The folder (default: this one)
+    /// The folder
     #[arg(default_value = ".")]
     folder: PathBuf,
 }

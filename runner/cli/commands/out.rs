@@ -41,7 +41,12 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
                             opened.readable(&object)?
                         }
                     };
-                    printer.data(path.display());
+                    if args.common.json {
+                        let output = format!("{}.{name}", target.address);
+                        printer.json(&serde_json::json!({"output": output, "path": path}));
+                    } else {
+                        printer.data(path.display());
+                    }
                 }
             }
         }

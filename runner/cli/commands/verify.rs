@@ -1,5 +1,7 @@
 //! `kun verify`: reads the whole store and says what is not as it was written.
 
+use std::path::PathBuf;
+
 use store::{Finding, Quarantine};
 
 use crate::args::Common;
@@ -13,17 +15,17 @@ use crate::words;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The manifest
-    #[arg(value_name = "MANIFEST")]
-    words: Vec<String>,
+    #[arg(value_name = "MANIFEST", conflicts_with = "file")]
+    manifest: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
-    /// Put damaged objects aside, so that the next run makes them again
+    /// Put damaged objects aside, so that a run that needs them makes them again
     #[arg(long)]
     repair: bool,
 }
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
-    args.common.take_manifest(&mut args.words);
+    args.common.file = args.common.file.or(args.manifest.take());
     let home = project::read(&args.common)?.home;
     let store = open_store(&args.common, &home)?;
     let quarantine = if args.repair { Quarantine::Move } else { Quarantine::Leave };

@@ -17,6 +17,7 @@ use crate::error::{EngineError, chain};
 use crate::events::{End, Event, Reuse};
 use crate::heads::Heads;
 use crate::orphan::{holder_text, host};
+use crate::planning::{Stale, Standing};
 use crate::run::{Ended, Setup, Speaker};
 use crate::signals::Signals;
 use crate::slots::{Held, Slots};
@@ -317,14 +318,21 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
         gatherer.gather(instance, facts, &mut |input| self.known(input));
         let (key, parts, family) = (gatherer.key(), gatherer.parts(), gatherer.family());
         self.keys.insert(i, (key, parts, family));
-        // What another process made meanwhile is found when the key is locked.
-        if (self.setup.index.has(&key) || self.own.contains(&key))
+        // What another process made meanwhile is found when the key is locked. A plan is kept to:
+        // a step whose result was lost runs, also where something else brought the bytes back.
+        if !self.is_lost(i)
+            && (self.setup.index.has(&key) || self.own.contains(&key))
             && let Some(found) = self.find(&key)
         {
             return self.reuse(i, key, found, Reuse::CutOff);
         }
         self.nodes[i] = Node::Ready;
         self.ready.insert((Reverse(self.urgency[i]), i, Piece::Begin));
+    }
+
+    /// Whether the plan found the result of an instance known and its bytes gone.
+    pub(crate) fn is_lost(&self, i: usize) -> bool {
+        matches!(self.setup.planned.standings[i], Standing::Stale(Stale::Lost { .. }))
     }
 
     pub(crate) fn known(&self, input: &Input) -> Known {

@@ -78,8 +78,10 @@ impl Dispatcher<'_, '_, '_, '_> {
             }
         };
         // Whoever held the lock before may have made it.
-        if let Some(found) = self.find(&key) {
-            self.told.remove(&i);
+        let waited = self.told.remove(&i).is_some();
+        if (waited || !self.is_lost(i))
+            && let Some(found) = self.find(&key)
+        {
             self.reuse(i, key, found, Reuse::Elsewhere);
             return Ok(None);
         }
