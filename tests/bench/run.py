@@ -63,6 +63,7 @@ class Bench:
             for path in self.work.sources:
                 os.utime(self.folder / path)
         if name == "deleted":
+            os.environ["KUN_BENCH_LOG"] = str(self.log)  # what a step is passed may be part of its key
             path = self.tool.path_of(self.folder, self.work.middle)
             if path is None or not path.exists():
                 return None

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::place::{Place, Started, until};
+use crate::place::{Place, Started, files, until};
 
 /// Three slow steps side by side, one that joins them, one for each of two variants below it.
 fn project() -> Place {
@@ -124,6 +124,22 @@ fn a_step_that_outlives_its_engine_is_waited_for_and_its_output_is_nobodys() {
 fn a_step_that_outlives_its_engine_is_ended_at_once_where_asked_for() {
     let place = waiting_project();
     let orphan = left_behind(&place);
+    ended_at_once(&place, orphan);
+}
+
+#[test]
+fn so_is_one_whose_engine_was_killed_before_it_could_note_it() {
+    let place = waiting_project();
+    let orphan = left_behind(&place);
+    for path in files(&place.root().join(".kun/store/lock")) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let first = text.lines().next().map(|it| format!("{it}\n"));
+        std::fs::write(&path, first.unwrap_or_default()).unwrap();
+    }
+    ended_at_once(&place, orphan);
+}
+
+fn ended_at_once(place: &Place, orphan: u32) {
     let before = Instant::now();
     let mut run = place.start("run --break-orphans");
     until("the second beginning", || place.times()["begins"] == 2);

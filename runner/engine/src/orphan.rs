@@ -45,8 +45,21 @@ fn command(pid: u32) -> String {
 
 /// The work that is still there of what a lock's owner had started.
 fn tickets(holder: &Holder) -> Vec<Ticket> {
-    let tickets = holder.notes.iter().filter_map(|it| serde_json::from_str::<Ticket>(it).ok());
-    tickets.filter(|it| process_started(it.pid) == Some(it.started)).collect()
+    let noted = holder.notes.iter().filter_map(|it| serde_json::from_str::<Ticket>(it).ok());
+    let noted: Vec<Ticket> =
+        noted.filter(|it| process_started(it.pid) == Some(it.started)).collect();
+    if noted.is_empty() && is_orphan(holder) { unnoted(holder) } else { noted }
+}
+
+/// Work whose engine was killed between starting it and noting it: it has the lock as its standard
+/// input, which no engine has.
+fn unnoted(holder: &Holder) -> Vec<Ticket> {
+    let is_work = |pid: &u32| {
+        let input = fs::read_link(format!("/proc/{pid}/fd/0")).unwrap_or_default();
+        input.parent().and_then(|it| it.file_name()).is_some_and(|it| it == "lock")
+    };
+    let pids = holder.holding.iter().copied().filter(is_work);
+    pids.filter_map(|pid| Some(Ticket { pid, started: process_started(pid)? })).collect()
 }
 
 /// Ends work that was left behind.
