@@ -15,7 +15,7 @@ pub(crate) struct Common {
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = pair)]
     pub(crate) sets: Vec<(String, String)>,
     /// The store (default: `.kun/store` in the project)
-    #[arg(long, value_name = "FOLDER", env = crate::env::STORE)]
+    #[arg(long, value_name = "FOLDER", env = crate::env::STORE, hide_env_values = true)]
     pub(crate) store: Option<PathBuf>,
     /// Hash every source again, whatever its size and times say
     #[arg(long)]

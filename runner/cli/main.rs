@@ -9,6 +9,7 @@ mod printer;
 mod progress;
 mod project;
 mod trouble;
+mod words;
 
 use std::process::ExitCode;
 

@@ -58,6 +58,11 @@ impl Printer {
         }
     }
 
+    /// One line of talk about what went wrong: said even when quiet.
+    pub(crate) fn complain(&self, line: impl std::fmt::Display) {
+        let _ = writeln!(anstream::stderr().lock(), "{line}");
+    }
+
     /// One line of talk behind a verb.
     pub(crate) fn act(&self, style: Style, verb: &str, rest: impl std::fmt::Display) {
         self.say(acted(style, verb, rest));
@@ -75,8 +80,9 @@ impl Printer {
             let _ = write!(err, "{}", drawn(mistakes));
             return;
         }
-        for line in engine::error::chain(trouble).lines() {
-            let _ = writeln!(err, "{BAD}error{BAD:#}: {line}");
+        for (i, line) in engine::error::chain(trouble).lines().enumerate() {
+            let start = if i == 0 { format!("{BAD}error{BAD:#}:") } else { "  ".to_owned() };
+            let _ = writeln!(err, "{start} {line}");
         }
         if let Some(help) = help(trouble) {
             let _ = writeln!(err, "\n{NAME}help{NAME:#}: {help}");

@@ -10,6 +10,7 @@ use engine::time;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::printer::{BAD, FAINT, GOOD, NAME, Printer, Talk, WARNING, acted};
+use crate::words;
 
 /// Without a terminal, how often a step may say how far it is.
 const LINE_EVERY: Duration = Duration::from_secs(30);
@@ -27,6 +28,8 @@ impl Sink for JsonLines<'_> {
 pub(crate) struct Screen<'a> {
     printer: &'a Printer,
     bars: Option<MultiProgress>,
+    /// How many steps are done, below the bars of those that run.
+    overall: Option<ProgressBar>,
     running: BTreeMap<String, Running>,
 }
 
@@ -41,7 +44,12 @@ struct Running {
 impl<'a> Screen<'a> {
     pub(crate) fn new(printer: &'a Printer) -> Self {
         let live = std::io::stderr().is_terminal() && printer.talk == Talk::Normal;
-        Self { printer, bars: live.then(MultiProgress::new), running: BTreeMap::new() }
+        Self {
+            printer,
+            bars: live.then(MultiProgress::new),
+            overall: None,
+            running: BTreeMap::new(),
+        }
     }
 
     fn line(&self, text: String) {
@@ -51,16 +59,55 @@ impl<'a> Screen<'a> {
         }
     }
 
-    fn start(&mut self, step: &str) {
+    /// What went wrong is said even when quiet.
+    fn bad_line(&self, text: String) {
+        match &self.bars {
+            Some(bars) => bars.suspend(|| self.printer.complain(text)),
+            None => self.printer.complain(text),
+        }
+    }
+
+    fn begin(&mut self, n_steps: usize) {
+        self.overall = self.bars.as_ref().map(|bars| {
+            let bar = bars.add(ProgressBar::new(n_steps as u64).with_prefix("Steps"));
+            let style =
+                ProgressStyle::with_template("{prefix:>12.cyan} {pos}/{len} {wide_bar:.dim}");
+            if let Ok(style) = style {
+                bar.set_style(style.progress_chars("━━ "));
+            }
+            bar.tick();
+            bar
+        });
+    }
+
+    /// One step less to do, however it ended.
+    fn count(&self, event: &Event) {
+        let Some(overall) = &self.overall else { return };
+        match event {
+            Event::StepReused { .. }
+            | Event::StepDone { .. }
+            | Event::StepFailed { .. }
+            | Event::StepStopped { .. }
+            | Event::StepSkipped { .. } => overall.inc(1),
+            Event::RunEnded { .. } => overall.finish_and_clear(),
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, step: &str, message: &str) {
         let bar = self.bars.as_ref().map(|bars| {
-            let style = ProgressStyle::with_template("{prefix:>12.cyan} {msg} {elapsed:.dim}");
+            let style =
+                ProgressStyle::with_template("{prefix:>12.cyan} {wide_msg} {elapsed:>4.dim}");
             let bar = ProgressBar::no_length().with_prefix("Running");
             if let Ok(style) = style {
                 bar.set_style(style);
             }
-            bar.set_message(step.to_owned());
+            bar.set_message(message.to_owned());
             bar.enable_steady_tick(Duration::from_millis(500));
-            bars.add(bar)
+            match &self.overall {
+                Some(overall) => bars.insert_before(overall, bar),
+                None => bars.add(bar),
+            }
         });
         let now = Instant::now();
         self.running
@@ -90,7 +137,7 @@ impl<'a> Screen<'a> {
         unit: &str,
     ) {
         if !self.running.contains_key(step) {
-            self.start(step);
+            self.start(step, step);
         }
         let Some(running) = self.running.get_mut(step) else { return };
         let first = *running.first_done.get_or_insert(skipped);
@@ -119,23 +166,25 @@ impl<'a> Screen<'a> {
 
     fn failed(&mut self, step: &str, reason: &str, log: &str, tail: &[String]) {
         self.stop(step);
-        self.line(acted(BAD, "Failed", format!("{step}: {reason}")));
+        self.bad_line(acted(BAD, "Failed", format!("{step}: {reason}")));
         for line in tail {
-            self.line(format!("             {FAINT}|{FAINT:#} {line}"));
+            self.bad_line(format!("             {FAINT}|{FAINT:#} {line}"));
         }
-        if !log.is_empty() && std::path::Path::new(log).exists() {
-            self.line(acted(FAINT, "log", log));
+        if std::fs::metadata(log).is_ok_and(|it| it.len() > 0) {
+            self.bad_line(acted(FAINT, "log", words::near(std::path::Path::new(log))));
         }
     }
 }
 
 impl Sink for Screen<'_> {
     fn take(&mut self, event: &Event) {
+        self.count(event);
         match event {
             Event::RunStarted { n_steps, n_cached, n_stale, n_maybe, .. } => {
                 if n_stale + n_maybe > 0 {
                     let text = plan_line(*n_steps, *n_cached, *n_stale, *n_maybe);
                     self.line(acted(GOOD, "Plan", text));
+                    self.begin(n_stale + n_maybe);
                 }
             }
             Event::StepWaiting { step, holder, orphan } => {
@@ -144,7 +193,6 @@ impl Sink for Screen<'_> {
             }
             Event::StepReused { step, how, .. } => {
                 let how = match how {
-                    Reuse::Cached => "nothing changed",
                     Reuse::CutOff => "what it reads came out as it was",
                     Reuse::Elsewhere => "made by another process",
                 };
@@ -156,8 +204,11 @@ impl Sink for Screen<'_> {
                     (n, 0) => format!(" in {n} shards"),
                     (n, done) => format!(" in {n} shards, {done} done before"),
                 };
-                self.line(acted(NAME, "Running", format!("{step}{shards}: {why}")));
-                self.start(step);
+                // On a terminal the bar says so, and goes when the step is done.
+                if self.bars.is_none() {
+                    self.line(acted(NAME, "Running", format!("{step}{shards}: {why}")));
+                }
+                self.start(step, &format!("{step}{shards}: {why}"));
             }
             Event::StepProgress { step, done, total, unit, skipped } => {
                 self.progress(step, (*done, *skipped), *total, unit);
@@ -207,6 +258,7 @@ impl Sink for Screen<'_> {
                 Some(bars) => bars.suspend(|| self.printer.warn(text)),
                 None => self.printer.warn(text),
             },
+            Event::RunEnded { end: End::Failed, .. } => self.bad_line(ended(event)),
             Event::RunEnded { .. } => self.line(ended(event)),
         }
     }
@@ -214,26 +266,27 @@ impl Sink for Screen<'_> {
 
 /// What a run will do, in one line.
 pub(crate) fn plan_line(n_steps: usize, n_cached: usize, n_stale: usize, n_maybe: usize) -> String {
-    let steps = if n_steps == 1 { "step" } else { "steps" };
-    let maybe = if n_maybe > 0 { format!(", {n_maybe} may be cut off") } else { String::new() };
-    format!("{n_steps} {steps}: {n_cached} cached, {n_stale} to run{maybe}")
+    let maybe = if n_maybe > 0 { format!(", {n_maybe} may run") } else { String::new() };
+    let (steps, runs) = (words::count(n_steps, "step"), if n_stale == 1 { "runs" } else { "run" });
+    format!("{steps}: {n_cached} cached, {n_stale} {runs}{maybe}")
 }
 
 fn ended(event: &Event) -> String {
     let Event::RunEnded { end, n_ran, n_reused, n_failed, n_skipped, took_ms } = event else {
         return String::new();
     };
-    let mut parts = vec![format!("{n_ran} ran"), format!("{n_reused} reused")];
-    if *n_failed > 0 {
-        parts.push(format!("{n_failed} failed"));
+    let took = time::duration(*took_ms);
+    if *end == End::Good && *n_ran == 0 {
+        let text = format!("nothing to run, {n_reused} reused in {took}");
+        return acted(GOOD, "Finished", text);
     }
-    if *n_skipped > 0 {
-        parts.push(format!("{n_skipped} not run"));
-    }
-    let text = format!("{} in {}", parts.join(", "), time::duration(*took_ms));
+    let said = [(n_failed, "failed"), (n_skipped, "not run"), (n_ran, "ran"), (n_reused, "reused")];
+    let parts: Vec<String> =
+        said.iter().filter(|it| *it.0 > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    let text = format!("{} in {took}", parts.join(", "));
     match end {
         End::Good => acted(GOOD, "Finished", text),
-        End::Failed => acted(BAD, "Failed", text),
+        End::Failed => acted(BAD, "Finished", text),
         End::Interrupted => {
             acted(WARNING, "Interrupted", format!("{text}; the same command goes on from here"))
         }

@@ -22,7 +22,9 @@ class Tool:
 
     def __init__(self, bin_folder, jobs):
         self.jobs = jobs
-        path = os.pathsep.join(filter(None, [bin_folder, os.environ.get("PATH")]))
+        # Tools run in another folder than this one.
+        folders = [os.path.abspath(it) for it in (bin_folder or "").split(os.pathsep) if it]
+        path = os.pathsep.join(filter(None, [*folders, os.environ.get("PATH")]))
         self.program = shutil.which(self.name, path=path)
 
     def version(self):

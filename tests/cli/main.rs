@@ -1,4 +1,27 @@
 //! What a user sees: the binary run as a person would, whole screens as snapshots.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-mod hello;
+mod check;
+mod completions;
+mod diff;
+mod doctor;
+mod fmt;
+mod gc;
+mod graph;
+mod kinds;
+mod lock;
+mod log;
+mod man;
+mod new;
+mod out;
+mod plan;
 mod project;
+mod reference;
+mod run;
+mod schema;
+mod shared;
+mod show;
+mod status;
+mod usage;
+mod verify;
+mod why;

@@ -4,19 +4,48 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-/// A project that is removed when it is dropped.
+/// A project that is removed when it is dropped. While it lives, snapshots are taken without what
+/// differs from run to run.
 pub(crate) struct Project {
     folder: tempfile::TempDir,
+    _filters: insta::internals::SettingsBindDropGuard,
 }
+
+/// What differs from run to run or from machine to machine, and what stands for it.
+const FILTERS: [(&str, &str); 6] = [
+    (r"\b\d{8}-\d{6}(-\d+)?\b", "[RUN]"),
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC on \S+,", "[DATE] UTC on [HOST],"),
+    (r"\bin (\d+ h )?(\d+ min )?\d+(\.\d)?( ms| s| min)\b", "in [TIME]"),
+    (r"(?m)  +\d+(\.\d)? m?s(  |$)", "  [TIME]$1"),
+    (r#""took_ms":\d+"#, r#""took_ms":[TIME]"#),
+    (r"(?m) +$", ""),
+];
 
 impl Project {
     /// A project of these files.
     pub(crate) fn with(files: &[(&str, &str)]) -> Self {
-        let project = Self { folder: tempfile::tempdir().unwrap() };
+        let mut settings = insta::Settings::clone_current();
+        for (pattern, text) in FILTERS {
+            settings.add_filter(pattern, text);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let project = Self { folder, _filters: settings.bind_to_scope() };
         for (name, text) in files {
             project.write(name, text);
         }
         project
+    }
+
+    /// The project that `kun new` makes.
+    pub(crate) fn new() -> Self {
+        let project = Self::with(&[]);
+        project.good("new");
+        project
+    }
+
+    /// The example `hello`.
+    pub(crate) fn hello() -> Self {
+        Self::copy_of("examples/hello")
     }
 
     /// A copy of a folder of this repository.
@@ -66,8 +95,43 @@ impl Project {
             }
         }
         let folder = self.folder.path().canonicalize().unwrap();
-        let text = text.replace(folder.to_str().unwrap(), "[DIR]");
-        times_hidden(&text)
+        text.replace(folder.to_str().unwrap(), "[DIR]")
+    }
+
+    /// Like [`Self::run`], with the lines of steps sorted by step: which step is ready first is
+    /// not the same every time.
+    pub(crate) fn sorted(&self, args: &str) -> String {
+        let screen = self.run(args);
+        let of_a_step = |line: &&str| {
+            let verb = line.trim_start().split(' ').next().unwrap_or_default();
+            line.starts_with("  ") && ["Running", "Done", "Same", "Skipped"].contains(&verb)
+        };
+        let mut lines: Vec<&str> = screen.lines().filter(of_a_step).collect();
+        lines.sort_by_key(|line| {
+            let mut words = line.split_whitespace();
+            let verb = words.next();
+            (words.next().unwrap_or_default().trim_end_matches(':'), verb == Some("Done"))
+        });
+        let mut sorted = lines.into_iter();
+        let put = |line| if of_a_step(&line) { sorted.next().unwrap_or_default() } else { line };
+        screen.lines().map(put).collect::<Vec<_>>().join("\n")
+    }
+
+    /// A screen with tables whose columns are as wide as times are long: two spaces between
+    /// columns.
+    pub(crate) fn squeezed(&self, args: &str) -> String {
+        let line = |line: &str| {
+            let words: Vec<&str> =
+                line.split("  ").map(str::trim).filter(|it| !it.is_empty()).collect();
+            let indent = if line.starts_with(' ') { "  " } else { "" };
+            format!("{indent}{}", words.join("  "))
+        };
+        self.run(args).lines().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Adds text to the end of a file.
+    pub(crate) fn append(&self, name: &str, text: &str) {
+        self.write(name, self.read(name) + text);
     }
 
     /// Runs, and panics with the screen unless all is well.
@@ -93,27 +157,4 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
             fs::copy(entry.path(), to.join(name)).unwrap();
         }
     }
-}
-
-/// `in 0.1 s` is `in [TIME]`; run names are `[RUN]`.
-fn times_hidden(text: &str) -> String {
-    let mut lines = vec![];
-    for line in text.lines() {
-        let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        for i in 0..words.len() {
-            let is_number = words[i].parse::<f64>().is_ok();
-            let unit = words.get(i + 1).map(|it| it.trim_end_matches([',', ';']).to_owned());
-            if is_number && unit.as_deref() == Some("s") {
-                words[i] = "[TIME]".to_owned();
-            }
-            let is_run = words[i].len() == 15
-                && words[i].bytes().all(|it| it.is_ascii_digit() || it == b'-')
-                && words[i].as_bytes()[8] == b'-';
-            if is_run {
-                words[i] = "[RUN]".to_owned();
-            }
-        }
-        lines.push(words.join(" "));
-    }
-    lines.join("\n") + "\n"
 }

@@ -1,5 +1,7 @@
 //! `kun check`: looks for mistakes, runs nothing.
 
+use std::path::PathBuf;
+
 use plan::Ask;
 
 use crate::args::Common;
@@ -8,18 +10,20 @@ use crate::exit::Exit;
 use crate::printer::{GOOD, Printer};
 use crate::project;
 use crate::trouble::Trouble;
+use crate::words::count;
 
 /// Look for mistakes in a manifest, run nothing
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The manifest
-    words: Vec<String>,
+    #[arg(value_name = "MANIFEST", conflicts_with = "file")]
+    manifest: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
 }
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
-    args.common.take_manifest(&mut args.words);
+    args.common.file = args.common.file.or(args.manifest.take());
     let project = project::read(&args.common)?;
     // Every variant is expanded as well: a reference may be wrong in one of them only.
     let variants = if args.common.variants.is_empty() {
@@ -44,7 +48,11 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         }));
     } else {
         let name = project.workflow.name();
-        let text = format!("{name}: {n_steps} steps, {n_variants} variants, no mistakes");
+        let text = format!(
+            "{name}: {}, {}, no mistakes",
+            count(n_steps, "step"),
+            count(n_variants, "variant")
+        );
         printer.act(GOOD, "Good", text);
     }
     Ok(Exit::Good)

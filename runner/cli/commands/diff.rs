@@ -12,12 +12,14 @@ use crate::exit::Exit;
 use crate::printer::{FAINT, NAME, Printer, for_stdout};
 use crate::project::{self, open_store};
 use crate::trouble::Trouble;
+use crate::words;
 
 /// Compare two runs, or two variants: what was asked, what came out
 #[derive(Debug, clap::Args)]
+#[command(override_usage = "kun diff [OPTIONS] [MANIFEST] <RUN> <RUN>")]
 pub(crate) struct Args {
-    /// Two runs (`kun diff 20261120-140355 last`) or two variants
-    #[arg(required = true, num_args = 2..=3, value_name = "A B")]
+    /// Two runs (`kun diff last~1 last`, `kun diff 20261120-140355 last`) or two variants
+    #[arg(required = true, num_args = 2..=3, value_name = "RUN")]
     words: Vec<String>,
     #[command(flatten)]
     common: Common,
@@ -40,6 +42,10 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     let is_variant = |it: &String| variants.contains(&it.as_str());
     let (was, is) = if is_variant(a) && is_variant(b) {
         (variant(&args.common, a)?, variant(&args.common, b)?)
+    } else if is_variant(a) || is_variant(b) {
+        let other = if is_variant(a) { b } else { a };
+        let help = format!("the variants are {}", variants.join(", "));
+        return Err(Trouble::helped(format!("no variant `{other}`"), help));
     } else {
         (of_run(&project.home, a)?, of_run(&project.home, b)?)
     };
@@ -53,7 +59,10 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         it.what.iter().for_each(|it| printer.data(for_stdout(format!("  {it}"))));
     }
     let n = found.len();
-    printer.say(format!("{FAINT}{n} of {} steps differ{FAINT:#}", was.len().max(is.len())));
+    let all: std::collections::BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    let of = words::count(all.len(), "step");
+    printer
+        .say(format!("{FAINT}{n} of {of} {}{FAINT:#}", if n == 1 { "differs" } else { "differ" }));
     Ok(Exit::Good)
 }
 
@@ -70,12 +79,29 @@ fn of_run(home: &engine::Home, name: &str) -> Result<BTreeMap<String, Key>, Trou
     };
     let Some(id) = id else {
         let newest: Vec<&str> = all.iter().rev().take(5).map(String::as_str).collect();
-        let help =
-            format!("the newest runs are {}; `last` and `last~1` count back", newest.join(", "));
-        return Err(Trouble::helped(format!("no run and no variant `{name}`"), help));
+        let help = match newest.is_empty() {
+            true => "there are no runs yet".to_owned(),
+            false => {
+                format!("the newest runs are {}; `last~1` is the one before", newest.join(", "))
+            }
+        };
+        return Err(Trouble::helped(format!("no run `{name}`"), help));
     };
     let keys = runs::keys(&folder, &id).map_err(|it| Trouble::io(&folder.join(&id), it))?;
-    Ok(keys.into_iter().collect())
+    Ok(without_variant(keys.into_iter().collect()))
+}
+
+/// The names without that of the variant, if all steps of the run belong to one: so that a run of
+/// one variant can be compared with a run of another.
+fn without_variant(keys: BTreeMap<String, Key>) -> BTreeMap<String, Key> {
+    let mut found = BTreeMap::new();
+    for (name, key) in &keys {
+        let plain = name.rsplit_once('@').map_or(name.as_str(), |it| it.0);
+        if found.insert(plain.to_owned(), *key).is_some_and(|it| it != *key) {
+            return keys;
+        }
+    }
+    found
 }
 
 /// The results that a variant has now, by step without the variant's name.
@@ -122,10 +148,16 @@ fn records(was: Option<Record>, is: Option<Record>) -> Vec<String> {
         let same = was.outputs.get(slot).is_some_and(|it| it.object.digest == output.object.digest);
         if same {
             what.push(format!("output `{slot}` is the same"));
-        } else {
-            let size = was.outputs.get(slot).map_or(0, |it| it.object.size);
-            what.push(format!("output `{slot}` had {size} bytes, has {}", output.object.size));
+            continue;
         }
+        let is = words::size(output.object.size);
+        let was =
+            was.outputs.get(slot).map_or("nothing".to_owned(), |it| words::size(it.object.size));
+        what.push(if was == is {
+            format!("output `{slot}` differs, with {is} in both")
+        } else {
+            format!("output `{slot}` had {was}, has {is}")
+        });
     }
     for (name, value) in &is.counts {
         if let Some(old) = was.counts.get(name).filter(|it| *it != value) {

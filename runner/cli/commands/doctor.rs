@@ -90,8 +90,8 @@ fn store_lines(common: &Common) -> Vec<Line> {
     let here = std::env::current_dir().unwrap_or_default();
     let home = match project::find_manifest(common) {
         Ok(manifest) => {
-            let root = manifest.parent().map(std::path::Path::to_owned).unwrap_or_default();
-            engine::Home::of(&here.join(root))
+            let manifest = here.join(manifest);
+            engine::Home::of(manifest.parent().unwrap_or(&here))
         }
         Err(_) => {
             let text = "no manifest here: the store is not looked at".to_owned();

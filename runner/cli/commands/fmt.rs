@@ -2,16 +2,19 @@
 
 use std::fs;
 
+use store::Wait;
+
 use crate::args::Common;
 use crate::exit::Exit;
 use crate::printer::{GOOD, NAME, Printer};
-use crate::project::find_manifest;
+use crate::project::{self, find_manifest};
 use crate::trouble::Trouble;
 
 /// Format a manifest
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The manifests
+    #[arg(value_name = "MANIFEST")]
     words: Vec<String>,
     #[command(flatten)]
     common: Common,
@@ -28,12 +31,13 @@ pub(crate) fn run(args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     };
     let mut exit = Exit::Good;
     for path in paths {
-        let bytes = fs::read(&path).map_err(|it| Trouble::io(&path, it))?;
+        let bytes = fs::read(&path)
+            .map_err(|it| Trouble::user(format!("cannot read `{}`: {it}", path.display())))?;
         let text = String::from_utf8(bytes).map_err(|it| {
             let at = it.utf8_error().valid_up_to();
             Trouble::user(format!("`{}` is not UTF-8 at byte {at}", path.display()))
         })?;
-        let formatted = plan::format(&text)?;
+        let formatted = plan::format(&path, &text)?;
         if formatted == text {
             continue;
         }
@@ -43,9 +47,7 @@ pub(crate) fn run(args: Args, printer: &Printer) -> Result<Exit, Trouble> {
             exit = Exit::Failed;
             continue;
         }
-        let fresh = path.with_extension("toml.new");
-        fs::write(&fresh, formatted).map_err(|it| Trouble::io(&fresh, it))?;
-        fs::rename(&fresh, &path).map_err(|it| Trouble::io(&path, it))?;
+        store::replace(&*project::disk()?, &path, formatted.as_bytes(), Wait::ForDisk)?;
         printer.act(GOOD, "Formatted", format!("`{shown}`"));
     }
     Ok(exit)

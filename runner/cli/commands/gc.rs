@@ -1,6 +1,7 @@
 //! `kun gc`: says what the store could do without, and removes it when told to.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use engine::runs;
@@ -13,12 +14,14 @@ use crate::exit::Exit;
 use crate::printer::{GOOD, Printer};
 use crate::project::{self, open_store};
 use crate::trouble::Trouble;
+use crate::words;
 
 /// Say what the store could do without; `--yes` removes it
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The manifest
-    words: Vec<String>,
+    #[arg(value_name = "MANIFEST", conflicts_with = "file")]
+    manifest: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
     /// Remove it
@@ -33,7 +36,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
-    args.common.take_manifest(&mut args.words);
+    args.common.file = args.common.file.or(args.manifest.take());
     let home = project::read(&args.common)?.home;
     let store = open_store(&args.common, &home)?;
     let ask = GcAsk {
@@ -42,7 +45,8 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         mode: if args.yes { GcMode::Remove } else { GcMode::DryRun },
         ..GcAsk::default()
     };
-    let report = store.gc(&ask)?;
+    let mut report = store.gc(&ask)?;
+    report.records.sort_by(|a, b| (&a.address, a.key).cmp(&(&b.address, b.key)));
     if args.common.json {
         let records: Vec<_> = report
             .records
@@ -61,21 +65,27 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         return Ok(Exit::Good);
     }
     let mut table =
-        Table::new(&[(Side::Left, "step"), (Side::Right, "bytes"), (Side::Right, "took")]);
+        Table::new(&[(Side::Left, "step"), (Side::Right, "size"), (Side::Right, "took")]);
     for it in &report.records {
-        table.row([it.address.clone(), it.bytes.to_string(), engine::time::duration(it.took_ms)]);
+        table.row([it.address.clone(), words::size(it.bytes), engine::time::duration(it.took_ms)]);
     }
     if !report.records.is_empty() {
         printer.data(table.text().trim_end());
     }
     let bytes = report.object_bytes + report.part_bytes + report.row_bytes + report.attempts.bytes;
     let (n, kept) = (report.records.len(), report.kept_records);
-    let text =
-        format!("{n} results, {} objects, {bytes} bytes; {kept} results stay", report.objects);
+    let text = format!(
+        "{}, {}, {}; {} stay",
+        words::count(n, "result"),
+        words::count(report.objects as usize, "object"),
+        words::size(bytes),
+        words::count(kept as usize, "result")
+    );
     if args.yes {
         printer.act(GOOD, "Removed", text);
     } else {
-        printer.act(GOOD, "Could go", format!("{text} (`--yes` removes them)"));
+        let help = if n > 0 || bytes > 0 { " (`--yes` removes them)" } else { "" };
+        printer.act(GOOD, "Could go", format!("{text}{help}"));
     }
     Ok(Exit::Good)
 }

@@ -47,10 +47,17 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
 
 /// Sources first, then steps, in the order in which they can run.
 fn picture(opened: &Opened) -> Picture {
-    let n_sources = opened.graph.sources.len();
+    // Programs' own files are sources too, and no data: they are left out.
+    let inputs = || opened.graph.instances.iter().flat_map(|it| it.inputs.values().flatten());
+    let mut read: Vec<usize> = inputs()
+        .filter_map(|it| if let plan::Input::Source(n) = it { Some(*n) } else { None })
+        .collect();
+    read.sort_unstable();
+    read.dedup();
+    let n_sources = read.len();
     let mut picture = Picture { title: opened.workflow.name().to_owned(), ..Picture::default() };
-    for source in &opened.graph.sources {
-        let label = engine::facts::source_name(source);
+    for n in &read {
+        let label = engine::facts::source_name(&opened.graph.sources[*n]);
         picture.nodes.push(Node { label, class: Class::Source });
     }
     for (i, instance) in opened.graph.instances.iter().enumerate() {
@@ -66,7 +73,7 @@ fn picture(opened: &Opened) -> Picture {
             .flatten()
             .map(|input| match input {
                 plan::Input::Output { instance, .. } => n_sources + instance.0,
-                plan::Input::Source(n) => *n,
+                plan::Input::Source(n) => read.partition_point(|it| it < n),
             })
             .collect();
         from.sort_unstable();

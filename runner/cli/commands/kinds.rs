@@ -35,7 +35,7 @@ pub(crate) fn run(args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     };
     let Some(spec) = kinds.iter().find(|it| it.name == name) else {
         let names: Vec<&str> = kinds.iter().map(|it| it.name).collect();
-        let help = format!("there are {}", names.join(", "));
+        let help = format!("the kinds are {}", names.join(", "));
         return Err(Trouble::helped(format!("no step kind `{name}`"), help));
     };
     printer.data(steps::reference::terminal(spec).trim_end());

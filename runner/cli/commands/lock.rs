@@ -7,12 +7,14 @@ use std::path::PathBuf;
 
 use engine::Home;
 use plan::{Input, Key};
+use store::Wait;
 
 use crate::args::Common;
 use crate::exit::Exit;
 use crate::printer::{GOOD, Printer};
 use crate::project::{self, Opened};
 use crate::trouble::Trouble;
+use crate::words;
 
 /// Write `kun.lock`: the digests of sources and results as they are now
 #[derive(Debug, clap::Args)]
@@ -37,17 +39,24 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     if args.check {
         let differences = differences(&read(&opened.home)?, &now);
         differences.iter().for_each(|it| printer.data(it));
-        return Ok(if differences.is_empty() { Exit::Good } else { Exit::Failed });
+        if !differences.is_empty() {
+            return Ok(Exit::Failed);
+        }
+        let shown = words::near(&path(&opened.home));
+        printer.act(GOOD, "Good", format!("{} in `{shown}` hold", words::count(now.len(), "line")));
+        return Ok(Exit::Good);
     }
     let path = path(&opened.home);
     let mut text = String::new();
     for (name, value) in &now {
         text.push_str(&format!("{name} {value}\n"));
     }
-    let fresh = path.with_extension("lock.new");
-    fs::write(&fresh, text).map_err(|it| Trouble::io(&fresh, it))?;
-    fs::rename(&fresh, &path).map_err(|it| Trouble::io(&path, it))?;
-    printer.act(GOOD, "Locked", format!("{} lines in `{}`", now.len(), path.display()));
+    store::replace(opened.store.disk(), &path, text.as_bytes(), Wait::ForDisk)?;
+    printer.act(
+        GOOD,
+        "Locked",
+        format!("{} in `{}`", words::count(now.len(), "line"), words::near(&path)),
+    );
     Ok(Exit::Good)
 }
 
@@ -120,7 +129,7 @@ pub(crate) fn differences(was: &Lines, is: &Lines) -> Vec<String> {
             (Some(was), Some(is)) if was != is => {
                 found.push(format!("{name}: locked {was}, is {is}"))
             }
-            (Some(_), None) => found.push(format!("{name}: locked, and not there")),
+            (Some(_), None) => found.push(format!("{name}: locked, and not made yet")),
             (None, Some(_)) => found.push(format!("{name}: not locked")),
             _ => {}
         }

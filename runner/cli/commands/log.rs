@@ -1,14 +1,18 @@
 //! `kun log`: what a step said when it ran last.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use engine::runs;
+use plan::Ask;
 
 use crate::args::Common;
+use crate::disk::Disk;
 use crate::exit::Exit;
-use crate::printer::{FAINT, Printer};
-use crate::project;
+use crate::printer::{FAINT, Printer, WARNING};
+use crate::project::{self, Project};
 use crate::trouble::Trouble;
+use crate::words;
 
 /// Print what a step wrote to its log when it last ran
 #[derive(Debug, clap::Args)]
@@ -25,37 +29,18 @@ pub(crate) struct Args {
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     args.common.take_manifest(&mut args.words);
-    let home = project::read(&args.common)?.home;
-    let folder = home.runs();
+    let project = project::read(&args.common)?;
+    let folder = project.home.runs();
     let all = runs::list(&folder).map_err(|it| Trouble::io(&folder, it))?;
-    for step in &args.words {
-        let stem = runs::file_name(step);
-        let mut found = None;
-        for run in all.iter().rev() {
-            let logs = folder.join(run).join("logs");
-            let mut names = vec![];
-            for entry in fs::read_dir(&logs).map_err(|it| Trouble::io(&logs, it))? {
-                let entry = entry.map_err(|it| Trouble::io(&logs, it))?;
-                let name = entry.file_name().to_string_lossy().into_owned();
-                let rest = name.strip_prefix(&stem).map(str::to_owned);
-                if rest.is_some_and(|it| it.starts_with('.') || it.starts_with("%20shard")) {
-                    names.push(logs.join(name));
-                }
-            }
-            if !names.is_empty() {
-                names.sort();
-                found = Some((run, names));
-                break;
-            }
-        }
-        let Some((run, names)) = found else {
-            printer.say(format!("no run kept a log of `{step}`: it did not run, or said nothing"));
+    for step in named(&args, &project)? {
+        let Some((run, names)) = newest(&folder, &all, &step)? else {
+            printer.act(WARNING, "No log", format!("{step}: it did not run, or said nothing"));
             continue;
         };
-        printer.say(format!("{FAINT}run {run}{FAINT:#}"));
+        printer.act(FAINT, "Log", format!("{step} in run {run}"));
         for name in names {
             if args.path {
-                printer.data(name.display());
+                printer.data(words::near(&name));
             } else {
                 let bytes = fs::read(&name).map_err(|it| Trouble::io(&name, it))?;
                 printer.data(String::from_utf8_lossy(&bytes).trim_end());
@@ -63,4 +48,46 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         }
     }
     Ok(Exit::Good)
+}
+
+/// The steps that are meant: targets, and whatever they are called in other variants.
+fn named(args: &Args, project: &Project) -> Result<Vec<String>, Trouble> {
+    let (variants, sets) = (args.common.variants.clone(), args.common.sets.clone());
+    let ask = Ask { targets: args.words.clone(), variants, sets };
+    let graph = project.workflow.expand(&ask, &Disk)?;
+    let mut names = vec![];
+    for target in &graph.targets {
+        let name = target.address.to_string();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// The newest run that kept logs of this step, and their paths.
+fn newest(
+    folder: &Path,
+    all: &[String],
+    step: &str,
+) -> Result<Option<(String, Vec<PathBuf>)>, Trouble> {
+    let stem = runs::file_name(step);
+    for run in all.iter().rev() {
+        let logs = folder.join(run).join("logs");
+        let mut names = vec![];
+        for entry in fs::read_dir(&logs).map_err(|it| Trouble::io(&logs, it))? {
+            let entry = entry.map_err(|it| Trouble::io(&logs, it))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let rest = name.strip_prefix(&stem).map(str::to_owned);
+            let is_its = rest.is_some_and(|it| it.starts_with('.') || it.starts_with("%20shard"));
+            if is_its && entry.metadata().is_ok_and(|it| it.len() > 0) {
+                names.push(logs.join(name));
+            }
+        }
+        if !names.is_empty() {
+            names.sort();
+            return Ok(Some((run.clone(), names)));
+        }
+    }
+    Ok(None)
 }

@@ -10,7 +10,7 @@ use crate::trouble::Trouble;
 /// Make a small project that runs
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The folder (default: this one)
+    /// The folder
     #[arg(default_value = ".")]
     folder: PathBuf,
 }
@@ -53,7 +53,8 @@ pub(crate) fn run(args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     ];
     for (name, _) in files {
         let path = args.folder.join(name);
-        if fs::symlink_metadata(&path).is_ok() {
+        let path = path.strip_prefix("./").unwrap_or(&path);
+        if fs::symlink_metadata(path).is_ok() {
             let text = format!("`{}` is there already", path.display());
             return Err(Trouble::helped(text, "name another folder: `kun new FOLDER`"));
         }

@@ -7,6 +7,7 @@ use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::project;
 use crate::trouble::Trouble;
+use crate::words;
 
 /// Print where an output is: `kun out step.slot`
 #[derive(Debug, clap::Args)]
@@ -40,19 +41,31 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
                             opened.readable(&object)?
                         }
                     };
-                    printer.data(path.display());
+                    if args.common.json {
+                        let output = format!("{}.{name}", target.address);
+                        printer.json(&serde_json::json!({"output": output, "path": path}));
+                    } else {
+                        printer.data(path.display());
+                    }
                 }
             }
         }
         if n == 0 {
-            return Err(Trouble::user(format!("no output `{word}`")));
+            let slots = opened.graph.targets.iter().flat_map(|it| it.slots.keys());
+            let slots: std::collections::BTreeSet<&String> = slots.collect();
+            let slots: Vec<String> = slots.iter().map(|it| format!("`{step}.{it}`")).collect();
+            let help = format!("its outputs are {}", slots.join(", "));
+            return Err(Trouble::helped(format!("no output `{word}`"), help));
         }
     }
     Ok(Exit::Good)
 }
 
 fn no_result(step: &str) -> Trouble {
-    Trouble::helped(format!("`{step}` has no result yet"), format!("`kun run '{step}'` makes it"))
+    Trouble::helped(
+        format!("`{step}` has no result yet"),
+        format!("`kun run {}` makes it", words::argument(step)),
+    )
 }
 
 /// The step and the slot of `step.slot`; points inside brackets belong to the step.

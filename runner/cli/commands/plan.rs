@@ -2,7 +2,7 @@
 
 use engine::planning::{Planned, Standing};
 use engine::run::counts;
-use engine::why::{Why, one_line};
+use engine::why::{Effort, Verdict, Why, one_line};
 use plan::{Graph, InstanceId};
 use report::table::{Side, Table};
 
@@ -13,6 +13,9 @@ use crate::progress::plan_line;
 use crate::project::{self, Opened};
 use crate::trouble::Trouble;
 
+/// To how many columns names of steps are filled up.
+const NAMES: usize = 40;
+
 /// Say what a run would do, and why
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -22,8 +25,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     common: Common,
     /// Show what each variant adds to what is shared
-    #[arg(long)]
-    variants: bool,
+    #[arg(long = "variants")]
+    by_variant: bool,
     /// Show cached steps too
     #[arg(long)]
     all: bool,
@@ -31,12 +34,12 @@ pub(crate) struct Args {
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     args.common.take_manifest(&mut args.words);
-    if args.variants {
+    if args.by_variant {
         return show_variants(&args, printer);
     }
     let opened = project::open(&args.common, args.words.clone())?;
     let heads = opened.heads()?;
-    let reasons = opened.reasons(&heads);
+    let reasons = opened.reasons(&heads, Effort::Named);
     let (n_cached, n_stale, n_maybe) = counts(&opened.planned);
     let mut shown: Vec<Why> = vec![];
     for (i, standing) in opened.planned.standings.iter().enumerate() {
@@ -50,20 +53,27 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         }));
         return Ok(Exit::Good);
     }
+    let names = shown.iter().map(|it| report::table::width(&it.step));
+    let widest = names.max().unwrap_or(0).min(NAMES);
     for why in &shown {
         let (style, _) = super::why::verdict(why.verdict);
         let word = word(why);
+        let gap = " ".repeat(widest.saturating_sub(report::table::width(&why.step)));
         let causes = if why.causes.is_empty() { String::new() } else { one_line(&why.causes) };
-        let line = format!("{style}{word:>12}{style:#} {NAME}{}{NAME:#}  {causes}", why.step);
+        let line = format!("{style}{word:>12}{style:#} {NAME}{}{NAME:#}{gap}  {causes}", why.step);
         printer.data(for_stdout(line.trim_end().to_owned()));
     }
     let n_steps = n_cached + n_stale + n_maybe;
-    printer.act(GOOD, "Plan", plan_line(n_steps, n_cached, n_stale, n_maybe));
+    let n_blocked = shown.iter().filter(|it| it.verdict == Verdict::Blocked).count();
+    let mut line = plan_line(n_steps, n_cached, n_stale - n_blocked, n_maybe);
+    if n_blocked > 0 {
+        line.push_str(&format!(", {n_blocked} cannot run"));
+    }
+    printer.act(GOOD, "Plan", line);
     Ok(Exit::Good)
 }
 
 fn word(why: &Why) -> &'static str {
-    use engine::why::Verdict;
     match why.verdict {
         Verdict::Cached => "cached",
         Verdict::NotNeeded => "not needed",
@@ -109,7 +119,8 @@ fn show_variants(args: &Args, printer: &Printer) -> Result<Exit, Trouble> {
     }
     printer.data(table.text().trim_end());
     let all: usize = rows.iter().map(|it| it.steps).sum();
-    let text = format!("{all} step executions, {} after sharing", opened.graph.instances.len());
+    let text =
+        format!("{all} steps in all variants, {} after sharing", opened.graph.instances.len());
     printer.act(GOOD, "Plan", text);
     Ok(Exit::Good)
 }

@@ -33,7 +33,7 @@ pub(crate) struct Args {
     #[arg(long)]
     locked: bool,
     /// How many processors steps may use together (default: all)
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65_536))]
     jobs: Option<u64>,
     /// Go on with other branches when a step fails
     #[arg(short, long)]
@@ -97,7 +97,7 @@ fn check_before(opened: &Opened) -> Result<(), Trouble> {
         return Ok(());
     }
     let help = "bring the sources back, or `kun lock` the new ones";
-    Err(Trouble::helped(format!("sources are not the locked ones:\n{}", found.join("\n")), help))
+    Err(Trouble::helped(format!("sources are not the locked ones\n{}", found.join("\n")), help))
 }
 
 /// Results must be the locked ones when all is done.

@@ -2,12 +2,14 @@
 
 use plan::Input;
 use plan::graph::{Instance, Work};
+use report::table::{Side, Table};
 
 use crate::args::Common;
 use crate::exit::Exit;
 use crate::printer::{FAINT, NAME, Printer, for_stdout};
 use crate::project::{self, Opened};
 use crate::trouble::Trouble;
+use crate::words;
 
 /// Show a step with every value resolved, and where each was written
 #[derive(Debug, clap::Args)]
@@ -55,21 +57,32 @@ fn show(
     for alias in &instance.aliases {
         line(format!("  also {alias}"));
     }
+    let mut table = Table::new(&[(Side::Left, ""); 3]);
     for (name, value) in parts {
-        let origin = instance.origins.get(name).map(|it| it.to_string());
-        let origin = origin.or_else(|| input_name(opened, instance, name)).unwrap_or_default();
-        line(format!("  {name} = {value}  {FAINT}{origin}{FAINT:#}"));
+        let place = instance.origins.get(name).map(|it| it.to_string());
+        let origin = input_name(opened, instance, name).or(place).unwrap_or_default();
+        table.row([format!("  {name}"), short(value), origin]);
     }
+    table.text().lines().for_each(|it| line(it.to_owned()));
     if matches!(instance.work, Work::Kind { .. }) {
-        line(format!("  {FAINT}parameters at their default are not listed{FAINT:#}"));
+        line(format!("  {FAINT}(parameters at their default are left out){FAINT:#}"));
     }
-    let uses: Vec<String> = instance.how.uses.iter().map(|(k, n)| format!("{k} {n}")).collect();
-    line(format!(
-        "  uses {}, {} shard(s), {} retries",
-        uses.join(", "),
-        instance.how.shards,
-        instance.how.retries.max
-    ));
+    let mut how: Vec<String> =
+        instance.how.uses.iter().map(|(pool, n)| format!("{pool} {n}")).collect();
+    how.push(words::count(instance.how.shards, "shard"));
+    how.push(match instance.how.retries.max {
+        1 => "1 retry".to_owned(),
+        n => format!("{n} retries"),
+    });
+    line(format!("  uses {}", how.join(", ")));
+}
+
+/// Digests are cut: whole ones are in the answer in JSON.
+fn short(value: &str) -> String {
+    if value.starts_with("made:") {
+        return "(not made yet)".to_owned();
+    }
+    value.parse::<plan::Digest>().map_or(value.to_owned(), |it| format!("b3:{}", it.short()))
 }
 
 fn input_name(opened: &Opened, instance: &Instance, part: &str) -> Option<String> {
@@ -88,13 +101,19 @@ fn show_result(opened: &Opened, key: &plan::Key, printer: &Printer) -> Result<()
     let line = |text: String| printer.data(for_stdout(text));
     let when = engine::time::readable(record.started);
     let took = engine::time::duration(record.took_ms);
-    line(format!("  result of {when} UTC on {}, in {took}", record.host));
+    line(format!("  made {when} UTC on {}, in {took}", record.host));
+    let mut table = Table::new(&[(Side::Left, ""); 3]);
     for (slot, output) in &record.outputs {
         let object = &output.object;
-        line(format!("    {slot}: {}, {} bytes", object.digest, object.size));
+        table.row([
+            format!("    {slot}"),
+            format!("b3:{}", object.digest.short()),
+            words::size(object.size),
+        ]);
     }
     for (name, value) in &record.counts {
-        line(format!("    {name}: {value}"));
+        table.row([format!("    {name}"), value.to_string()]);
     }
+    table.text().lines().for_each(|it| line(it.to_owned()));
     Ok(())
 }

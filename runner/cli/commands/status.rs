@@ -66,11 +66,11 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     }
     let left = |title| (Side::Left, title);
     let right = |title| (Side::Right, title);
-    let columns = [left("step"), left("state"), right("took"), right("bytes"), left("also")];
+    let columns = [left("step"), left("state"), right("took"), right("size"), left("also")];
     let mut table = Table::new(&columns);
     for row in rows {
         let took = row.took_ms.map(engine::time::duration).unwrap_or_default();
-        let bytes = row.bytes.map(|it| it.to_string()).unwrap_or_default();
+        let bytes = row.bytes.map(crate::words::size).unwrap_or_default();
         table.row([row.step, row.state.to_owned(), took, bytes, row.also.join(" ")]);
     }
     printer.data(table.text().trim_end());

@@ -1,50 +1,65 @@
 //! `kun verify`: reads the whole store and says what is not as it was written.
 
+use std::path::PathBuf;
+
 use store::{Finding, Quarantine};
 
 use crate::args::Common;
 use crate::exit::Exit;
-use crate::printer::{GOOD, Printer};
+use crate::printer::{BAD, GOOD, NAME, Printer, WARNING};
 use crate::project::{self, open_store};
 use crate::trouble::Trouble;
+use crate::words;
 
 /// Read the whole store and say what is not as it was written
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The manifest
-    words: Vec<String>,
+    #[arg(value_name = "MANIFEST", conflicts_with = "file")]
+    manifest: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
-    /// Put damaged objects aside, so that the next run makes them again
+    /// Put damaged objects aside, so that a run that needs them makes them again
     #[arg(long)]
     repair: bool,
 }
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
-    args.common.take_manifest(&mut args.words);
+    args.common.file = args.common.file.or(args.manifest.take());
     let home = project::read(&args.common)?.home;
     let store = open_store(&args.common, &home)?;
     let quarantine = if args.repair { Quarantine::Move } else { Quarantine::Leave };
+    let mut n_damaged = 0;
     let report = store.verify(quarantine, &mut |finding| {
+        n_damaged += usize::from(matches!(finding, Finding::DamagedObject { .. }));
         let (what, makers) = said(&finding);
         if args.common.json {
             printer.json(&serde_json::json!({"finding": what, "makers": makers}));
         } else {
             printer.data(&what);
             for maker in makers {
-                printer.data(format!("  `{maker}` can make it again"));
+                printer.data(format!("  `kun run {}` makes it again", words::argument(&maker)));
             }
         }
     })?;
-    let text = format!(
-        "{} objects, {} bytes, {} results, {} rows: {} findings",
-        report.objects, report.bytes, report.records, report.rows, report.findings
+    let read = format!(
+        "{} of {}, {}, {}",
+        words::count(report.objects as usize, "object"),
+        words::size(report.bytes),
+        words::count(report.records as usize, "result"),
+        words::count(report.rows as usize, "row"),
     );
-    printer.act(GOOD, "Read", text);
-    if report.findings > 0 && !args.repair {
-        let text =
-            "`kun verify --repair` puts damaged objects aside; the next `kun run` makes them again";
-        printer.say(text);
+    printer.act(GOOD, "Read", read);
+    let (n, moved) = (report.findings as usize, report.moved as usize);
+    match (n, moved) {
+        (0, _) => printer.act(GOOD, "Good", "everything is as it was written"),
+        (_, 0) => printer.act(BAD, "Found", format!("{} wrong", words::count(n, "thing"))),
+        _ => printer.act(WARNING, "Found", format!("{n} wrong, {moved} put aside")),
+    }
+    if n_damaged > 0 && !args.repair {
+        let text = "`kun verify --repair` puts damaged objects aside; \
+                    a run that needs them makes them again";
+        printer.say(format!("\n{NAME}help{NAME:#}: {text}"));
     }
     Ok(if report.findings == report.moved { Exit::Good } else { Exit::Failed })
 }
@@ -54,7 +69,8 @@ fn said(finding: &Finding) -> (String, Vec<String>) {
     let names = |makers: &[(String, plan::Key)]| makers.iter().map(|it| it.0.clone()).collect();
     match finding {
         Finding::DamagedObject { digest, path, why, makers } => {
-            (format!("object {digest} is damaged: {why} (`{}`)", path.display()), names(makers))
+            let path = words::near(path);
+            (format!("object {digest} is damaged\n  `{path}`: {why}"), names(makers))
         }
         Finding::MissingObject { digest, makers } => {
             (format!("object {digest} is not there"), names(makers))

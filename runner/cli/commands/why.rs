@@ -1,6 +1,6 @@
 //! `kun why`: which part of a step's key is not what it was, and where that comes from.
 
-use engine::why::{Verdict, Why};
+use engine::why::{Effort, Verdict, Why};
 use plan::InstanceId;
 
 use crate::args::Common;
@@ -23,7 +23,7 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     args.common.take_manifest(&mut args.words);
     let opened = project::open(&args.common, args.words.clone())?;
     let heads = opened.heads()?;
-    let reasons = opened.reasons(&heads);
+    let reasons = opened.reasons(&heads, Effort::Nearest);
     for id in targets(&opened) {
         let chain = reasons.chain(id);
         if args.common.json {
@@ -39,14 +39,10 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
 
 /// The instances that the targets stand for.
 pub(crate) fn targets(opened: &Opened) -> Vec<InstanceId> {
-    let mut ids = vec![];
-    for target in &opened.graph.targets {
-        for input in target.slots.values().flatten() {
-            if let plan::Input::Output { instance, .. } = input
-                && !ids.contains(instance)
-            {
-                ids.push(*instance);
-            }
+    let mut ids: Vec<InstanceId> = vec![];
+    for id in opened.graph.targets.iter().filter_map(|it| it.instance) {
+        if !ids.contains(&id) {
+            ids.push(id);
         }
     }
     ids
@@ -56,11 +52,12 @@ fn show(printer: &Printer, why: &Why, indent: &str) {
     let (style, verdict) = verdict(why.verdict);
     let step = &why.step;
     printer.data(styled(format!("{indent}{NAME}{step}{NAME:#} {style}{verdict}{style:#}")));
+    if let Some(name) = why.compared_with.as_ref().filter(|it| **it != why.step) {
+        let text = format!("it never ran by this name; compared with `{name}`:");
+        printer.data(styled(format!("{indent}  {FAINT}{text}{FAINT:#}")));
+    }
     for cause in &why.causes {
         printer.data(styled(format!("{indent}  {cause}")));
-    }
-    if let Some(name) = why.compared_with.as_ref().filter(|it| **it != why.step) {
-        printer.data(styled(format!("{indent}  {FAINT}(compared with `{name}`){FAINT:#}")));
     }
 }
 
@@ -70,7 +67,7 @@ pub(crate) fn verdict(verdict: Verdict) -> (anstyle::Style, &'static str) {
         Verdict::Cached => (GOOD, "is cached: nothing it depends on changed"),
         Verdict::NotNeeded => (FAINT, "is not needed"),
         Verdict::Runs => (WARNING, "runs"),
-        Verdict::MayBeCutOff => (WARNING, "runs, unless what it reads comes out as it was"),
+        Verdict::MayBeCutOff => (WARNING, "may run: not if what it reads comes out as it was"),
         Verdict::Blocked => (BAD, "cannot run"),
     }
 }

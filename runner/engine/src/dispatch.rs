@@ -2,7 +2,7 @@
 //! it by messages; everything that happens is decided here, one thing after another.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +17,7 @@ use crate::error::{EngineError, chain};
 use crate::events::{End, Event, Reuse};
 use crate::heads::Heads;
 use crate::orphan::{holder_text, host};
+use crate::planning::{Stale, Standing};
 use crate::run::{Ended, Setup, Speaker};
 use crate::signals::Signals;
 use crate::slots::{Held, Slots};
@@ -134,6 +135,8 @@ pub(crate) struct Dispatcher<'a, 's, 't, 'u> {
     /// Outputs of what this run made or found.
     pub(crate) outputs: HashMap<usize, BTreeMap<String, Object>>,
     pub(crate) keys: HashMap<usize, (Key, Parts, plan::Digest)>,
+    /// What this run made.
+    pub(crate) own: HashSet<Key>,
     pub(crate) at_work: HashMap<Key, usize>,
     pub(crate) followers: HashMap<usize, Vec<usize>>,
     pub(crate) waiting_for: BTreeSet<usize>,
@@ -189,6 +192,7 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
             ready: BTreeSet::new(),
             outputs: HashMap::new(),
             keys: HashMap::new(),
+            own: HashSet::new(),
             at_work: HashMap::new(),
             followers: HashMap::new(),
             waiting_for: BTreeSet::new(),
@@ -243,11 +247,8 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
     }
 
     pub(crate) fn remember(&mut self, named: Vec<(String, Key)>) {
-        if let Some(record) = &mut self.speaker.record
-            && let Err(error) = record.keep(named.iter().map(|(name, key)| (name.as_str(), *key)))
-        {
-            let text = format!("the record of this run is not complete: {error}");
-            self.speaker.say(&Event::Warning { text });
+        if let Some(record) = &mut self.speaker.record {
+            record.keep(named.iter().map(|(name, key)| (name.as_str(), *key)));
         }
         if let Err(error) = self.heads.add(named) {
             let text = format!(
@@ -317,11 +318,21 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
         gatherer.gather(instance, facts, &mut |input| self.known(input));
         let (key, parts, family) = (gatherer.key(), gatherer.parts(), gatherer.family());
         self.keys.insert(i, (key, parts, family));
-        if let Some(found) = self.find(&key) {
+        // What another process made meanwhile is found when the key is locked. A plan is kept to:
+        // a step whose result was lost runs, also where something else brought the bytes back.
+        if !self.is_lost(i)
+            && (self.setup.index.has(&key) || self.own.contains(&key))
+            && let Some(found) = self.find(&key)
+        {
             return self.reuse(i, key, found, Reuse::CutOff);
         }
         self.nodes[i] = Node::Ready;
         self.ready.insert((Reverse(self.urgency[i]), i, Piece::Begin));
+    }
+
+    /// Whether the plan found the result of an instance known and its bytes gone.
+    pub(crate) fn is_lost(&self, i: usize) -> bool {
+        matches!(self.setup.planned.standings[i], Standing::Stale(Stale::Lost { .. }))
     }
 
     pub(crate) fn known(&self, input: &Input) -> Known {
@@ -454,6 +465,7 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
                 self.speaker.say(&Event::Warning { text: chain(&error) });
             }
             self.at_work.remove(&done.key);
+            self.own.insert(done.key);
             self.ended.n_ran += 1;
             self.ended.made.insert(i, done.key);
             let Done { key, took_ms, counts, outputs } = *done;

@@ -166,8 +166,6 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reuse {
-    /// Nothing it depends on changed.
-    Cached,
     /// Something above it ran and came out as it was.
     CutOff,
     /// Another process made it while this one waited.

@@ -1,6 +1,7 @@
 //! Work that another engine has under way, or left behind when it was killed.
 
 use std::fs;
+use std::sync::LazyLock;
 
 use store::Holder;
 
@@ -9,7 +10,9 @@ use crate::time;
 
 /// The name of this machine.
 pub fn host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
+    static NAME: LazyLock<String> =
+        LazyLock::new(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
+    NAME.clone()
 }
 
 /// Whether the engine that took the lock is gone while something still holds it.

@@ -5,7 +5,9 @@
 //! recursive key is new and whose key is not is an early cut-off. A result counts only if its
 //! objects are there wherever something needs them.
 
-use plan::{Facts, Gatherer, Graph, Input, InstanceId, Key, Known, RecursiveKey};
+use std::collections::HashMap;
+
+use plan::{Digest, Facts, Gatherer, Graph, Input, InstanceId, Key, Known, RecursiveKey};
 use store::{Index, Presence, Store};
 
 /// What is known of each instance before a run. All vectors are by [`InstanceId`].
@@ -64,6 +66,7 @@ pub fn plan(graph: &Graph, facts: &Facts, store: &Store, index: &Index) -> Plann
         index,
         gatherer: Gatherer::default(),
         families: vec![None; graph.instances.len()],
+        asked: vec![None; graph.instances.len()],
         planned: Planned { standings: vec![], recursive: vec![], keys: vec![] },
     };
     for id in 0..graph.instances.len() {
@@ -80,7 +83,9 @@ struct Planner<'a> {
     store: &'a Store,
     index: &'a Index,
     gatherer: Gatherer,
-    families: Vec<Option<plan::Digest>>,
+    families: Vec<Option<Digest>>,
+    /// The key of an instance whose recursive key is new and whose inputs are all known.
+    asked: Vec<Option<Key>>,
     planned: Planned,
 }
 
@@ -98,7 +103,9 @@ impl Planner<'_> {
         let mut found = self.index.key(&recursive);
         if found.is_none() {
             self.families[id.0] = Some(self.gatherer.family());
-            found = self.key_by_content(id).filter(|it| self.index.entry(it).is_some());
+            let asked = self.key_by_content(id);
+            self.asked[id.0] = asked;
+            found = asked.filter(|it| self.index.has(it));
         }
         self.planned.recursive.push(recursive);
         self.planned.keys.push(found);
@@ -131,6 +138,9 @@ impl Planner<'_> {
         let n = self.graph.instances.len();
         let mut wanted = vec![false; n];
         for target in &self.graph.targets {
+            if let Some(instance) = target.instance {
+                wanted[instance.0] = true;
+            }
             for input in target.slots.values().flatten() {
                 if let Input::Output { instance, .. } = input {
                     wanted[instance.0] = true;
@@ -171,30 +181,55 @@ impl Planner<'_> {
 
     /// Tells apart what will run and what may be cut off, and what cannot run at all.
     fn classify(&mut self) {
-        for id in 0..self.graph.instances.len() {
-            if self.planned.standings[id] != Standing::Stale(Stale::NoResult) {
+        let stale: Vec<usize> = (0..self.graph.instances.len())
+            .filter(|id| self.planned.standings[*id] == Standing::Stale(Stale::NoResult))
+            .collect();
+        let mut same_family: HashMap<Digest, Family> = HashMap::new();
+        let mut same_key: HashMap<Key, usize> = HashMap::new();
+        for &id in &stale {
+            let absent = self.absent_sources(id);
+            if !absent.is_empty() {
+                self.planned.standings[id] = Standing::Stale(Stale::Absent(absent));
                 continue;
             }
-            let inputs = self.graph.instances[id].inputs.values().flatten();
-            let (mut above_runs, mut absent) = (false, vec![]);
-            for input in inputs {
-                match input {
-                    Input::Output { instance, .. } => {
-                        above_runs |= self.planned.standings[instance.0].may_run();
-                    }
-                    Input::Source(i) if self.facts.sources[*i].is_none() => absent.push(*i),
-                    Input::Source(_) => {}
-                }
+            let family = same_family.entry(self.family(id)).or_default();
+            family.members += 1;
+            family.unknown |= self.asked[id].is_none();
+            if let Some(key) = self.asked[id] {
+                *same_key.entry(key).or_default() += 1;
             }
-            // A cut-off needs an older result of the same family: the same but for its inputs.
-            let family = self.families[id].expect("gathered for every instance without a result");
-            self.planned.standings[id] = if !absent.is_empty() {
-                Standing::Stale(Stale::Absent(absent))
-            } else if above_runs && self.index.has_family(&family) {
-                Standing::MaybeCutOff
-            } else {
-                Standing::Stale(Stale::NoResult)
-            };
+        }
+        for id in stale {
+            // A cut-off needs a result of the same family, the same but for its inputs: an older
+            // one, or one that this very run makes.
+            let Some(family) = same_family.get(&self.family(id)) else { continue };
+            let older = self.asked[id].is_none() && self.index.has_family(&self.family(id));
+            let beside = family.members > 1 && family.unknown;
+            let twin = self.asked[id].is_some_and(|key| same_key[&key] > 1);
+            if older || beside || twin {
+                self.planned.standings[id] = Standing::MaybeCutOff;
+            }
         }
     }
+
+    fn family(&self, id: usize) -> Digest {
+        self.families[id].expect("gathered for every instance without a result")
+    }
+
+    fn absent_sources(&self, id: usize) -> Vec<usize> {
+        let inputs = self.graph.instances[id].inputs.values().flatten();
+        let absent = |input: &Input| match input {
+            Input::Source(i) if self.facts.sources[*i].is_none() => Some(*i),
+            Input::Source(_) | Input::Output { .. } => None,
+        };
+        inputs.filter_map(absent).collect()
+    }
+}
+
+/// The steps of one family that have no result.
+#[derive(Debug, Default)]
+struct Family {
+    members: usize,
+    /// Whether one of them has a key that is not known yet.
+    unknown: bool,
 }

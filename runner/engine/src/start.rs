@@ -19,7 +19,7 @@ use crate::finish;
 use crate::job::Memory;
 use crate::slots::Held;
 use crate::unit::{self, Said, Unit, UnitEnd};
-use crate::why::{Reasons, one_line};
+use crate::why::{Effort, Reasons, one_line};
 use crate::{shards, time};
 
 /// Outputs larger than this are hashed beside the dispatcher, not in it.
@@ -78,8 +78,10 @@ impl Dispatcher<'_, '_, '_, '_> {
             }
         };
         // Whoever held the lock before may have made it.
-        if let Some(found) = self.find(&key) {
-            self.told.remove(&i);
+        let waited = self.told.remove(&i).is_some();
+        if (waited || !self.is_lost(i))
+            && let Some(found) = self.find(&key)
+        {
             self.reuse(i, key, found, Reuse::Elsewhere);
             return Ok(None);
         }
@@ -128,6 +130,7 @@ impl Dispatcher<'_, '_, '_, '_> {
             store: &self.setup.store,
             index: self.setup.index,
             heads: &self.heads,
+            effort: Effort::Named,
         }
     }
 
@@ -155,7 +158,7 @@ impl Dispatcher<'_, '_, '_, '_> {
         environment.extend(around.set.iter().map(|(a, b)| (a.clone(), b.clone())));
         let state = self.setup.store.part(key);
         let memory = Memory {
-            store: absolute(self.setup.store.root()),
+            store: self.setup.store.root().to_owned(),
             space: self.row_space(i, &instance),
         };
         Ok(Prepared { instance, inputs, code, environment, state, memory })
@@ -165,7 +168,7 @@ impl Dispatcher<'_, '_, '_, '_> {
         match input {
             Input::Source(i) => {
                 let source = &self.setup.graph.sources[*i];
-                let path = absolute(&self.setup.home.root.join(&source.path));
+                let path = self.setup.home.root.join(&source.path);
                 match self.setup.gathered.hashed[*i] {
                     Some(hashed) => Ok(Given::Source(path, hashed)),
                     None => Err(format!("source `{}` is not there", path.display())),
@@ -189,7 +192,7 @@ impl Dispatcher<'_, '_, '_, '_> {
 
     fn log(&self, i: usize, piece: Piece) -> Box<dyn Fn(u32) -> PathBuf> {
         let name = self.unit_name(i, piece);
-        let folder = self.speaker.record.as_ref().map(|it| absolute(it.folder()));
+        let folder = self.speaker.record.as_ref().map(|it| it.folder().to_owned());
         Box::new(move |attempt| match &folder {
             Some(folder) => crate::runs::log_path(folder, &name, attempt),
             None => PathBuf::from("/dev/null"),
@@ -334,12 +337,10 @@ fn joined(store: &Store, prepared: &Prepared) -> UnitEnd {
     let join = || -> Result<Attempt, String> {
         let attempt = store.attempt().map_err(|it| chain(&it))?;
         let out = attempt.path().join("out");
-        std::fs::create_dir(&out)
-            .and_then(|()| {
-                let count = prepared.instance.how.shards;
-                shards::join(&prepared.state, count, &prepared.instance, &out)
-            })
-            .map_err(|it| format!("cannot join the shards: {it}"))?;
+        let count = prepared.instance.how.shards;
+        store::make_dirs(store.disk(), &out).map_err(|it| chain(&it))?;
+        shards::join(store.disk(), &prepared.state, count, &prepared.instance, &out)
+            .map_err(|it| format!("cannot join the shards: {}", chain(&it)))?;
         Ok(attempt)
     };
     match join() {
@@ -363,9 +364,9 @@ async fn take_in(store: &Store, unit: &Unit, end: UnitEnd) -> UnitResult {
     }
     let out = attempt.path().join("out");
     if let Some(shard) = unit.shard {
-        return match shards::keep(&unit.prepared.state, shard, &out, &said) {
+        return match shards::keep(store.disk(), &unit.prepared.state, shard, &out, &said) {
             Ok(()) => UnitResult::Kept { said, attempts },
-            Err(error) => failed(format!("cannot keep the shard: {error}")),
+            Err(error) => failed(format!("cannot keep the shard: {}", chain(&error))),
         };
     }
     let taken = if is_large(&unit.prepared.instance, &out) {
@@ -390,9 +391,4 @@ fn is_large(instance: &Instance, out: &std::path::Path) -> bool {
         let size = std::fs::metadata(out.join(&output.file)).map_or(0, |it| it.len());
         output.form.is_dir() || size > LARGE
     })
-}
-
-/// Steps run in folders of their own: what they are told must not depend on ours.
-fn absolute(path: &std::path::Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -19,11 +19,12 @@ pub fn compact(ms: u64) -> String {
     readable(ms).replace(['-', ':'], "").replace(' ', "-")
 }
 
-/// `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
+/// `400 ms`, `1.5 s`, `12 s`, `3 min 20 s`, `2 h 5 min`.
 pub fn duration(ms: u64) -> String {
     let s = ms / 1000;
     match s {
-        0..10 => format!("{:.1} s", ms as f64 / 1000.0),
+        0 => format!("{ms} ms"),
+        1..10 => format!("{:.1} s", ms as f64 / 1000.0),
         10..60 => format!("{s} s"),
         60..3600 => format!("{} min {} s", s / 60, s % 60),
         _ => format!("{} h {} min", s / 3600, s / 60 % 60),
@@ -56,7 +57,7 @@ mod tests {
 
     #[test]
     fn durations_are_short() {
-        let said = [400, 12_000, 200_000, 7_500_000].map(duration);
-        assert_eq!(said, ["0.4 s", "12 s", "3 min 20 s", "2 h 5 min"]);
+        let said = [400, 1500, 12_000, 200_000, 7_500_000].map(duration);
+        assert_eq!(said, ["400 ms", "1.5 s", "12 s", "3 min 20 s", "2 h 5 min"]);
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use plan::{Difference, Facts, Gatherer, Graph, Input, InstanceId, Key, Known, Parts};
+use plan::{Address, Difference, Facts, Gatherer, Graph, Input, InstanceId, Key, Known, Parts};
 use serde::Serialize;
 use store::{Index, Record, Store};
 
@@ -12,8 +12,19 @@ use crate::facts::source_name;
 use crate::heads::Heads;
 use crate::planning::{Planned, Stale, Standing};
 
-/// How many older results are compared when none has the step's name.
+/// How many older results are compared when none has the step's name and it is asked for one step.
 const CANDIDATES: usize = 200;
+/// The same, when it is asked for many steps: only results of other instances of the same step.
+const SIBLINGS: usize = 2;
+
+/// How hard an older result to compare with is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// By name, and among other variants of the same step.
+    Named,
+    /// Among all steps of the same kind.
+    Nearest,
+}
 
 /// Why one instance runs, or does not.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -87,16 +98,25 @@ impl std::fmt::Display for Cause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Cause::Never => f.write_str("it never ran"),
-            Cause::Part { difference, origin: Some(origin) } => {
-                write!(f, "{difference} ({origin})")
-            }
-            Cause::Part { difference, origin: None } => write!(f, "{difference}"),
+            Cause::Part { difference, origin } => match (content(difference, origin), origin) {
+                (Some(name), _) => write!(f, "{name} changed: {difference}"),
+                (None, Some(origin)) => write!(f, "{difference} ({origin})"),
+                (None, None) => write!(f, "{difference}"),
+            },
             Cause::Above { port, step } => write!(f, "`in.{port}`: `{step}` runs first"),
             Cause::Forgotten => f.write_str("its result is not in the store any more"),
             Cause::Lost { slot, what } => write!(f, "output `{slot}` {what}"),
             Cause::Absent { source, path } => write!(f, "source `{source}` is not at `{path}`"),
         }
     }
+}
+
+/// What is read, if it is the content of something read that differs.
+fn content(difference: &Difference, origin: &Option<String>) -> Option<String> {
+    let both = difference.was.is_some() && difference.is.is_some();
+    let code = difference.part.strip_prefix("code.").map(|it| format!("`{it}`"));
+    let input = origin.clone().filter(|_| difference.part.starts_with("in."));
+    code.or(input).filter(|_| both)
 }
 
 /// Answers for one plan.
@@ -113,6 +133,8 @@ pub struct Reasons<'a> {
     pub index: &'a Index,
     /// What the names stood for.
     pub heads: &'a Heads,
+    /// How hard it is looked for what to compare with.
+    pub effort: Effort,
 }
 
 impl Reasons<'_> {
@@ -269,7 +291,8 @@ impl Reasons<'_> {
         instance.origins.get(part).map(|place| place.to_string())
     }
 
-    /// The older result to compare with: of the same name, else of the same kind with the fewest
+    /// The older result to compare with: of the same name, else of the same step in another
+    /// variant, else, if that much effort is wanted, of the same kind; the one with the fewest
     /// differences.
     fn nearest(&self, id: InstanceId, parts: &Parts) -> Option<(String, Record)> {
         let instance = &self.graph.instances[id.0];
@@ -279,12 +302,17 @@ impl Reasons<'_> {
                 return Some((name, record));
             }
         }
-        let same_step =
-            |name: &str| name.split(['[', '@']).next() == Some(instance.address.step.as_str());
-        let mut candidates: Vec<(&str, Key)> = self.heads.all().collect();
-        candidates.sort_by_key(|(name, _)| !same_step(name));
+        let plain = Address { variant: None, ..instance.address.clone() }.to_string();
+        let is_variant = |name: &str| {
+            name.strip_prefix(&plain).is_some_and(|rest| rest.is_empty() || rest.starts_with('@'))
+        };
+        let variants = self.heads.starting_with(&plain).filter(|(name, _)| is_variant(name));
+        let mut candidates: Vec<(&str, Key)> = variants.take(SIBLINGS).collect();
+        if self.effort == Effort::Nearest {
+            candidates.extend(self.heads.all().take(CANDIDATES));
+        }
         let mut best: Option<(usize, String, Record)> = None;
-        for (name, key) in candidates.into_iter().take(CANDIDATES) {
+        for (name, key) in candidates {
             let Some(record) = self.record(&key) else { continue };
             if record.parts.get("op") != parts.0.get("op") {
                 continue;
@@ -307,7 +335,8 @@ impl Reasons<'_> {
 pub fn one_line(causes: &[Cause]) -> String {
     match causes {
         [] => "nothing changed".to_owned(),
-        [only] => only.to_string(),
+        // That it reads what is yet to be made goes without saying.
+        [only] | [only @ Cause::Never, ..] => only.to_string(),
         [first, rest @ ..] => format!("{first}, and {} more", rest.len()),
     }
 }

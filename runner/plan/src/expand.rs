@@ -174,8 +174,10 @@ impl Workflow {
             None => contexts.to_vec(),
             Some(it) => self.variants_like(it),
         };
-        if contexts.is_empty() {
-            let variant = variant.unwrap_or_default();
+        // Patterns of variants that match none are told once, not again for each target.
+        if let Some(variant) = variant
+            && contexts.is_empty()
+        {
             let message = format!("no variant `{}`", variant.escape_debug());
             let mistake = Mistake::new("manifest::unknown-variant", message);
             return Err(placed(mistake.maybe_help(suggest::advice(variant, self.variants()))));

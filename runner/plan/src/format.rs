@@ -3,7 +3,7 @@
 //! One blank line before a table, none at the start; one space around `=` and after commas; lists
 //! and inline tables that hold comments or break lines are left as their author laid them out.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use toml_edit::{Array, Decor, DocumentMut, InlineTable, Item, Table, Value};
@@ -12,9 +12,10 @@ use crate::mistake::{Mistake, Mistakes};
 use crate::text::{Text, Texts};
 use crate::tree;
 
-/// A manifest's text in the one style; formatting twice changes nothing more.
-pub fn format(text: &str) -> Result<String, Mistakes> {
-    let texts: Texts = vec![Arc::new(Text::new(PathBuf::from("manifest"), text.to_owned()))];
+/// A manifest's text in the one style; formatting twice changes nothing more. The path is only for
+/// the places of mistakes.
+pub fn format(path: &Path, text: &str) -> Result<String, Mistakes> {
+    let texts: Texts = vec![Arc::new(Text::new(path.to_owned(), text.to_owned()))];
     let mut found = Vec::new();
     tree::parse(&texts, 0, &mut found);
     found.retain(|it| matches!(it.code, "manifest::syntax" | "manifest::too-deep"));

@@ -8,7 +8,7 @@
 //! | `in.PORT`: the digest of the **content** | yes | early cut-off: same bytes, same key; two inputs swapped are two questions |
 //! | `out.SLOT`: form and file name | yes | a program may look at the name of the file it writes |
 //! | `code.PATH`: the digest of the content | yes | the program sees these files under these paths |
-//! | `env.NAME`: the value | yes | the program sees it |
+//! | `env.NAME`: the value; its digest where the name says key, token, secret, password … | yes | the program sees it, and a record is no place for a secret |
 //! | `seed` | yes, where the step draws | |
 //! | `numerics` of kinds whose bits depend on the machine's arithmetic | yes | the bits differ |
 //! | the executable that `run` names | no | declare it as `code` if it must count |
@@ -134,7 +134,11 @@ impl Gatherer {
             self.part(format_args!("env.{name}"), format_args!("{value}"));
         }
         for name in &around.pass {
-            if let Some(value) = facts.environment.get(name) {
+            let Some(value) = facts.environment.get(name) else { continue };
+            if is_secret(name) {
+                let digest = Digest::of(value.as_bytes());
+                self.part(format_args!("env.{name}"), format_args!("{digest}"));
+            } else {
                 self.part(format_args!("env.{name}"), format_args!("{value}"));
             }
         }
@@ -256,6 +260,13 @@ fn shortened(text: &str) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
+}
+
+/// Whether a variable may hold what nobody should read in a store: parts are kept as they are
+/// shown, so of these only the digest is a part.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    ["KEY", "TOKEN", "SECRET", "PASSW", "CREDENTIAL", "AUTH"].iter().any(|it| name.contains(it))
 }
 
 struct Shown<'a>(Known, &'a Input);
@@ -459,6 +470,26 @@ mod tests {
         assert_eq!(two.family(), three.family());
         assert_eq!(two.row_space("b"), three.row_space("b"));
         assert_ne!(two.row_space("a"), three.row_space("a"));
+    }
+
+    #[test]
+    fn a_secret_is_in_the_key_and_not_in_the_parts() {
+        let parts = |value: &str| {
+            let mut instance = instance();
+            let pass = vec!["API_KEY".into(), "LANG".into()];
+            instance.around = Arc::new(Surroundings { pass, ..Surroundings::default() });
+            let environment = [("API_KEY", value), ("LANG", "C")];
+            let facts = Facts {
+                environment: environment.map(|(a, b)| (a.into(), b.into())).into(),
+                ..Facts::default()
+            };
+            let mut gatherer = Gatherer::default();
+            gatherer.gather(&instance, &facts, &mut |_| Known::Content(Digest([1; 32])));
+            gatherer.parts()
+        };
+        assert_ne!(parts("hunter2").key(), parts("hunter3").key());
+        assert_eq!(parts("hunter2").0["env.LANG"], "C");
+        assert!(parts("hunter2").0.values().all(|it| !it.contains("hunter2")));
     }
 
     #[test]

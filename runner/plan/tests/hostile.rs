@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::path::Path;
+
 use common::{KINDS, Memory, mistakes};
 use proptest::prelude::*;
 
@@ -68,9 +70,13 @@ fn meaning(text: &str) -> toml::Table {
 
 fn try_all(text: &str) {
     mistakes(&Memory::with(&[("workflow.toml", text)])).to_string();
-    if let Ok(once) = plan::format(text) {
+    if let Ok(once) = plan::format(Path::new("a.toml"), text) {
         assert_eq!(meaning(&once), meaning(text), "{text}\n---\n{once}");
-        assert_eq!(plan::format(&once).expect("it is still a manifest"), once, "from {text}");
+        assert_eq!(
+            plan::format(Path::new("a.toml"), &once).expect("it is still a manifest"),
+            once,
+            "from {text}"
+        );
     }
 }
 
@@ -97,7 +103,7 @@ proptest! {
 fn the_style_is_one() {
     let text = "\n\n[workflow]   # head\nname    = \"kun\"\n\n\n\nseed=1 #s\n  [params]\na . b = { c=1,d = [ 1,2 , 3 ] }\n\
         l = [\n  1, # one\n  2\n]\n# about s\n[steps.s]\nrun = ['a','b']\n\n\n";
-    insta::assert_snapshot!(plan::format(text).unwrap(), @r#"
+    insta::assert_snapshot!(plan::format(Path::new("a.toml"), text).unwrap(), @r#"
     [workflow] # head
     name = "kun"
 

@@ -1,13 +1,14 @@
 //! Private folders of running steps, and the removal of those whose owners are dead.
 //!
-//! A folder lives as long as the process that made it; whether that process lives is told by a
-//! lock on the file `owner`, never by a process number.
+//! An open store has one folder in `tmp`, its desk, and in it one for each attempt. A desk lives
+//! as long as the process that made it; whether that process lives is told by a lock on the desk's
+//! file `owner`, never by a process number.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use crate::error::At;
 use crate::store::make_dirs;
@@ -20,11 +21,26 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 #[derive(Debug)]
 pub struct Attempt {
     path: PathBuf,
+    desk: Arc<Desk>,
+    kept: bool,
+}
+
+/// The folder of one open store in one process.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    path: PathBuf,
     disk: Arc<dyn Disk>,
     /// Locked for as long as this process wants the folder.
     #[expect(dead_code, reason = "held, not read")]
     owner: File,
-    kept: bool,
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        // A desk that is not empty, or cannot be removed now, is swept later.
+        let _ = self.disk.unlink(&self.path.join("owner"));
+        let _ = self.disk.rmdir(&self.path);
+    }
 }
 
 /// What a sweep removed.
@@ -37,7 +53,7 @@ pub struct Swept {
 }
 
 impl Attempt {
-    /// The folder. The name `owner` in it is taken.
+    /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -51,7 +67,7 @@ impl Attempt {
     /// Removes the folder now.
     pub fn remove(mut self) -> Result<()> {
         self.kept = true;
-        remove_tree(&*self.disk, &self.path)
+        remove_tree(&*self.desk.disk, &self.path)
     }
 }
 
@@ -59,7 +75,7 @@ impl Drop for Attempt {
     fn drop(&mut self) {
         if !self.kept {
             // What cannot be removed now is swept later.
-            let _ = remove_tree(&*self.disk, &self.path);
+            let _ = remove_tree(&*self.desk.disk, &self.path);
         }
     }
 }
@@ -67,6 +83,29 @@ impl Drop for Attempt {
 impl Store {
     /// Makes a private folder.
     pub fn attempt(&self) -> Result<Attempt> {
+        let desk = self.desk()?;
+        loop {
+            let n = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = desk.path.join(n.to_string());
+            match self.disk().mkdir(&path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+                other => other.at("make folder", &path)?,
+            }
+            return Ok(Attempt { path, desk, kept: false });
+        }
+    }
+
+    fn desk(&self) -> Result<Arc<Desk>> {
+        let mut slot = self.desk_slot();
+        if let Some(desk) = &*slot {
+            return Ok(Arc::clone(desk));
+        }
+        let desk = Arc::new(self.make_desk()?);
+        *slot = Some(Arc::clone(&desk));
+        Ok(desk)
+    }
+
+    fn make_desk(&self) -> Result<Desk> {
         let tmp = self.root().join("tmp");
         make_dirs(self.disk(), &tmp)?;
         // A sweep must not come between the making of the folder and that of its lock.
@@ -82,9 +121,7 @@ impl Store {
             let owner_path = path.join("owner");
             let made = self.disk().open_lock(&owner_path).and_then(|it| it.lock().map(|()| it));
             match made {
-                Ok(owner) => {
-                    return Ok(Attempt { path, disk: self.shared_disk(), owner, kept: false });
-                }
+                Ok(owner) => return Ok(Desk { path, disk: self.shared_disk(), owner }),
                 Err(error) => {
                     let _ = remove_tree(self.disk(), &path);
                     return Err(error).at("create", &owner_path);
@@ -142,6 +179,11 @@ fn is_abandoned(path: &Path) -> Result<bool> {
 
 /// The name of this machine, as a file name.
 pub(crate) fn host() -> String {
+    static NAME: LazyLock<String> = LazyLock::new(read_host);
+    NAME.clone()
+}
+
+fn read_host() -> String {
     let uname = rustix::system::uname();
     let name = uname.nodename().to_string_lossy();
     let host: String = name
@@ -162,7 +204,7 @@ pub(crate) fn tree_bytes(path: &Path) -> u64 {
 }
 
 /// Removes a file or a folder with all that is in it; nothing there is fine. Follows no links.
-pub(crate) fn remove_tree(disk: &dyn Disk, path: &Path) -> Result<()> {
+pub fn remove_tree(disk: &dyn Disk, path: &Path) -> Result<()> {
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => {}
         Ok(_) => return gone(disk.unlink(path)).at("remove", path),
@@ -212,9 +254,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         let alive = store.attempt().unwrap();
-        let kept = store.attempt().unwrap();
+        let other = Store::open(dir.path()).unwrap();
+        let kept = other.attempt().unwrap();
         fs::write(kept.path().join("a"), "12345").unwrap();
         let dead = kept.keep();
+        drop(other);
         let swept = store.sweep().unwrap();
         assert_eq!(swept, Swept { attempts: 1, bytes: 5 });
         assert!(alive.path().exists());

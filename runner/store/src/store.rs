@@ -2,16 +2,17 @@
 //!
 //! Refuses folders of other versions and folders that hold other things; writes nothing there.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use plan::{Digest, Key};
 
-use crate::attempt::{self, Attempt};
+use crate::attempt::{self, Attempt, Desk};
 use crate::error::At;
 use crate::{Disk, Error, RealDisk, Result};
 
@@ -47,7 +48,11 @@ struct Inner {
     settings: Settings,
     /// Open from the start, so that `syncfs` on it reports every write that failed since.
     handle: File,
+    // Before the desk that it lies in.
     scratch: Mutex<Option<Attempt>>,
+    desk: Mutex<Option<Arc<Desk>>>,
+    /// Objects that this process put here whole.
+    taken: Mutex<HashSet<Digest>>,
     next: AtomicU64,
     no_reflink: AtomicBool,
     warnings: Mutex<Vec<Warning>>,
@@ -116,6 +121,8 @@ impl Store {
             settings,
             handle,
             scratch: Mutex::new(None),
+            desk: Mutex::new(None),
+            taken: Mutex::new(HashSet::new()),
             next: AtomicU64::new(0),
             no_reflink: AtomicBool::new(false),
             warnings: Mutex::new(Vec::new()),
@@ -180,11 +187,22 @@ impl Store {
         }
     }
 
-    pub(crate) fn disk(&self) -> &dyn Disk {
+    pub(crate) fn desk_slot(&self) -> MutexGuard<'_, Option<Arc<Desk>>> {
+        self.inner.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Objects that this process put here whole.
+    pub(crate) fn taken(&self) -> MutexGuard<'_, HashSet<Digest>> {
+        self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What carries out the changes.
+    pub fn disk(&self) -> &dyn Disk {
         &*self.inner.settings.disk
     }
 
-    pub(crate) fn shared_disk(&self) -> Arc<dyn Disk> {
+    /// The same, to keep.
+    pub fn shared_disk(&self) -> Arc<dyn Disk> {
         Arc::clone(&self.inner.settings.disk)
     }
 
@@ -275,7 +293,7 @@ pub(crate) fn split(root: &Path, hex: &str) -> PathBuf {
 }
 
 /// Makes a folder and those above it; one that is there already is fine.
-pub(crate) fn make_dirs(disk: &dyn Disk, path: &Path) -> Result<()> {
+pub fn make_dirs(disk: &dyn Disk, path: &Path) -> Result<()> {
     match disk.mkdir(path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => match fs::metadata(path) {

@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use rustix::fs::OFlags;
 
 use crate::attempt::remove_tree;
+use crate::disk::SEAL_NANOS;
 use crate::error::At;
 use crate::hash::hash_open;
 use crate::tree::{self, Found, Links, What};
@@ -109,13 +110,23 @@ impl Store {
         let second = seconds(metadata);
         self.disk().seal(path, second).at("make read-only", path)?;
         let target = self.object_path(digest);
-        if self.durability() == Durability::Full && fs::symlink_metadata(&target).is_ok() {
+        let stands = fs::symlink_metadata(&target).ok();
+        if let Some(stands) = &stands
+            && self.holds(&target, stands, metadata.len(), digest)
+        {
+            return self.disk().unlink(path).at("remove", path);
+        }
+        if stands.is_some() && self.durability() == Durability::Full {
             // What stands there may be on the disk and in a record: only what is on the disk too
             // may replace it. What stands there may also be torn: so it is replaced.
             let file = File::open(path).at("open", path)?;
             self.disk().sync(&file, path).at("sync", path)?;
         }
-        match self.rename_in(path, &target) {
+        let renamed = self.rename_in(path, &target);
+        if renamed.is_ok() {
+            self.taken().insert(*digest);
+        }
+        match renamed {
             Err(Error::Io { source, .. }) if source.kind() == ErrorKind::CrossesDevices => {
                 let file = File::open(path).at("open", path)?;
                 self.take_copy(&file, path, metadata, digest)?;
@@ -123,6 +134,16 @@ impl Store {
             }
             other => other,
         }
+    }
+
+    /// Whether an object that is there already is whole: then nothing has to take its place.
+    fn holds(&self, object: &Path, stands: &Metadata, size: u64, digest: &Digest) -> bool {
+        let sealed =
+            stands.len() == size && stands.mtime_nsec() == SEAL_NANOS && stands.mode() & 0o222 == 0;
+        let read = || {
+            size <= READ_AGAIN && crate::hash_file(object).is_ok_and(|(found, _)| found == *digest)
+        };
+        sealed && (self.taken().contains(digest) || read())
     }
 
     fn take_copy(&self, file: &File, path: &Path, seen: &Metadata, digest: &Digest) -> Result<()> {
@@ -167,6 +188,9 @@ impl Store {
         }
     }
 }
+
+/// Objects up to this size are read to find out whether they are whole.
+const READ_AGAIN: u64 = 16 << 20;
 
 /// Opens a file, and nothing else: no link is followed, no pipe waited for.
 pub(crate) fn open_file(path: &Path) -> Result<File> {

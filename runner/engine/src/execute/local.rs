@@ -1,7 +1,7 @@
 //! Runs tasks as processes of this machine, each the leader of its own process group.
 
 use std::fs::{self, OpenOptions};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::time::Duration;
@@ -151,7 +151,10 @@ fn say(line: &str, hear: &mut dyn FnMut(Message)) {
 /// When a process started, in clock ticks since the machine did: field 22 of `/proc/PID/stat`.
 /// Zombies count as ended.
 pub(crate) fn started(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // One read: the file is short, and this is done for every step.
+    let mut buffer = [0; 1024];
+    let n = fs::File::open(format!("/proc/{pid}/stat")).ok()?.read(&mut buffer).ok()?;
+    let stat = String::from_utf8_lossy(&buffer[..n]);
     // The second field is the program's name in parentheses and may hold anything.
     let mut rest = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = rest.next()?;

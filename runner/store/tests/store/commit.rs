@@ -1,3 +1,5 @@
+//! Records and their objects: written once, found again, never half.
+
 use std::fs;
 use std::sync::Barrier;
 

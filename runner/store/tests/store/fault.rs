@@ -1,3 +1,5 @@
+//! A disk that fails at any call leaves a store that goes on.
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;

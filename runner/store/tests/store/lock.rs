@@ -1,3 +1,5 @@
+//! Locks tell who has them and outlive the engine.
+
 use std::io::Read;
 use std::process::{Command, Stdio};
 

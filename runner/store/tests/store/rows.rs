@@ -1,3 +1,5 @@
+//! The row memo: segments, torn tails, compaction.
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;

@@ -1,3 +1,5 @@
+//! Remembered digests of files are right or forgotten.
+
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::Path;

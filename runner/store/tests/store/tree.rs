@@ -1,3 +1,5 @@
+//! Files and folders become objects and come back as they were.
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;

@@ -1,3 +1,5 @@
+//! Verification finds what is not as it was written.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 

@@ -1,0 +1,248 @@
+//! What must hold for any bytes, one function for each place where bytes of others are read: no
+//! panic, no hang, no memory without bound, and what was read reads back.
+//!
+//! The fuzzer calls these with what it makes up; `tests/fuzz.rs` with the seeds below.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use plan::{Ask, Digest, Entry, Files, KindSpec};
+use steps::{Cx, Memo, StepError};
+use store::{Durability, Record, Rows, Settings, Store};
+
+/// What must hold for some bytes.
+pub type Target = fn(&[u8]);
+
+/// Each target by its name, with inputs that are worth mutating.
+pub const SEEDS: &[(&str, Target, &[&[u8]])] = &[
+    (
+        "manifest",
+        manifest,
+        &[MANIFEST.as_bytes(), b"[workflow]\nname = \"\xff\"", b"a.b = {c = [${"],
+    ),
+    ("format", format, &[MANIFEST.as_bytes(), b"# only a comment\r\n", b"[a]\n[[a]]"]),
+    ("record", record, &[RECORD.as_bytes(), b"{}\n", b"{\"format\":1}\nb3:00\n"]),
+    ("index", index, &[b"kun-index 1\n", b"kun-index 1\n\x01\xff\xff\xff\xff", b"kun-index 2\n"]),
+    ("rows", rows, &[b"kun-rows 1\n", b"kun-rows 1\n\x20\x00\x00\x00", b"\x00"]),
+    ("lines", lines, &[b"{\"a\":1}\n{\"a\":1.0}\n", b"{\"a\":\"\\ud800\"}\n", b"[[[[", b"\xff\n"]),
+];
+
+/// A manifest with a bit of everything.
+const MANIFEST: &str = r#"[workflow]
+name = "seed" # why
+format = 1
+seed = 7
+targets = ["b*"]
+[params]
+n = 3
+[variants]
+small = { n = 1 }
+smaller = { n = 0, extends = "small" }
+[sources]
+s = { path = "s.txt" }
+[steps.a]
+each = { x = [1, 2], y = ["p", "q"] }
+run = ["sh", "-c", "cp $1 $2", "sh", "${in.i}", "${out.o}"]
+in = { i = "${sources.s}" }
+out = { o = "file" }
+[steps.b]
+op = "sample"
+in = { data = "${steps.a[*].o}" }
+with = { n = "${params.n}" }
+"#;
+
+/// The text of a record.
+const RECORD: &str = r#"{
+  "format": 1,
+  "key": "b3:03148970908db0ffdf5feb3c5e9916e8a7e2aa8b49b1b0c8ed547a33885b7873",
+  "recursive": "b3:7ca7e37d839e234baf2cfab579d9f3bab3c73db6c881b9d1180377c15f8f37f8",
+  "family": "b3:5b08675f7f8a8cc52cf8f5284d2963741e0f022d7d3985157fa6dfbc3c8d1bf1",
+  "address": "all",
+  "parts": {
+    "in.parts.00000": "b3:54e0a9cd6d9514b808067468041615061d2232c35047ed245555ed031778bef2",
+    "in.parts.00001": "b3:1d92dd0471ce1a5b8d5e309423665e66833b8883e924776541141c4417e30b86",
+    "in.parts.00002": "b3:1771260f17df03a22987e7e62541980177c832954ec4274598ff46136e6eaa68",
+    "op": "concat",
+    "op.version": "1",
+    "out.data": "file data"
+  },
+  "outputs": {
+    "data": {
+      "object": {
+        "digest": "b3:7219b08bb5f15ebd4ab941b29ca79f537756c77d8902e7c1019ae63fc8358572",
+        "size": 1012,
+        "shape": {
+          "file": {
+            "executable": false
+          }
+        }
+      },
+      "form": "file",
+      "file": "data"
+    }
+  },
+  "counts": {
+    "bytes": 1012
+  },
+  "started": 1795187609775,
+  "took_ms": 47,
+  "cpu_ms": 0,
+  "peak_bytes": 12521472,
+  "host": "h",
+  "kun": "0.1.0",
+  "attempts": 1
+}"#;
+
+/// A project of one manifest and one text.
+struct OneFile<'a>(&'a [u8]);
+
+impl Files for OneFile<'_> {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        match path.to_str() {
+            Some("workflow.toml") => Ok(self.0.to_vec()),
+            Some("s.txt") => Ok(b"text\n".to_vec()),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<Entry>> {
+        if !folder.as_os_str().is_empty() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let entry = |name: &str| Entry { name: name.to_owned(), is_dir: false, is_symlink: false };
+        Ok(vec![entry("workflow.toml"), entry("s.txt")])
+    }
+}
+
+/// Any text is a workflow or a list of mistakes, with and without its variants.
+pub fn manifest(bytes: &[u8]) {
+    let files = OneFile(bytes);
+    let kinds: Vec<&'static KindSpec> = steps::KINDS.iter().map(|it| it.spec()).collect();
+    let workflow = match plan::read(Path::new("workflow.toml"), &files, &kinds) {
+        Ok(workflow) => workflow,
+        Err(mistakes) => {
+            assert!(!mistakes.0.is_empty(), "refused without a mistake");
+            return;
+        }
+    };
+    for variants in [vec![], vec!["*".to_owned()]] {
+        let ask = Ask { variants, ..Ask::default() };
+        let _ = workflow.expand(&ask, &files);
+        let _ = workflow.resolved(&ask);
+    }
+}
+
+/// A text in the one style stays as it is.
+pub fn format(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let path = Path::new("workflow.toml");
+    if let Ok(once) = plan::format(path, text) {
+        let twice = plan::format(path, &once).expect("what was formatted is still TOML");
+        assert_eq!(once, twice);
+    }
+}
+
+/// Bytes are a record or they are not; with a right digest behind them, the text alone decides.
+pub fn record(bytes: &[u8]) {
+    let _ = Record::decode(bytes);
+    let mut line: Vec<u8> = bytes.iter().copied().filter(|it| *it != b'\n').collect();
+    line.push(b'\n');
+    let digest = Digest::of(&line);
+    line.extend_from_slice(format!("{digest}\n").as_bytes());
+    if let Ok(record) = Record::decode(&line) {
+        assert_eq!(Record::decode(&record.encode()).as_ref(), Ok(&record));
+    }
+}
+
+/// A store without results, for the life of the process.
+static STORE: LazyLock<(tempfile::TempDir, Store)> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let settings = Settings { durability: Durability::Fast, ..Settings::default() };
+    let store = Store::open_with(folder.path(), settings).expect("an empty folder becomes a store");
+    (folder, store)
+});
+
+/// Whatever stands in the index, results are known by records only: here there are none.
+pub fn index(bytes: &[u8]) {
+    let store = &STORE.1;
+    let folder = store.root().join("idx");
+    std::fs::create_dir_all(&folder).expect("the store can be written to");
+    std::fs::write(folder.join("log"), bytes).expect("the store can be written to");
+    let index = store.index().expect("a damaged index is made anew");
+    for key in index.keys() {
+        let _ = index.entry(&key);
+    }
+}
+
+/// Whatever stands in a segment, rows can be asked for and put.
+pub fn rows(bytes: &[u8]) {
+    let store = &STORE.1;
+    let space = Digest::of(b"fuzz");
+    let row = Digest::of(b"row");
+    let folder = store.root().join("rows").join(space.hex());
+    let _ = std::fs::remove_dir_all(&folder);
+    {
+        let rows = Rows::open(store, &space).expect("a new space can be opened");
+        rows.put(&Digest::of(b"first"), b"answer").expect("a row can be put");
+        rows.sync().expect("rows can be synced");
+    }
+    for entry in std::fs::read_dir(&folder).expect("the space has a folder").flatten() {
+        if entry.file_name().to_string_lossy().starts_with("seg-") {
+            std::fs::write(entry.path(), bytes).expect("the store can be written to");
+        } else {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+    let rows = Rows::open(store, &space).expect("a damaged space can be opened");
+    let _ = rows.get(&Digest::of(b"first"));
+    rows.put(&row, b"new").expect("a row can be put");
+    assert_eq!(rows.get(&row).expect("a row can be read"), Some(b"new".to_vec()));
+}
+
+/// No answers are kept.
+struct Nothing;
+
+impl Memo for Nothing {
+    fn get(&mut self, _: &Digest) -> Result<Option<Vec<u8>>, StepError> {
+        Ok(None)
+    }
+
+    fn put(&mut self, _: &Digest, _: &[u8]) -> Result<(), StepError> {
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), StepError> {
+        Ok(())
+    }
+}
+
+/// Lines are records or an error with a place; what `unique` keeps, it keeps again.
+pub fn lines(bytes: &[u8]) {
+    if let Some(once) = unique(bytes) {
+        assert_eq!(unique(&once).as_deref(), Some(once.as_slice()));
+    }
+}
+
+fn unique(bytes: &[u8]) -> Option<Vec<u8>> {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("in"), bytes).expect("the folder can be written to");
+    let kind = steps::kind("unique").expect("there is a kind `unique`");
+    let slots = kind.spec().outputs.iter().map(|it| (it.name.to_owned(), path(it.name)));
+    let mut cx = Cx {
+        inputs: BTreeMap::from([(kind.spec().inputs[0].name.to_owned(), vec![path("in")])]),
+        outputs: slots.collect(),
+        state: path("state"),
+        seed: None,
+        shard: None,
+        checkpoint: None,
+        threads: 1,
+        memo: &mut Nothing,
+        report: &mut |_| (),
+        stop: &|| false,
+    };
+    kind.run_table(toml::Table::new(), &mut cx).ok()?;
+    Some(std::fs::read(path(kind.spec().outputs[0].name)).expect("it wrote its output"))
+}

@@ -1,0 +1,63 @@
+//! Small things said the same way everywhere: counts, sizes, paths.
+
+use std::path::Path;
+
+/// `1 step`, `3 steps`.
+pub(crate) fn count(n: usize, noun: &str) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{n} {noun}{plural}")
+}
+
+/// `0 B`, `999 B`, `1.5 KiB`, `12 MiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut scaled = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while scaled >= 1024.0 && unit + 1 < UNITS.len() {
+        scaled /= 1024.0;
+        unit += 1;
+    }
+    let digits = usize::from(scaled < 10.0);
+    format!("{scaled:.digits$} {}", UNITS[unit])
+}
+
+/// A path as it is reached from here, without a `./` in front.
+pub(crate) fn near(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    let path = path.strip_prefix(&here).unwrap_or(path);
+    path.strip_prefix("./").unwrap_or(path).display().to_string()
+}
+
+/// A word as it is typed into a shell.
+pub(crate) fn argument(word: &str) -> String {
+    let is_plain = |it: char| it.is_alphanumeric() || "_-./@=,+".contains(it);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_two_digits_or_more_and_a_unit() {
+        let said = [0, 999, 1024, 1536, 12 << 20, 3 << 60].map(size);
+        assert_eq!(said, ["0 B", "999 B", "1.0 KiB", "1.5 KiB", "12 MiB", "3072 PiB"]);
+    }
+
+    #[test]
+    fn words_are_quoted_only_where_a_shell_would_read_them_otherwise() {
+        let said = ["all@small", "words[sea]", "it's", ""].map(argument);
+        assert_eq!(said, ["all@small", "'words[sea]'", r"'it'\''s'", "''"]);
+    }
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!([count(0, "step"), count(1, "step")], ["0 steps", "1 step"]);
+    }
+}

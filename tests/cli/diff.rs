@@ -1,0 +1,98 @@
+//! `kun diff`.
+
+use insta::assert_snapshot;
+
+use crate::project::Project;
+
+#[test]
+fn two_runs_are_compared() {
+    let project = Project::new();
+    project.good("run");
+    project.append("texts/one.txt", "more\n");
+    project.good("run");
+    assert_snapshot!(project.run("diff last~1 last"), @"
+    exit 0
+    --- stdout
+    all
+      `in.parts.00000` was b3:c133dd8343, is b3:3bc88d9ca3
+      output `data` had 58 B, has 63 B
+      `bytes` was 58, is 63
+    marked[one]
+      `in.text` was b3:ddae417662, is b3:f1b90d18ee
+      output `text` had 34 B, has 39 B
+    numbers
+      `in.data` was b3:3e4f9109ab, is b3:3bcf3784b7
+      output `metrics` differs, with 75 B in both
+      `lines` was 5, is 6
+    --- stderr
+    3 of 4 steps differ
+    ");
+}
+
+#[test]
+fn two_variants_are_compared_before_they_ran() {
+    let project = Project::hello();
+    project.write(
+        "workflow.toml",
+        project
+            .read("workflow.toml")
+            .replace("[variants]\n", "[variants]\nlarge = { sample.n = 9 }\n"),
+    );
+    project.good("run --variant *");
+    assert_snapshot!(project.run("diff small large"), @"
+    exit 0
+    --- stdout
+    numbers
+      `in.data` was b3:a4d1938153, is b3:90790bbf37
+      output `metrics` differs, with 77 B in both
+      `lines` was 2, is 9
+    sample
+      `with.n` was 2, is 9
+      output `data` had 145 B, has 654 B
+      `dropped` was 10, is 3
+      `kept` was 2, is 9
+    --- stderr
+    2 of 10 steps differ
+    ");
+}
+
+#[test]
+fn a_run_of_a_variant_is_compared_with_a_run_without() {
+    let project = Project::hello();
+    project.good("run");
+    project.good("run --variant small");
+    assert_snapshot!(project.run("diff last~1 last"), @"
+    exit 0
+    --- stdout
+    numbers
+      `in.data` was b3:d219a3e021, is b3:a4d1938153
+      output `metrics` differs, with 77 B in both
+      `lines` was 6, is 2
+    sample
+      `with.n` was 6, is 2
+      output `data` had 435 B, has 145 B
+      `dropped` was 6, is 10
+      `kept` was 6, is 2
+    --- stderr
+    2 of 10 steps differ
+    ");
+}
+
+#[test]
+fn names_that_are_none_are_mistakes() {
+    let project = Project::hello();
+    assert_snapshot!(project.run("diff last last~1"), @"
+    exit 2
+    --- stderr
+    error: no run `last`
+
+    help: there are no runs yet
+    ");
+    assert_snapshot!(project.run("diff small large"), @"
+    exit 2
+    --- stderr
+    error: no variant `large`
+
+    help: the variants are small
+    ");
+}

@@ -1,0 +1,52 @@
+//! `kun kinds`.
+
+use insta::assert_snapshot;
+
+use crate::project::Project;
+
+#[test]
+fn kinds_are_listed_and_described() {
+    let project = Project::with(&[]);
+    assert_snapshot!(project.run("kinds"), @"
+    exit 0
+    --- stdout
+    kind    what it does
+    concat  join files byte for byte
+    split   split records into files of equal length
+    sample  keep some records drawn at random, in order
+    unique  keep the first of equal records
+    count   count lines, bytes, characters and distinct lines
+    map     make one record out of each with a program, each once
+    ");
+    assert_snapshot!(project.run("kinds concat"), @r#"
+    exit 0
+    --- stdout
+    concat: one file out of many, byte for byte, in the order of parts.
+
+        [steps.all]
+        op   = "concat"
+        in   = { parts = "${steps.clean[*].data}" }
+        with = { separator_newline = true }
+
+    Any files will do: text, JSON lines, members of a gzip or zstd stream. Nothing is parsed and
+    nothing is held in memory, however long a line is.
+
+    in
+      parts  one or more  the files, in order
+
+    with
+      separator_newline  true or false  false  Put a line feed after a part that does not end with one, unless it is the last or empty.
+
+    out
+      data  file  all of them
+
+    Version 1.
+    "#);
+    assert_snapshot!(project.run("kinds conct"), @"
+    exit 2
+    --- stderr
+    error: no step kind `conct`
+
+    help: the kinds are concat, split, sample, unique, count, map
+    ");
+}
