@@ -8,10 +8,13 @@
 use crate::text::At;
 use crate::tree::{Data, Item, Node, Table};
 
+/// Deeper nesting, of a value or of a table, is left to the full parser, which can say so.
+const MAX_DEPTH: usize = 32;
+
 /// The tree of a text; none: the full parser must read it.
 pub(crate) fn read(text: &str, file: u32) -> Option<Table> {
     let bytes = text.as_bytes();
-    Reader { text, bytes, i: 0, file, items: Vec::new(), nodes: Vec::new() }.document()
+    Reader { text, bytes, i: 0, file, depth: 0, items: Vec::new(), nodes: Vec::new() }.document()
 }
 
 struct Reader<'a> {
@@ -20,6 +23,8 @@ struct Reader<'a> {
     /// The byte that comes next.
     i: usize,
     file: u32,
+    /// How many lists and tables the value is in.
+    depth: usize,
     /// Entries of tables and items of lists that are not closed, those of the innermost last: so
     /// that what is kept has no more room than it needs.
     items: Vec<Item>,
@@ -95,7 +100,7 @@ impl<'a> Reader<'a> {
         }
         let same = open.iter().zip(&path).take_while(|(open, it)| open.name == it.0).count();
         // A table that is open already is being defined again.
-        if same == path.len() {
+        if same == path.len() || path.len() > MAX_DEPTH {
             return None;
         }
         self.close_to(open, same)?;
@@ -117,6 +122,10 @@ impl<'a> Reader<'a> {
 
     fn value(&mut self) -> Option<Node> {
         let start = self.i;
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return None;
+        }
         let data = match self.bytes.get(self.i)? {
             b'"' => Data::Text(self.string()?),
             b'\'' => Data::Text(self.literal()?),
@@ -124,6 +133,7 @@ impl<'a> Reader<'a> {
             b'{' => self.inline_table()?,
             _ => self.word()?,
         };
+        self.depth -= 1;
         Some(Node { at: self.at(start), data })
     }
 

@@ -53,16 +53,16 @@ const MAX_SYNTAX_MISTAKES: usize = 100;
 /// Parses one file. What could be understood comes back even where there are mistakes.
 pub(crate) fn parse(texts: &Texts, file: u32, found: &mut Vec<Mistake>) -> Table {
     let Some(text) = texts.get(file as usize) else { return Table::default() };
+    if let Some(it) = crate::plain::read(text.as_str(), file) {
+        return it;
+    }
     if let Some((start, end)) = too_deep(text.as_str()) {
         let at = At { file, start, end };
         let message = format!("this is nested more than {MAX_DEPTH} levels deep");
         found.push(Mistake::new("manifest::too-deep", message).at(texts, at, ""));
         return Table::default();
     }
-    match crate::plain::read(text.as_str(), file) {
-        Some(it) => it,
-        None => parse_full(texts, file, found),
-    }
+    parse_full(texts, file, found)
 }
 
 /// Parses one file that may be any TOML, or none; it is not nested too deep.
