@@ -14,11 +14,17 @@ impl Files for Disk {
         // One byte more than is accepted: the planner refuses a larger file by its length, and
         // not all of it need be in memory for that.
         let mut bytes = vec![];
+        // Opening a pipe would wait for somebody who writes to it.
+        if !fs::metadata(path)?.is_file() {
+            return Err(io::Error::other("it is not a file"));
+        }
         fs::File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        // The folder of a manifest that is named without one.
+        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         let mut entries = vec![];
         // The folder of a manifest that is named without one.
         let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use engine::Home;
 use engine::facts::{self, Gathered};
@@ -9,10 +10,10 @@ use engine::heads::Heads;
 use engine::planning::{self, Planned};
 use engine::why::{Effort, Reasons};
 use plan::{Ask, Graph, InstanceId, Key, KindSpec, Workflow};
-use store::{Index, Object, Place, Rehash, Settings, Shape, Stats, Store};
+use store::{Disk, Index, Object, Place, RealDisk, Rehash, Settings, Shape, Stats, Store};
 
 use crate::args::Common;
-use crate::disk::Disk;
+use crate::disk::Disk as Files;
 use crate::trouble::Trouble;
 
 /// The names that a manifest has where none is said.
@@ -68,7 +69,7 @@ pub(crate) fn kinds() -> Vec<&'static KindSpec> {
 /// Reads and checks the manifest that is meant.
 pub(crate) fn read(common: &Common) -> Result<Project, Trouble> {
     let manifest = find_manifest(common)?;
-    let workflow = plan::read(&manifest, &Disk, &kinds())?;
+    let workflow = plan::read(&manifest, &Files, &kinds())?;
     let root = manifest.parent().filter(|it| !it.as_os_str().is_empty());
     let home = Home::of(root.unwrap_or(Path::new(".")));
     Ok(Project { workflow, home })
@@ -76,22 +77,31 @@ pub(crate) fn read(common: &Common) -> Result<Project, Trouble> {
 
 /// Opens the store of a project.
 pub(crate) fn open_store(common: &Common, home: &Home) -> Result<Store, Trouble> {
+    open_store_on(disk()?, common, home)
+}
+
+fn open_store_on(disk: Arc<dyn Disk>, common: &Common, home: &Home) -> Result<Store, Trouble> {
     let root = common.store.clone().unwrap_or_else(|| home.store());
-    let mut settings = Settings::default();
-    if let Ok(spec) = std::env::var(crate::env::FAULT) {
-        settings.disk = store::testing::FaultyDisk::from_spec(&spec)?;
+    Ok(Store::open_with(&root, Settings { disk, ..Settings::default() })?)
+}
+
+/// What changes the file system: all of a command goes through one.
+pub(crate) fn disk() -> Result<Arc<dyn Disk>, Trouble> {
+    match std::env::var(crate::env::FAULT) {
+        Ok(spec) => Ok(store::testing::FaultyDisk::from_spec(&spec)?),
+        Err(_) => Ok(Arc::new(RealDisk)),
     }
-    Ok(Store::open_with(&root, settings)?)
 }
 
 /// Opens a project as far as a plan of these targets.
 pub(crate) fn open(common: &Common, targets: Vec<String>) -> Result<Opened, Trouble> {
     let Project { workflow, home } = read(common)?;
     let ask = Ask { targets, variants: common.variants.clone(), sets: common.sets.clone() };
-    let graph = workflow.expand(&ask, &Disk)?;
-    std::fs::create_dir_all(&home.state).map_err(|it| Trouble::io(&home.state, it))?;
+    let graph = workflow.expand(&ask, &Files)?;
+    let disk = disk()?;
+    store::make_dirs(&*disk, &home.state)?;
     let rehash = if common.paranoid { Rehash::Paranoid } else { Rehash::Trust };
-    let stats = Stats::open_with(&home.stats(), rehash);
+    let stats = Stats::open_with(&home.stats(), rehash).on(Arc::clone(&disk));
     let mut gathered = facts::gather(&graph, &home.root, &stats);
     if !gathered.troubles.is_empty() {
         let troubles = std::mem::take(&mut gathered.troubles);
@@ -99,7 +109,7 @@ pub(crate) fn open(common: &Common, targets: Vec<String>) -> Result<Opened, Trou
     }
     // Only a memory of what was hashed: a plan is as good without it.
     let _ = stats.save();
-    let store = open_store(common, &home)?;
+    let store = open_store_on(disk, common, &home)?;
     let index = store.index()?;
     let planned = planning::plan(&graph, &gathered.facts, &store, &index);
     Ok(Opened { workflow, home, graph, gathered, store, index, planned })
@@ -143,8 +153,6 @@ impl Opened {
         }
         let view = self.home.state.join("views").join(object.digest.hex());
         if !view.is_dir() {
-            let views = self.home.state.join("views");
-            std::fs::create_dir_all(&views).map_err(|it| Trouble::io(&views, it))?;
             self.store.place(object, &view, Place::Export)?;
         }
         Ok(view)

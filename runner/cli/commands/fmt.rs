@@ -2,10 +2,12 @@
 
 use std::fs;
 
+use store::Wait;
+
 use crate::args::Common;
 use crate::exit::Exit;
 use crate::printer::{GOOD, NAME, Printer};
-use crate::project::find_manifest;
+use crate::project::{self, find_manifest};
 use crate::trouble::Trouble;
 
 /// Format a manifest
@@ -45,9 +47,7 @@ pub(crate) fn run(args: Args, printer: &Printer) -> Result<Exit, Trouble> {
             exit = Exit::Failed;
             continue;
         }
-        let fresh = path.with_extension("toml.new");
-        fs::write(&fresh, formatted).map_err(|it| Trouble::io(&fresh, it))?;
-        fs::rename(&fresh, &path).map_err(|it| Trouble::io(&path, it))?;
+        store::replace(&*project::disk()?, &path, formatted.as_bytes(), Wait::ForDisk)?;
         printer.act(GOOD, "Formatted", format!("`{shown}`"));
     }
     Ok(exit)

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use engine::Home;
 use plan::{Input, Key};
+use store::Wait;
 
 use crate::args::Common;
 use crate::exit::Exit;
@@ -50,9 +51,7 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     for (name, value) in &now {
         text.push_str(&format!("{name} {value}\n"));
     }
-    let fresh = path.with_extension("lock.new");
-    fs::write(&fresh, text).map_err(|it| Trouble::io(&fresh, it))?;
-    fs::rename(&fresh, &path).map_err(|it| Trouble::io(&path, it))?;
+    store::replace(opened.store.disk(), &path, text.as_bytes(), Wait::ForDisk)?;
     printer.act(
         GOOD,
         "Locked",

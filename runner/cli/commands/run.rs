@@ -73,6 +73,8 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
             printer.data(shown(&opened, path));
         }
     }
+    // The process ends here: giving a large graph back piece by piece would only take time.
+    std::mem::forget(opened);
     Ok(match summary.end {
         End::Good if args.locked => check_after(&args, printer)?,
         End::Good => Exit::Good,

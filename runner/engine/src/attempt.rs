@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use plan::graph::{Argument, Instance, Piece, Program, Work};
-use store::{Attempt, Error as StoreError, Hashed, Object, Place, Shape, Store};
+use store::{Attempt, Disk, Error as StoreError, Hashed, Object, Place, Shape, Store};
 
 use crate::job::{self, Job, Memory};
 
@@ -68,7 +68,7 @@ pub(crate) enum AttemptError {
     },
 }
 
-fn io_at(path: &Path) -> impl FnOnce(io::Error) -> AttemptError {
+pub(crate) fn io_at(path: &Path) -> impl FnOnce(io::Error) -> AttemptError {
     let path = path.to_owned();
     move |source| AttemptError::Io { path, source }
 }
@@ -92,13 +92,14 @@ pub(crate) fn make(
 ) -> Result<Ready, AttemptError> {
     let attempt = store.attempt()?;
     let folder = attempt.path();
-    fs::create_dir(folder.join("out")).map_err(io_at(folder))?;
+    let disk = store.disk();
+    disk.mkdir(&folder.join("out")).map_err(io_at(folder))?;
     for (path, (from, _)) in &prepared.code {
         let to = folder.join(path);
         if let Some(parent) = to.parent() {
-            fs::create_dir_all(parent).map_err(io_at(parent))?;
+            store::make_dirs(disk, parent)?;
         }
-        place_source(from, &to)?;
+        place_source(disk, from, &to)?;
     }
     let argv = match &prepared.instance.work {
         Work::Program(program) => {
@@ -127,17 +128,18 @@ fn input_path(port: &str, i: usize, n: usize) -> PathBuf {
 }
 
 fn place_inputs(store: &Store, prepared: &Prepared, folder: &Path) -> Result<(), AttemptError> {
-    fs::create_dir_all(folder.join("in")).map_err(io_at(folder))?;
+    let disk = store.disk();
+    store::make_dirs(disk, &folder.join("in"))?;
     for (port, inputs) in &prepared.inputs {
         if inputs.len() != 1 {
             let below = folder.join("in").join(port);
-            fs::create_dir(&below).map_err(io_at(&below))?;
+            disk.mkdir(&below).map_err(io_at(&below))?;
         }
         for (i, given) in inputs.iter().enumerate() {
             let to = folder.join(input_path(port, i, inputs.len()));
             match given {
                 Given::Object(object) => drop(store.place(object, &to, Place::Input)?),
-                Given::Source(from, _) => place_source(from, &to)?,
+                Given::Source(from, _) => place_source(disk, from, &to)?,
             }
         }
     }
@@ -146,15 +148,16 @@ fn place_inputs(store: &Store, prepared: &Prepared, folder: &Path) -> Result<(),
 
 /// Copies small files, read-only; links to large ones and to folders. Whether a source was
 /// written to is looked at when the step has ended.
-fn place_source(from: &Path, to: &Path) -> Result<(), AttemptError> {
+fn place_source(disk: &dyn Disk, from: &Path, to: &Path) -> Result<(), AttemptError> {
     let facts = fs::metadata(from).map_err(io_at(from))?;
     if facts.is_file() && facts.len() <= COPIED {
-        fs::copy(from, to).map_err(io_at(from))?;
-        let mode = facts.permissions().mode() & 0o555;
-        return fs::set_permissions(to, fs::Permissions::from_mode(mode)).map_err(io_at(to));
+        let bytes = fs::read(from).map_err(io_at(from))?;
+        let mut file = disk.create(to).map_err(io_at(to))?;
+        disk.write(&mut file, to, &bytes).map_err(io_at(to))?;
+        return disk.set_mode(to, facts.permissions().mode() & 0o555).map_err(io_at(to));
     }
     let from = fs::canonicalize(from).map_err(io_at(from))?;
-    std::os::unix::fs::symlink(&from, to).map_err(io_at(to))
+    disk.symlink(&from, to).map_err(io_at(to))
 }
 
 fn command(program: &Program, prepared: &Prepared) -> Result<Vec<OsString>, AttemptError> {
@@ -260,7 +263,7 @@ fn write_job(
                 Given::Object(object) => {
                     let to = folder.join(input_path(port, i, given_len(prepared, port)));
                     let parent = to.parent().unwrap_or(folder);
-                    fs::create_dir_all(parent).map_err(io_at(parent))?;
+                    store::make_dirs(store.disk(), parent)?;
                     store.place(object, &to, Place::Input)?;
                     to
                 }
@@ -268,7 +271,7 @@ fn write_job(
         }
         inputs.insert(port.clone(), paths);
     }
-    fs::create_dir_all(&prepared.state).map_err(io_at(&prepared.state))?;
+    store::make_dirs(store.disk(), &prepared.state)?;
     let job = Job {
         op: op.to_owned(),
         with: instance.with.clone(),
@@ -287,7 +290,9 @@ fn write_job(
     };
     let text = serde_json::to_vec(&job).map_err(|it| io_at(folder)(io::Error::other(it)))?;
     let path = folder.join(job::FILE);
-    fs::write(&path, text).map_err(io_at(&path))
+    let written =
+        store.disk().create(&path).and_then(|mut file| store.disk().write(&mut file, &path, &text));
+    written.map_err(io_at(&path))
 }
 
 fn given_len(prepared: &Prepared, port: &str) -> usize {

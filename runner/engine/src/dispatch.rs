@@ -247,11 +247,8 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
     }
 
     pub(crate) fn remember(&mut self, named: Vec<(String, Key)>) {
-        if let Some(record) = &mut self.speaker.record
-            && let Err(error) = record.keep(named.iter().map(|(name, key)| (name.as_str(), *key)))
-        {
-            let text = format!("the record of this run is not complete: {error}");
-            self.speaker.say(&Event::Warning { text });
+        if let Some(record) = &mut self.speaker.record {
+            record.keep(named.iter().map(|(name, key)| (name.as_str(), *key)));
         }
         if let Err(error) = self.heads.add(named) {
             let text = format!(

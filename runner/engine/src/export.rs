@@ -3,13 +3,13 @@
 //! What a person edited there is noticed and put aside, never overwritten and never taken for a
 //! result.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use plan::{Address, Digest, Key};
-use store::{Index, IndexOutput, Place, Stats, Store};
+use store::{Index, IndexOutput, Place, Stats, Store, Wait};
 
 use crate::error::EngineError;
 use crate::run::Home;
@@ -28,6 +28,10 @@ pub struct Exporter<'a> {
     /// Path to the digest that was put there.
     was: BTreeMap<String, Digest>,
     changed: bool,
+    /// Whether the mark of unfinished work is there.
+    marked: bool,
+    /// Folders that a run which was killed may have left something in, none where none was.
+    unswept: Option<BTreeSet<PathBuf>>,
 }
 
 /// Where a result was put.
@@ -51,8 +55,10 @@ impl<'a> Exporter<'a> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
             Err(source) => return Err(EngineError::Io { path, source }),
         };
-        let stats = Stats::open(&home.stats());
-        Ok(Self { home, store, stats, index, was, changed: false })
+        let stats = Stats::open(&home.stats()).on(store.shared_disk());
+        let marked = home.exporting().exists();
+        let unswept = marked.then(BTreeSet::new);
+        Ok(Self { home, store, stats, index, was, changed: false, marked, unswept })
     }
 
     /// Puts one output of a result into the project; none: the store does not know it.
@@ -62,12 +68,16 @@ impl<'a> Exporter<'a> {
         slot: &str,
         name: (&Address, &str, Option<usize>),
     ) -> Result<Option<Exported>, EngineError> {
-        let entry = self.index.entry(key);
-        let found = entry.and_then(|it| it.outputs.into_iter().find(|it| it.slot == slot));
-        let Some(output) = found else { return Ok(None) };
+        let Some(output) = self.output(key, slot)? else { return Ok(None) };
         let path = path_for(name, &output);
         let target = self.home.root.join(&path);
         let digest = output.object.digest;
+        let folder = target.parent().unwrap_or(&target);
+        if let Some(swept) = &mut self.unswept
+            && swept.insert(folder.to_owned())
+        {
+            store::sweep_unfinished(self.store.disk(), folder)?;
+        }
         let found = match fs::symlink_metadata(&target) {
             Ok(_) => self.stats.digest_path(&target).ok().map(|it| it.digest),
             Err(_) => None,
@@ -77,14 +87,38 @@ impl<'a> Exporter<'a> {
             return Ok(Some(Exported { path, is_new: false, kept: None }));
         }
         let is_there = fs::symlink_metadata(&target).is_ok();
-        let edited = is_there && self.was.get(&path).copied() != found.or(Some(Digest([0; 32])));
+        // A killed run may not have come to remember what it put here; what is in the store is
+        // safe there.
+        let known = found.is_some_and(|it| self.store.object_path(&it).is_file());
+        let edited =
+            is_there && !known && self.was.get(&path).copied() != found.or(Some(Digest([0; 32])));
         let kept = if edited { Some(self.put_aside(&path)?) } else { None };
-        if let Some(parent) = target.parent() {
-            fs::create_dir_all(parent).map_err(io_at(parent))?;
-        }
+        self.mark();
         self.store.place(&output.object, &target, Place::Export)?;
         self.note(&path, digest);
         Ok(Some(Exported { path, is_new: true, kept }))
+    }
+
+    /// An output, from its record where the index could not be written.
+    fn output(&self, key: &Key, slot: &str) -> Result<Option<IndexOutput>, EngineError> {
+        if let Some(entry) = self.index.entry(key) {
+            return Ok(entry.outputs.into_iter().find(|it| it.slot == slot));
+        }
+        let record = self.store.record(key)?;
+        Ok(record.and_then(|mut it| it.outputs.remove(slot)).map(|it| IndexOutput {
+            slot: slot.to_owned(),
+            object: it.object,
+            form: it.form,
+            file: it.file,
+        }))
+    }
+
+    /// Says on the disk that something is being put into the project.
+    fn mark(&mut self) {
+        if !self.marked {
+            // Without it something unfinished may stay; nothing is taken for a result by that.
+            self.marked = self.store.disk().create(&self.home.exporting()).is_ok();
+        }
     }
 
     fn note(&mut self, path: &str, digest: Digest) {
@@ -100,7 +134,7 @@ impl<'a> Exporter<'a> {
             .map(|n| format!("{path}.edited-{n}"))
             .find(|it| fs::symlink_metadata(self.home.root.join(it)).is_err())
             .expect("there are endlessly many names");
-        fs::rename(&from, self.home.root.join(&free)).map_err(io_at(&from))?;
+        self.store.disk().rename(&from, &self.home.root.join(&free)).map_err(io_at(&from))?;
         Ok(free)
     }
 
@@ -108,14 +142,15 @@ impl<'a> Exporter<'a> {
     pub fn save(self) -> Result<(), EngineError> {
         // Only a memory of what was hashed: without it the next look takes longer.
         let _ = self.stats.save();
-        if !self.changed {
-            return Ok(());
+        if self.changed {
+            let path = self.home.exports();
+            let text = serde_json::to_vec(&self.was).map_err(|it| io_at(&path)(it.into()))?;
+            store::replace(self.store.disk(), &path, &text, Wait::Never)?;
         }
-        let path = self.home.exports();
-        let fresh = path.with_extension("new");
-        let text = serde_json::to_vec(&self.was).map_err(|it| io_at(&path)(it.into()))?;
-        fs::write(&fresh, text).map_err(io_at(&fresh))?;
-        fs::rename(&fresh, &path).map_err(io_at(&path))
+        if self.marked {
+            let _ = self.store.disk().unlink(&self.home.exporting());
+        }
+        Ok(())
     }
 }
 

@@ -104,7 +104,7 @@ pub(crate) fn take_outputs(
     check_names(instance, out)?;
     let is_program = matches!(instance.work, Work::Program(_));
     let mut objects = BTreeMap::new();
-    for (slot, output) in &instance.outputs {
+    for (slot, output) in &*instance.outputs {
         let path = out.join(&output.file);
         let Ok(facts) = fs::symlink_metadata(&path) else {
             return Err(OutputError::Missing { slot: slot.clone(), file: output.file.clone() });

@@ -5,20 +5,25 @@
 //! lines that cannot be read are passed over, and deleting the file only costs reasons.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use plan::Key;
+use store::{Disk, RealDisk, Wait};
 
 /// The newest key of each name.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Heads {
     path: PathBuf,
+    disk: Arc<dyn Disk>,
     newest: BTreeMap<String, Key>,
     lines: usize,
     torn: bool,
+    /// Nothing could be added, and that was said.
+    broken: bool,
 }
 
 impl Heads {
@@ -29,8 +34,14 @@ impl Heads {
             other => other?,
         };
         let text = String::from_utf8_lossy(&bytes);
-        let mut heads = Self { path: path.to_owned(), ..Self::default() };
-        heads.torn = !text.is_empty() && !text.ends_with('\n');
+        let mut heads = Self {
+            path: path.to_owned(),
+            disk: Arc::new(RealDisk),
+            newest: BTreeMap::new(),
+            lines: 0,
+            torn: !text.is_empty() && !text.ends_with('\n'),
+            broken: false,
+        };
         for line in text.lines() {
             heads.lines += 1;
             let Some((key, name)) = line.split_once(' ') else { continue };
@@ -39,6 +50,11 @@ impl Heads {
             }
         }
         Ok(heads)
+    }
+
+    /// The same, with another disk to write to.
+    pub fn on(self, disk: Arc<dyn Disk>) -> Self {
+        Self { disk, ..self }
     }
 
     /// The key that a name had last.
@@ -59,7 +75,8 @@ impl Heads {
             .map(|(name, key)| (name.as_str(), *key))
     }
 
-    /// Remembers keys, in one write; the file is rewritten when most of it is old.
+    /// Remembers keys, in one write; the file is rewritten when most of it is old. When that has
+    /// failed once, keys are remembered in memory alone.
     pub fn add(&mut self, news: impl IntoIterator<Item = (String, Key)>) -> io::Result<()> {
         let mut text = String::new();
         for (name, key) in news {
@@ -69,25 +86,32 @@ impl Heads {
                 self.newest.insert(name, key);
             }
         }
-        if text.is_empty() {
+        if text.is_empty() || self.broken {
             return Ok(());
         }
+        let written = self.write(text);
+        self.broken = written.is_err();
+        written
+    }
+
+    fn write(&mut self, mut text: String) -> io::Result<()> {
         if self.lines > 4 * self.newest.len() + 1000 {
             return self.rewrite();
         }
         if std::mem::take(&mut self.torn) {
             text.insert(0, '\n');
         }
-        OpenOptions::new().create(true).append(true).open(&self.path)?.write_all(text.as_bytes())
+        let mut file = self.disk.append(&self.path)?;
+        self.disk.write(&mut file, &self.path, text.as_bytes())
     }
 
     fn rewrite(&mut self) -> io::Result<()> {
         let text: String = self.newest.iter().map(|(name, key)| line(name, *key)).collect();
-        let fresh = self.path.with_extension("new");
-        fs::write(&fresh, text)?;
+        store::replace(&*self.disk, &self.path, text.as_bytes(), Wait::Never)
+            .map_err(|it| io::Error::other(crate::error::chain(&it)))?;
         self.lines = self.newest.len();
         self.torn = false;
-        fs::rename(fresh, &self.path)
+        Ok(())
     }
 }
 

@@ -4,6 +4,9 @@
 //! what lies above; a key, where all inputs are known by content, leads to a result. A step whose
 //! recursive key is new and whose key is not is an early cut-off. A result counts only if its
 //! objects are there wherever something needs them.
+//!
+//! One coincidence is beyond any plan: steps that are the same but for their inputs, and whose
+//! inputs come out with the same bytes in this very run, ask one question and are run once.
 
 use std::collections::HashMap;
 
@@ -184,31 +187,23 @@ impl Planner<'_> {
         let stale: Vec<usize> = (0..self.graph.instances.len())
             .filter(|id| self.planned.standings[*id] == Standing::Stale(Stale::NoResult))
             .collect();
-        let mut same_family: HashMap<Digest, Family> = HashMap::new();
-        let mut same_key: HashMap<Key, usize> = HashMap::new();
+        let mut askers: HashMap<Key, usize> = HashMap::new();
         for &id in &stale {
-            let absent = self.absent_sources(id);
-            if !absent.is_empty() {
-                self.planned.standings[id] = Standing::Stale(Stale::Absent(absent));
-                continue;
-            }
-            let family = same_family.entry(self.family(id)).or_default();
-            family.members += 1;
-            family.unknown |= self.asked[id].is_none();
             if let Some(key) = self.asked[id] {
-                *same_key.entry(key).or_default() += 1;
+                *askers.entry(key).or_default() += 1;
             }
         }
         for id in stale {
-            // A cut-off needs a result of the same family, the same but for its inputs: an older
-            // one, or one that this very run makes.
-            let Some(family) = same_family.get(&self.family(id)) else { continue };
-            let older = self.asked[id].is_none() && self.index.has_family(&self.family(id));
-            let beside = family.members > 1 && family.unknown;
-            let twin = self.asked[id].is_some_and(|key| same_key[&key] > 1);
-            if older || beside || twin {
-                self.planned.standings[id] = Standing::MaybeCutOff;
-            }
+            let absent = self.absent_sources(id);
+            self.planned.standings[id] = match self.asked[id] {
+                _ if !absent.is_empty() => Standing::Stale(Stale::Absent(absent)),
+                // Two that ask the same are run once, and nobody knows which.
+                Some(key) if askers[&key] > 1 => Standing::MaybeCutOff,
+                Some(_) => continue,
+                // A cut-off needs an older result that is the same but for its inputs.
+                None if self.index.has_family(&self.family(id)) => Standing::MaybeCutOff,
+                None => continue,
+            };
         }
     }
 
@@ -224,12 +219,4 @@ impl Planner<'_> {
         };
         inputs.filter_map(absent).collect()
     }
-}
-
-/// The steps of one family that have no result.
-#[derive(Debug, Default)]
-struct Family {
-    members: usize,
-    /// Whether one of them has a key that is not known yet.
-    unknown: bool,
 }

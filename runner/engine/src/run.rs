@@ -54,6 +54,11 @@ impl Home {
         self.state.join("exports")
     }
 
+    /// There while results are being put into the project.
+    pub fn exporting(&self) -> PathBuf {
+        self.state.join("exporting")
+    }
+
     /// The store, where no other is named.
     pub fn store(&self) -> PathBuf {
         self.state.join("store")
@@ -132,14 +137,21 @@ pub fn run(mut setup: Setup<'_>, sinks: &mut [&mut dyn Sink]) -> Result<Summary,
     let n_steps = n_cached + n_stale + n_maybe;
     let record = if n_stale + n_maybe > 0 {
         let runs = setup.home.runs();
-        let record = RunRecord::start(&runs, &std::mem::take(&mut setup.options.manifest))
-            .map_err(|source| EngineError::Io { path: runs, source })?;
-        Some(record)
+        let manifest = std::mem::take(&mut setup.options.manifest);
+        Some(RunRecord::start(setup.store.shared_disk(), &runs, &manifest))
     } else {
         None
     };
+    // A run is worth more than what is kept about it.
+    let (record, no_record) = match record.transpose() {
+        Ok(record) => (record, None),
+        Err(error) => (None, Some(format!("no record is kept of this run: {error}"))),
+    };
     let run = record.as_ref().map(|it| it.id().to_owned());
     let mut speaker = Speaker { record, sinks };
+    if let Some(text) = no_record {
+        speaker.say(&Event::Warning { text });
+    }
     speaker.say(&Event::RunStarted { run: run.clone(), n_steps, n_cached, n_stale, n_maybe });
     let ended = if n_stale + n_maybe > 0 {
         dispatch(&setup, slots, &mut speaker)?
@@ -154,6 +166,9 @@ pub fn run(mut setup: Setup<'_>, sinks: &mut [&mut dyn Sink]) -> Result<Summary,
         }
     };
     let exported = export(&setup, &ended, &mut speaker)?;
+    for store::Warning { path, what } in setup.store.warnings() {
+        speaker.say(&Event::Warning { text: format!("`{}`: {what}", path.display()) });
+    }
     if let Some(text) = speaker.record.as_mut().and_then(RunRecord::trouble) {
         speaker.say(&Event::Warning { text });
     }
@@ -219,7 +234,9 @@ fn dispatch(
     let path = setup.home.heads();
     let heads =
         Heads::open(&path).map_err(|source| EngineError::Io { path: path.clone(), source })?;
-    if let Err(error) = setup.store.sweep() {
+    let heads = heads.on(setup.store.shared_disk());
+    let unfinished = store::sweep_unfinished(setup.store.disk(), &setup.home.state);
+    if let Err(error) = unfinished.and(setup.store.sweep().map(drop)) {
         speaker.say(&Event::Warning { text: crate::error::chain(&error) });
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -279,7 +296,13 @@ fn export(
             }
         }
     }
-    exporter.save()?;
+    if let Err(error) = exporter.save() {
+        let text = format!(
+            "what was put into the project is not remembered: {}",
+            crate::error::chain(&error)
+        );
+        speaker.say(&Event::Warning { text });
+    }
     Ok(exported)
 }
 

@@ -3,11 +3,13 @@
 //! Written while the run goes on, readable at any moment, never needed to continue. A run that had
 //! nothing to do leaves no record.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use plan::Key;
+use store::Disk;
 
 use crate::events::{Event, Sink};
 use crate::time;
@@ -19,29 +21,39 @@ pub struct RunRecord {
     folder: PathBuf,
     events: File,
     keys: File,
-    failed: Option<io::Error>,
+    disk: Arc<dyn Disk>,
+    state: State,
+}
+
+/// Whether all of a record could be written.
+#[derive(Debug)]
+enum State {
+    Whole,
+    /// Something could not, and nobody was told yet.
+    Failed(io::Error),
+    Told,
 }
 
 impl RunRecord {
     /// Starts a record below `runs`, with the resolved manifest as JSON.
-    pub fn start(runs: &Path, manifest: &str) -> io::Result<Self> {
-        fs::create_dir_all(runs)?;
+    pub fn start(disk: Arc<dyn Disk>, runs: &Path, manifest: &str) -> io::Result<Self> {
+        store::make_dirs(&*disk, runs).map_err(|it| io::Error::other(crate::error::chain(&it)))?;
         let stem = time::compact(time::now_ms());
         let (id, folder) = (0..)
             .map(|n| if n == 0 { stem.clone() } else { format!("{stem}-{n}") })
             .map(|id| (runs.join(&id), id))
-            .find_map(|(folder, id)| match fs::create_dir(&folder) {
+            .find_map(|(folder, id)| match disk.mkdir(&folder) {
                 Ok(()) => Some(Ok((id, folder))),
                 Err(it) if it.kind() == io::ErrorKind::AlreadyExists => None,
                 Err(it) => Some(Err(it)),
             })
             .unwrap_or_else(|| Err(io::Error::other("no free run name")))?;
-        fs::create_dir(folder.join("logs"))?;
-        fs::write(folder.join("manifest.json"), manifest)?;
-        let append =
-            |name: &str| OpenOptions::new().create(true).append(true).open(folder.join(name));
-        let (events, keys) = (append("events.jsonl")?, append("keys")?);
-        Ok(Self { id, folder, events, keys, failed: None })
+        disk.mkdir(&folder.join("logs"))?;
+        let path = folder.join("manifest.json");
+        disk.create(&path).and_then(|mut it| disk.write(&mut it, &path, manifest.as_bytes()))?;
+        let (events, keys) =
+            (disk.append(&folder.join("events.jsonl"))?, disk.append(&folder.join("keys"))?);
+        Ok(Self { id, folder, events, keys, disk, state: State::Whole })
     }
 
     /// The run's name.
@@ -55,12 +67,21 @@ impl RunRecord {
     }
 
     /// Remembers which results belong to this run: roots for `kun gc`.
-    pub fn keep<'a>(&mut self, keys: impl IntoIterator<Item = (&'a str, Key)>) -> io::Result<()> {
+    pub fn keep<'a>(&mut self, keys: impl IntoIterator<Item = (&'a str, Key)>) {
         let mut text = String::new();
         for (name, key) in keys {
             text.push_str(&format!("{} {}\n", key.hex(), name.replace('\n', " ")));
         }
-        self.keys.write_all(text.as_bytes())
+        let path = self.folder.join("keys");
+        let written = self.disk.write(&mut self.keys, &path, text.as_bytes());
+        self.note(written);
+    }
+
+    /// The first thing that could not be written is kept for [`RunRecord::trouble`].
+    fn note(&mut self, written: io::Result<()>) {
+        if let (State::Whole, Err(error)) = (&self.state, written) {
+            self.state = State::Failed(error);
+        }
     }
 }
 
@@ -68,20 +89,26 @@ impl Sink for RunRecord {
     /// Keeps every event but progress. A record that cannot be written does not break the run:
     /// the first error is kept for [`RunRecord::trouble`].
     fn take(&mut self, event: &Event) {
-        if matches!(event, Event::StepProgress { .. }) || self.failed.is_some() {
+        if matches!(event, Event::StepProgress { .. }) || !matches!(self.state, State::Whole) {
             return;
         }
-        let written = serde_json::to_string(event)
-            .map_err(io::Error::other)
-            .and_then(|line| self.events.write_all(format!("{line}\n").as_bytes()));
-        self.failed = written.err();
+        let path = self.folder.join("events.jsonl");
+        let written = serde_json::to_string(event).map_err(io::Error::other).and_then(|line| {
+            self.disk.write(&mut self.events, &path, format!("{line}\n").as_bytes())
+        });
+        self.note(written);
     }
 }
 
 impl RunRecord {
     /// Why the record is not complete, if so; told once.
     pub fn trouble(&mut self) -> Option<String> {
-        let error = self.failed.take()?;
+        if matches!(self.state, State::Whole) {
+            return None;
+        }
+        let State::Failed(error) = std::mem::replace(&mut self.state, State::Told) else {
+            return None;
+        };
         Some(format!(
             "the record of this run is not complete: `{}`: {error}",
             self.folder.display()
@@ -175,13 +202,14 @@ mod tests {
     #[test]
     fn a_record_reads_back_without_its_torn_tail() {
         let folder = tempfile::tempdir().unwrap();
-        let mut record = RunRecord::start(folder.path(), "{}").unwrap();
-        let second = RunRecord::start(folder.path(), "{}").unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(store::RealDisk);
+        let mut record = RunRecord::start(Arc::clone(&disk), folder.path(), "{}").unwrap();
+        let second = RunRecord::start(disk, folder.path(), "{}").unwrap();
         assert_ne!(record.id(), second.id());
         let event = Event::Warning { text: "x".into() };
         record.take(&event);
-        record.keep([("a", Key([1; 32]))]).unwrap();
-        record.events.write_all(b"{\"event\":\"warn").unwrap();
+        record.keep([("a", Key([1; 32]))]);
+        std::io::Write::write_all(&mut record.events, b"{\"event\":\"warn").unwrap();
         let id = record.id().to_owned();
         assert_eq!(events(folder.path(), &id).unwrap(), [event]);
         assert_eq!(keys(folder.path(), &id).unwrap(), [("a".to_owned(), Key([1; 32]))]);

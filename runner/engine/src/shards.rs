@@ -4,14 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use plan::Digest;
 use plan::graph::Instance;
 use serde::{Deserialize, Serialize};
-use store::hash_file;
+use store::{Disk, Wait, hash_file};
 
+use crate::attempt::{AttemptError, io_at};
 use crate::unit::Said;
 
 /// What is noted of a finished shard; written last.
@@ -33,35 +34,36 @@ fn folder(state: &Path, index: usize, count: usize) -> PathBuf {
 
 /// Keeps the outputs of a shard that ended well.
 pub(crate) fn keep(
+    disk: &dyn Disk,
     state: &Path,
     (index, count): (usize, usize),
     out: &Path,
     said: &Said,
-) -> io::Result<()> {
+) -> Result<(), AttemptError> {
     let kept = folder(state, index, count);
     if kept.exists() {
-        fs::remove_dir_all(&kept)?;
+        store::remove_tree(disk, &kept)?;
     }
-    fs::create_dir_all(kept.parent().unwrap_or(state))?;
+    store::make_dirs(disk, kept.parent().unwrap_or(state))?;
     let mut digests = BTreeMap::new();
-    for entry in fs::read_dir(out)? {
-        let entry = entry?;
+    for entry in fs::read_dir(out).map_err(io_at(out))? {
+        let entry = entry.map_err(io_at(out))?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let (digest, _) = hash_file(&entry.path()).map_err(io::Error::other)?;
+        let path = entry.path();
+        let (digest, _) = hash_file(&path)?;
+        File::open(&path).and_then(|it| disk.sync(&it, &path)).map_err(io_at(&path))?;
         digests.insert(name, digest);
     }
-    fs::rename(out, &kept)?;
+    disk.rename(out, &kept).map_err(io_at(&kept))?;
     let note = Finished {
         digests,
         counts: said.counts.clone(),
         cpu_ms: said.cpu_ms,
         peak_bytes: said.peak_bytes,
     };
-    let fresh = kept.join("finished.new");
-    let mut file = File::create(&fresh)?;
-    file.write_all(&serde_json::to_vec(&note)?)?;
-    file.sync_all()?;
-    fs::rename(fresh, kept.join(NOTE))
+    let path = kept.join(NOTE);
+    let text = serde_json::to_vec(&note).map_err(|it| io_at(&path)(it.into()))?;
+    Ok(store::replace(disk, &path, &text, Wait::ForDisk)?)
 }
 
 /// What a shard said when it was finished, if it was and its files are whole.
@@ -76,12 +78,27 @@ pub(crate) fn finished(state: &Path, (index, count): (usize, usize)) -> Option<S
 }
 
 /// Joins the outputs of all shards, in order, into the folder `out`.
-pub(crate) fn join(state: &Path, count: usize, instance: &Instance, out: &Path) -> io::Result<()> {
+pub(crate) fn join(
+    disk: &dyn Disk,
+    state: &Path,
+    count: usize,
+    instance: &Instance,
+    out: &Path,
+) -> Result<(), AttemptError> {
+    let mut buffer = vec![0; 1 << 20];
     for output in instance.outputs.values() {
-        let mut whole = File::create(out.join(&output.file))?;
+        let path = out.join(&output.file);
+        let mut whole = disk.create(&path).map_err(io_at(&path))?;
         for index in 0..count {
-            let mut part = File::open(folder(state, index, count).join(&output.file))?;
-            io::copy(&mut part, &mut whole)?;
+            let from = folder(state, index, count).join(&output.file);
+            let mut part = File::open(&from).map_err(io_at(&from))?;
+            loop {
+                let n = part.read(&mut buffer).map_err(io_at(&from))?;
+                if n == 0 {
+                    break;
+                }
+                disk.write(&mut whole, &path, &buffer[..n]).map_err(io_at(&path))?;
+            }
         }
     }
     Ok(())
@@ -99,7 +116,7 @@ mod tests {
         fs::write(out.join("data"), "abc\n").unwrap();
         let said = Said::known(BTreeMap::from([("kept".to_owned(), 1)]), 5, 6);
         assert!(finished(&state, (0, 2)).is_none());
-        keep(&state, (0, 2), &out, &said).unwrap();
+        keep(&store::RealDisk, &state, (0, 2), &out, &said).unwrap();
         assert_eq!(finished(&state, (0, 2)).unwrap().counts["kept"], 1);
         assert!(finished(&state, (0, 3)).is_none());
         fs::write(state.join("shards-2/00000/data"), "abd\n").unwrap();

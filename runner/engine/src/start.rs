@@ -337,12 +337,10 @@ fn joined(store: &Store, prepared: &Prepared) -> UnitEnd {
     let join = || -> Result<Attempt, String> {
         let attempt = store.attempt().map_err(|it| chain(&it))?;
         let out = attempt.path().join("out");
-        std::fs::create_dir(&out)
-            .and_then(|()| {
-                let count = prepared.instance.how.shards;
-                shards::join(&prepared.state, count, &prepared.instance, &out)
-            })
-            .map_err(|it| format!("cannot join the shards: {it}"))?;
+        let count = prepared.instance.how.shards;
+        store::make_dirs(store.disk(), &out).map_err(|it| chain(&it))?;
+        shards::join(store.disk(), &prepared.state, count, &prepared.instance, &out)
+            .map_err(|it| format!("cannot join the shards: {}", chain(&it)))?;
         Ok(attempt)
     };
     match join() {
@@ -366,9 +364,9 @@ async fn take_in(store: &Store, unit: &Unit, end: UnitEnd) -> UnitResult {
     }
     let out = attempt.path().join("out");
     if let Some(shard) = unit.shard {
-        return match shards::keep(&unit.prepared.state, shard, &out, &said) {
+        return match shards::keep(store.disk(), &unit.prepared.state, shard, &out, &said) {
             Ok(()) => UnitResult::Kept { said, attempts },
-            Err(error) => failed(format!("cannot keep the shard: {error}")),
+            Err(error) => failed(format!("cannot keep the shard: {}", chain(&error))),
         };
     }
     let taken = if is_large(&unit.prepared.instance, &out) {

@@ -222,7 +222,7 @@ fn start(shared: &Shared, unit: &Unit, log: &Path) -> Result<(Box<dyn Running>, 
         folder: ready.attempt.path().to_owned(),
         environment,
         lock: unit.lock.as_stdin().map_err(|error| crate::error::chain(&error))?,
-        log: log.to_owned(),
+        log: writable(&shared.store, log),
         stdout: if is_kind { Stdout::Messages } else { Stdout::Log },
         argv: ready.argv,
     };
@@ -297,9 +297,16 @@ fn hear(message: Message, said: &mut Said, tell: &mut dyn FnMut(UnitNews)) {
     }
 }
 
+/// Where the log goes: a step is worth more than what it says.
+fn writable(store: &Store, log: &Path) -> PathBuf {
+    let made = store.disk().append(log);
+    if made.is_ok() { log.to_owned() } else { PathBuf::from("/dev/null") }
+}
+
 /// Logs that say nothing are not kept.
 fn forget_empty(log: &Path) {
-    if std::fs::metadata(log).is_ok_and(|it| it.len() == 0) {
+    // Never what stands in for a log, such as `/dev/null`.
+    if std::fs::symlink_metadata(log).is_ok_and(|it| it.is_file() && it.len() == 0) {
         let _ = std::fs::remove_file(log);
     }
 }

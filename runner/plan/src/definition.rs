@@ -32,7 +32,7 @@ pub(crate) fn write(instance: &Instance, out: &mut Vec<u8>) {
         }
     }
     number(instance.outputs.len(), out);
-    for (slot, output) in &instance.outputs {
+    for (slot, output) in &*instance.outputs {
         text(slot, out);
         text(output.form.word(), out);
         text(&output.file, out);

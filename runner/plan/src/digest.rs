@@ -33,7 +33,8 @@ macro_rules! hash_newtype {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "b3:{}", self.hex())
+                f.write_str("b3:")?;
+                f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
             }
         }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::kind::Form;
+use crate::origin::Origins;
 use crate::{Place, Value};
 
 /// The number of an instance in its [`Graph`]; upstream instances have smaller numbers.
@@ -52,15 +53,15 @@ pub struct Instance {
     /// Its inputs: port to things, in order.
     pub inputs: BTreeMap<String, Vec<Input>>,
     /// Its outputs: slot to form.
-    pub outputs: BTreeMap<String, Output>,
+    pub outputs: Arc<BTreeMap<String, Output>>,
     /// The seed, where the step draws: that of the workflow and the stream's name.
     pub seed: Option<u64>,
     /// How it is run; never in a key.
-    pub how: How,
+    pub how: Arc<How>,
     /// Where it was written.
     pub place: Place,
     /// Where each part of its definition was written: `with.k`, `in.data`, `run`.
-    pub origins: BTreeMap<String, Place>,
+    pub origins: Origins,
 }
 
 /// What a step does.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::Origins;
 use crate::accept;
 use crate::code::CodeFinder;
 use crate::digest::Digest;
@@ -112,6 +113,9 @@ impl Maker<'_> {
                 break;
             }
         }
+        if self.expanded[index].is_empty() {
+            self.expanded[index].reserve_exact(1); // mostly the only one
+        }
         self.expanded[index].push((context, expanded));
     }
 
@@ -195,17 +199,17 @@ impl Maker<'_> {
             around,
             with: scope.with,
             inputs,
-            outputs: step.outputs.clone(),
+            outputs: Arc::clone(&step.outputs),
             seed: scope.seed,
-            how: step.how.clone(),
+            how: Arc::clone(&step.how),
             place: flow.project.place(step.at),
-            origins: BTreeMap::new(),
+            origins: Origins::default(),
         };
-        Some(Given::Instance(self.merged(instance, step)))
+        Some(Given::Instance(self.merged(instance, &flow.steps[index])))
     }
 
     /// The instance, or the one before it that is equal.
-    fn merged(&mut self, mut instance: Instance, step: &Step) -> InstanceId {
+    fn merged(&mut self, mut instance: Instance, step: &Arc<Step>) -> InstanceId {
         self.buffer.clear();
         crate::definition::write(&instance, &mut self.buffer);
         let definition = *blake3::hash(&self.buffer).as_bytes();
@@ -213,39 +217,11 @@ impl Maker<'_> {
             self.graph.instances[first.0].aliases.push(instance.address);
             return *first;
         }
-        instance.origins = self.origins(step);
+        instance.origins = Origins::of(&self.flow.project, step);
         let id = InstanceId(self.graph.instances.len());
         self.definitions.insert(definition, id);
         self.graph.instances.push(instance);
         id
-    }
-
-    fn origins(&self, step: &Step) -> BTreeMap<String, crate::Place> {
-        let place = |at: At| self.flow.project.place(at);
-        let mut origins = BTreeMap::new();
-        for (name, term) in &step.with {
-            origins.insert(format!("with.{name}"), place(term.at));
-        }
-        for port in &step.inputs {
-            let at = port.items.first().map_or(port.at, |it| it.1);
-            origins.insert(format!("in.{}", port.name), place(at));
-        }
-        if let Task::Program { at, .. } = &step.work {
-            origins.insert("run".to_owned(), place(*at));
-        }
-        if let Some((_, at)) = step.code.first() {
-            origins.insert("code".to_owned(), place(*at));
-        }
-        if let Some(at) = step.env.at {
-            origins.insert("env".to_owned(), place(at));
-        }
-        if let Some(at) = step.out_at {
-            origins.insert("out".to_owned(), place(at));
-        }
-        if let Some((_, at)) = &step.stream {
-            origins.insert("seed".to_owned(), place(*at));
-        }
-        origins
     }
 
     /// The step's parameters; those of a kind as it takes them, less those at their default.

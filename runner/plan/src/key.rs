@@ -24,7 +24,7 @@ use std::fmt;
 use std::fmt::Write as _;
 
 use crate::graph::{Argument, Input, Instance, Piece, Surroundings, Work};
-use crate::value::quoted;
+use crate::value::{quote, quoted};
 use crate::{Digest, Key, RecursiveKey};
 
 const STEP: &str = "kun 2026-11 step key, format 1";
@@ -93,7 +93,7 @@ impl Gatherer {
                 }
             }
         }
-        for (slot, output) in &instance.outputs {
+        for (slot, output) in &*instance.outputs {
             let form = output.form.word();
             self.part(format_args!("out.{slot}"), format_args!("{form} {}", output.file));
         }
@@ -275,10 +275,13 @@ impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.0, self.1) {
             (Known::Content(digest), _) => write!(f, "{digest}"),
-            (Known::Maker(key), Input::Output { slot, .. }) => {
-                write!(f, "made:{}/{slot}", key.hex())
+            (Known::Maker(key), input) => {
+                f.write_str("made:")?;
+                f.write_str(&blake3::Hash::from_bytes(key.0).to_hex())?;
+                let Input::Output { slot, .. } = input else { return Ok(()) };
+                f.write_str("/")?;
+                f.write_str(slot)
             }
-            (Known::Maker(key), Input::Source(_)) => write!(f, "made:{}", key.hex()),
             (Known::Absent, _) => f.write_str("absent"),
         }
     }
@@ -294,7 +297,7 @@ impl fmt::Display for Argv<'_> {
             f.write_str(if i == 0 { "" } else { ", " })?;
             for piece in &argument.0 {
                 match piece {
-                    Piece::Text(text) => f.write_str(&quoted(text))?,
+                    Piece::Text(text) => quote(text, f)?,
                     Piece::Input(port) => write!(f, "${{in.{port}}}")?,
                     Piece::Output(slot) => write!(f, "${{out.{slot}}}")?,
                     Piece::Variable { name, value } => {
@@ -331,7 +334,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::graph::{Address, How, Output, Program};
+    use crate::graph::{Address, Output, Program};
     use crate::kind::Form;
     use crate::{InstanceId, Place, Value};
 
@@ -351,14 +354,14 @@ mod tests {
                 ("a".into(), vec![Input::Source(0)]),
                 ("b".into(), vec![Input::Output { instance: InstanceId(0), slot: "o".into() }]),
             ]),
-            outputs: BTreeMap::from([(
+            outputs: Arc::new(BTreeMap::from([(
                 "data".into(),
                 Output { form: Form::File, file: "data".into() },
-            )]),
+            )])),
             seed: Some(7),
-            how: How::default(),
+            how: Arc::default(),
             place: Place::default(),
-            origins: BTreeMap::new(),
+            origins: Default::default(),
         }
     }
 
@@ -412,8 +415,8 @@ mod tests {
         let mut other = instance();
         other.address.step = "renamed".into();
         other.address.variant = Some("v".into());
-        other.how.shards = 64;
-        other.how.uses.insert("cpu".into(), 8);
+        Arc::make_mut(&mut other.how).shards = 64;
+        Arc::make_mut(&mut other.how).uses.insert("cpu".into(), 8);
         other.with.insert("window".into(), Value::Int(99));
         assert_eq!(gather(&other, 2).key(), key);
     }
@@ -448,7 +451,7 @@ mod tests {
             |it| it.seed = None,
             |it| {
                 drop(
-                    it.outputs
+                    Arc::make_mut(&mut it.outputs)
                         .insert("data".into(), Output { form: Form::Records, file: "data".into() }),
                 )
             },

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::kind::KindSpec;
 use crate::load::Manifest;
@@ -55,6 +56,7 @@ impl Manifest {
         if !found.is_empty() {
             return Err(Mistakes::sorted(found, &project.texts));
         }
+        let (project, steps) = (Arc::new(project), steps.into_iter().map(Arc::new).collect());
         Ok(Workflow { project, tree: root, settings, steps, index, order, kinds })
     }
 }
@@ -101,8 +103,11 @@ fn read_steps(
     let Some(table) = root.get("steps").and_then(|it| it.node.table()) else { return Vec::new() };
     let kind_index = kinds.specs.iter().enumerate().map(|(i, it)| (it.name, i)).collect();
     let items = table.as_written(&checker.project.rank);
-    let mut reader = StepReader { checker, settings, kinds, kind_index };
-    items.into_iter().filter_map(|it| reader.read(it)).collect()
+    let outputs = Arc::default();
+    let mut reader = StepReader { checker, settings, kinds, kind_index, outputs };
+    let mut steps = Vec::with_capacity(items.len());
+    steps.extend(items.into_iter().filter_map(|it| reader.read(it)));
+    steps
 }
 
 /// The step in a target's pattern must be like one.
@@ -155,6 +160,9 @@ impl<'a> Linker<'a> {
         for (template, at) in ports.flat_map(|it| &it.items) {
             for reference in template.references() {
                 if let Reference::Step(it) = reference {
+                    if links.is_empty() {
+                        links.reserve_exact(1); // mostly the only one
+                    }
                     links.extend(self.link(it, *at, checker));
                 }
             }

@@ -1,6 +1,7 @@
 //! The checked manifest's own types: what is known before parameters are chosen.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use crate::graph::{How, Output};
 use crate::kind::{KindSpec, Param};
@@ -15,12 +16,12 @@ use crate::{Digest, Value};
 /// A checked workflow.
 #[derive(Debug)]
 pub struct Workflow {
-    pub(crate) project: Project,
+    pub(crate) project: Arc<Project>,
     /// The merged tree, for the record of a run.
     pub(crate) tree: Table,
     pub(crate) settings: Settings,
     /// In the order of the files.
-    pub(crate) steps: Vec<Step>,
+    pub(crate) steps: Vec<Arc<Step>>,
     /// Name to index in `steps`.
     pub(crate) index: HashMap<String, usize>,
     /// Indices of steps; what a step reads comes before it.
@@ -47,8 +48,8 @@ pub(crate) struct Settings {
     pub(crate) sources: BTreeMap<String, Given>,
     pub(crate) models: BTreeMap<String, Given>,
     pub(crate) pools: BTreeMap<String, (Slots, At)>,
-    pub(crate) how: How,
-    pub(crate) env: Env,
+    pub(crate) how: Arc<How>,
+    pub(crate) env: Arc<Env>,
 }
 
 /// Parameters by dotted name.
@@ -84,16 +85,16 @@ pub(crate) struct Step {
     /// Patterns of files for the program that it runs.
     pub(crate) code: Vec<(String, At)>,
     /// The environment of the program that it runs.
-    pub(crate) env: Env,
+    pub(crate) env: Arc<Env>,
     pub(crate) inputs: Vec<Port>,
     /// In the order of the names.
     pub(crate) with: Vec<(String, Term)>,
-    pub(crate) outputs: BTreeMap<String, Output>,
+    pub(crate) outputs: Arc<BTreeMap<String, Output>>,
     pub(crate) out_at: Option<At>,
     pub(crate) axes: Vec<Axis>,
     pub(crate) when: When,
     pub(crate) otherwise: Option<Vec<Port>>,
-    pub(crate) how: How,
+    pub(crate) how: Arc<How>,
     /// The name of its random stream, where it draws.
     pub(crate) stream: Option<(String, At)>,
     /// The steps that it reads when it takes place, and those that stand in for it otherwise.

@@ -83,7 +83,8 @@ pub(crate) const HEADS: &[&str] =
 impl Template {
     /// Finds the references in a text.
     pub(crate) fn parse(text: &str) -> Result<Self, BadReference> {
-        if !text.contains("${") {
+        // One byte is looked for faster than two.
+        if !text.contains('$') || !text.contains("${") {
             return Ok(Template::Plain(text.to_owned()));
         }
         let mut parts = Vec::new();
@@ -147,7 +148,12 @@ impl Template {
 impl Reference {
     /// Reads what stands between `${` and `}`.
     fn parse(text: &str) -> Result<Self, String> {
-        if let Some(it) = text.chars().find(|it| it.is_whitespace() || "${}()+|\\".contains(*it)) {
+        let is_odd = |it: char| it.is_whitespace() || "${}()+|\\".contains(it);
+        // Letter by letter only where a byte is not a plain one.
+        let may_be_odd = |it: u8| !it.is_ascii_alphanumeric() && !b"._-[]*,\"".contains(&it);
+        if text.bytes().any(may_be_odd)
+            && let Some(it) = text.chars().find(|it| is_odd(*it))
+        {
             return Err(format!("`{}` cannot stand in a reference", it.escape_debug()));
         }
         let head_end = text.find(['.', '[']).unwrap_or(text.len());

@@ -2,6 +2,7 @@
 //! defaults.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::amount;
@@ -78,11 +79,11 @@ impl Checker<'_> {
             }
         }
         if let Some(defaults) = table("defaults") {
-            settings.how = self.how(defaults, &How::default(), &settings.pools);
+            settings.how = self.how(defaults, &Arc::default(), &settings.pools);
             if let Some(env) =
                 defaults.get("env").and_then(|it| it.node.table().map(|t| (it.at, t)))
             {
-                settings.env = self.env(env.1, env.0, &Env::default());
+                settings.env = Arc::new(self.env(env.1, env.0, &Env::default()));
             }
         }
         settings
@@ -316,10 +317,14 @@ impl Checker<'_> {
     pub(crate) fn how(
         &mut self,
         table: &Table,
-        otherwise: &How,
+        otherwise: &Arc<How>,
         pools: &BTreeMap<String, (Slots, At)>,
-    ) -> How {
-        let mut how = otherwise.clone();
+    ) -> Arc<How> {
+        let says = ["use", "retries", "timeout", "shards", "checkpoint"];
+        if says.iter().all(|it| table.get(it).is_none()) {
+            return Arc::clone(otherwise);
+        }
+        let mut how = How::clone(otherwise);
         let inner = |name: &str| table.get(name).and_then(|it| it.node.table());
         for item in inner("use").into_iter().flat_map(Table::iter) {
             self.uses(item, pools, &mut how);
@@ -336,7 +341,7 @@ impl Checker<'_> {
         if let Some(it) = inner("checkpoint") {
             how.checkpoint = checkpoint(it);
         }
-        how
+        Arc::new(how)
     }
 
     fn uses(&mut self, item: &Item, pools: &BTreeMap<String, (Slots, At)>, how: &mut How) {

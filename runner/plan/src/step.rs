@@ -2,6 +2,7 @@
 //! references may use. Whether other steps exist is checked once all are read.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use crate::grammar::STEP;
 use crate::graph::Output;
@@ -56,6 +57,8 @@ pub(crate) struct StepReader<'a, 'b> {
     pub(crate) settings: &'a Settings,
     pub(crate) kinds: &'a mut Kinds,
     pub(crate) kind_index: HashMap<&'static str, usize>,
+    /// The outputs of the last step.
+    pub(crate) outputs: Arc<BTreeMap<String, Output>>,
 }
 
 impl StepReader<'_, '_> {
@@ -81,7 +84,7 @@ impl StepReader<'_, '_> {
             env,
             inputs,
             with,
-            outputs,
+            outputs: self.shared(outputs),
             out_at: table.get("out").map(|it| it.at),
             axes,
             when,
@@ -93,6 +96,14 @@ impl StepReader<'_, '_> {
         };
         self.whole(&mut step, table);
         Some(step)
+    }
+
+    /// Most steps have the outputs of the step before: then they share them.
+    fn shared(&mut self, outputs: BTreeMap<String, Output>) -> Arc<BTreeMap<String, Output>> {
+        if *self.outputs != outputs {
+            self.outputs = Arc::new(outputs);
+        }
+        Arc::clone(&self.outputs)
     }
 
     fn task(&mut self, item: &Item, table: &Table) -> Task {
@@ -156,13 +167,13 @@ impl StepReader<'_, '_> {
             let message = "`run` names no program".to_owned();
             self.checker.say("manifest::bad-value", run.node.at, message);
         }
-        let templates = nodes.iter().filter_map(|it| Some((self.checker.template(it)?, it.at)));
-        let argv: Vec<(Template, At)> = templates.collect();
+        let mut argv: Vec<(Template, At)> = Vec::with_capacity(nodes.len());
+        argv.extend(nodes.iter().filter_map(|it| Some((self.checker.template(it)?, it.at))));
         Task::Program { at: run.at, argv, shell }
     }
 
     /// The code files and the environment of a step that runs a program.
-    fn around(&mut self, work: &Task, table: &Table) -> (Vec<(String, At)>, Env) {
+    fn around(&mut self, work: &Task, table: &Table) -> (Vec<(String, At)>, Arc<Env>) {
         if let Task::Kind(index) = work
             && let spec = self.kinds.specs[*index]
             && !spec.runs_programs
@@ -172,14 +183,14 @@ impl StepReader<'_, '_> {
                 let message = format!("kind `{}` runs no program that `{name}` is for", spec.name);
                 self.checker.say("manifest::not-for-kinds", it.at, message);
             }
-            return (Vec::new(), Env::default());
+            return (Vec::new(), Arc::default());
         }
         let code = table.get("code").and_then(|it| it.node.list()).unwrap_or_default();
         let code = code.iter().filter_map(|it| Some((it.text()?.to_owned(), it.at))).collect();
         let inherited = &self.settings.env;
         let env = match table.get("env").and_then(|it| Some((it.at, it.node.table()?))) {
-            Some((at, it)) => self.checker.env(it, at, inherited),
-            None => inherited.clone(),
+            Some((at, it)) => Arc::new(self.checker.env(it, at, inherited)),
+            None => Arc::clone(inherited),
         };
         (code, env)
     }
@@ -286,8 +297,9 @@ impl StepReader<'_, '_> {
     }
 
     fn ports(&mut self, item: Option<&Item>, context: Context) -> Vec<Port> {
-        let mut ports = Vec::new();
-        for item in item.and_then(|it| it.node.table()).into_iter().flat_map(Table::iter) {
+        let table = item.and_then(|it| it.node.table());
+        let mut ports = Vec::with_capacity(table.map_or(0, |it| it.iter().count()));
+        for item in table.into_iter().flat_map(Table::iter) {
             let single = std::slice::from_ref(&item.node);
             let nodes = item.node.list().unwrap_or(single);
             let mut items = Vec::with_capacity(nodes.len());

@@ -59,7 +59,15 @@ pub(crate) fn parse(texts: &Texts, file: u32, found: &mut Vec<Mistake>) -> Table
         found.push(Mistake::new("manifest::too-deep", message).at(texts, at, ""));
         return Table::default();
     }
-    let (root, errors) = DeTable::parse_recoverable(text.as_str());
+    match crate::plain::read(text.as_str(), file) {
+        Some(it) => it,
+        None => parse_full(texts, file, found),
+    }
+}
+
+/// Parses one file that may be any TOML, or none; it is not nested too deep.
+pub(crate) fn parse_full(texts: &Texts, file: u32, found: &mut Vec<Mistake>) -> Table {
+    let (root, errors) = DeTable::parse_recoverable(texts[file as usize].as_str());
     syntax_mistakes(texts, file, &errors, found);
     Reader { texts, file, found }.table(root.into_inner())
 }

@@ -63,7 +63,7 @@ impl fmt::Display for Value {
             Value::Int(it) => write!(f, "{it}"),
             // Negative zero is zero; `{:?}` is the shortest text that reads back to the same bits.
             Value::Float(it) => write!(f, "{:?}", if *it == 0.0 { 0.0 } else { *it }),
-            Value::Text(it) => f.write_str(&quoted(it)),
+            Value::Text(it) => quote(it, f),
             Value::List(it) => {
                 f.write_str("[")?;
                 for (i, it) in it.iter().enumerate() {
@@ -80,6 +80,16 @@ impl fmt::Display for Value {
             }
         }
     }
+}
+
+/// Writes what [`quoted`] gives.
+pub(crate) fn quote(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if text.bytes().any(|it| it < b' ' || it == b'"' || it == b'\\') {
+        return f.write_str(&quoted(text));
+    }
+    f.write_str("\"")?;
+    f.write_str(text)?;
+    f.write_str("\"")
 }
 
 pub(crate) fn quoted(text: &str) -> String {

@@ -204,7 +204,7 @@ pub(crate) fn tree_bytes(path: &Path) -> u64 {
 }
 
 /// Removes a file or a folder with all that is in it; nothing there is fine. Follows no links.
-pub(crate) fn remove_tree(disk: &dyn Disk, path: &Path) -> Result<()> {
+pub fn remove_tree(disk: &dyn Disk, path: &Path) -> Result<()> {
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => {}
         Ok(_) => return gone(disk.unlink(path)).at("remove", path),

@@ -10,6 +10,7 @@ mod hash;
 mod object;
 mod record;
 mod tree;
+mod whole;
 
 mod commit;
 mod index;
@@ -31,7 +32,7 @@ pub mod rows;
 pub mod stats;
 pub mod testing;
 
-pub use attempt::{Attempt, Swept};
+pub use attempt::{Attempt, Swept, remove_tree};
 pub use disk::{Disk, RealDisk};
 pub use error::{Error, Result};
 pub use gc::{GcAsk, GcMode, GcRecord, GcReport};
@@ -43,5 +44,6 @@ pub use probe::Probe;
 pub use record::{Committed, RECORD_FORMAT, Record, RecordOutput};
 pub use rows::Rows;
 pub use stats::{Hashed, Rehash, Stamp, Stats};
-pub use store::{Durability, Settings, Store, Warning};
+pub use store::{Durability, Settings, Store, Warning, make_dirs};
 pub use verify::{Finding, Quarantine, VerifyReport};
+pub use whole::{Wait, replace, sweep_unfinished};

@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use plan::Digest;
 use rayon::prelude::*;
@@ -16,13 +16,11 @@ use rustix::io::Errno;
 use crate::attempt::remove_tree;
 use crate::error::At;
 use crate::store::make_dirs;
+use crate::whole::beside;
 use crate::{Error, Node, Object, Place, Placed, Result, Shape, Store};
 
 /// Files up to this length are copied for people, who may then edit them.
 const COPIED: u64 = 16 * 1024 * 1024;
-
-/// Numbers the temporary names of this process.
-static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// One file to be placed.
 struct One<'a> {
@@ -219,11 +217,4 @@ fn cannot(error: &io::Error) -> bool {
     ]
     .iter()
     .any(|it| it.raw_os_error() == code)
-}
-
-fn beside(to: &Path) -> PathBuf {
-    let name = to.file_name().unwrap_or_default().to_string_lossy();
-    let short: String = name.chars().take(40).collect();
-    let n = NEXT.fetch_add(1, Ordering::Relaxed);
-    to.with_file_name(format!(".{short}.{}.{n}.kun", std::process::id()))
 }

@@ -9,14 +9,13 @@ use std::fs::{self, File, Metadata};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use plan::Digest;
 use rayon::prelude::*;
 
-use crate::attempt::host;
 use crate::error::At;
 use crate::hash::hash_open;
 use crate::take::is_executable;
@@ -230,23 +229,9 @@ impl Stats {
         if !self.is_dirty.load(Ordering::Relaxed) {
             return Ok(());
         }
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let bytes = self.encode();
-        let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        let beside = format!(".{name}.{}.{}.{n}", host(), std::process::id());
-        let beside = self.path.with_file_name(beside);
-        let written = self.disk.create(&beside).at("create", &beside).and_then(|mut file| {
-            self.disk.write(&mut file, &beside, &bytes).at("write", &beside)?;
-            self.disk.rename(&beside, &self.path).at("rename to", &self.path)
-        });
-        match &written {
-            Ok(()) => self.is_dirty.store(false, Ordering::Relaxed),
-            Err(_) => {
-                let _ = self.disk.unlink(&beside);
-            }
-        }
-        written
+        crate::replace(&*self.disk, &self.path, &self.encode(), crate::Wait::Never)?;
+        self.is_dirty.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
     fn digest_found(&self, top: &Path, found: Found) -> Result<(TreeEntry, Option<Look>)> {

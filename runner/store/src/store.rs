@@ -196,11 +196,13 @@ impl Store {
         self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn disk(&self) -> &dyn Disk {
+    /// What carries out the changes.
+    pub fn disk(&self) -> &dyn Disk {
         &*self.inner.settings.disk
     }
 
-    pub(crate) fn shared_disk(&self) -> Arc<dyn Disk> {
+    /// The same, to keep.
+    pub fn shared_disk(&self) -> Arc<dyn Disk> {
         Arc::clone(&self.inner.settings.disk)
     }
 
@@ -291,7 +293,7 @@ pub(crate) fn split(root: &Path, hex: &str) -> PathBuf {
 }
 
 /// Makes a folder and those above it; one that is there already is fine.
-pub(crate) fn make_dirs(disk: &dyn Disk, path: &Path) -> Result<()> {
+pub fn make_dirs(disk: &dyn Disk, path: &Path) -> Result<()> {
     match disk.mkdir(path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => match fs::metadata(path) {

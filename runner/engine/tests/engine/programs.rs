@@ -74,8 +74,9 @@ fn a_step_is_tried_again_as_often_as_it_may() {
     let mark = bench.root().join("mark");
     let script = format!("echo x >> {0}; test $(wc -l < {0}) -ge 3; cp $1 $2", mark.display());
     let mut instance = step("flaky", &script, &[Input::Source(0)]);
-    instance.how.retries.max = 2;
-    instance.how.retries.first_wait = Duration::from_millis(1);
+    let how = std::sync::Arc::make_mut(&mut instance.how);
+    how.retries.max = 2;
+    how.retries.first_wait = Duration::from_millis(1);
     let (summary, events) = bench.run(&graph(vec![instance]));
     assert_eq!(summary.end, End::Good, "{events:#?}");
     let retries = events.iter().filter(|it| matches!(it, Event::StepRetried { .. })).count();
@@ -86,7 +87,7 @@ fn a_step_is_tried_again_as_often_as_it_may() {
 fn a_step_that_takes_too_long_is_ended() {
     let bench = Bench::new("a\n");
     let mut instance = step("slow", "sleep 60; cp $1 $2", &[Input::Source(0)]);
-    instance.how.timeout = Some(Duration::from_millis(200));
+    std::sync::Arc::make_mut(&mut instance.how).timeout = Some(Duration::from_millis(200));
     let (summary, events) = bench.run(&graph(vec![instance]));
     assert_eq!(summary.end, End::Failed);
     assert!(

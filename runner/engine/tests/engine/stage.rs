@@ -13,8 +13,7 @@ use engine::planning::Planned;
 use engine::why::{Effort, Reasons, Verdict};
 use engine::{Home, Options, Setup, Summary, facts, planning, run};
 use plan::graph::{
-    Address, Argument, How, Input, Instance, InstanceId, Output, Piece, Program, Source, Target,
-    Work,
+    Address, Argument, Input, Instance, InstanceId, Output, Piece, Program, Source, Target, Work,
 };
 use plan::kind::Form;
 use plan::{Graph, Place};
@@ -37,14 +36,14 @@ pub(crate) fn step(name: &str, script: &str, inputs: &[Input]) -> Instance {
         around: Default::default(),
         with: BTreeMap::new(),
         inputs: ports,
-        outputs: BTreeMap::from([(
+        outputs: std::sync::Arc::new(BTreeMap::from([(
             "o".to_owned(),
             Output { form: Form::File, file: "o".to_owned() },
-        )]),
+        )])),
         seed: None,
-        how: How::default(),
+        how: Default::default(),
         place: Place::default(),
-        origins: BTreeMap::new(),
+        origins: Default::default(),
     }
 }
 
