@@ -13,15 +13,15 @@ fn cold_everything_runs() {
             runs words[rain]   it never ran
             runs words[river]  it never ran
             runs words[sea]    it never ran
-         may run all           it never ran
+            runs all           it never ran
             runs lines[rain]   it never ran
             runs lines[river]  it never ran
             runs lines[sea]    it never ran
-         may run records       it never ran
+            runs records       it never ran
             runs sample        it never ran
             runs numbers       it never ran
     --- stderr
-            Plan 10 steps: 0 cached, 8 run, 2 may run
+            Plan 10 steps: 0 cached, 10 run
     ");
 }
 

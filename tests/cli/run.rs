@@ -39,7 +39,7 @@ fn cold_then_nothing_then_an_edit() {
     out/numbers/metrics.json
     out/sample/data.jsonl
     --- stderr
-            Plan 10 steps: 0 cached, 8 run, 2 may run
+            Plan 10 steps: 0 cached, 10 run
          Running all: it never ran
             Done all in [TIME], bytes 986
          Running lines[rain]: it never ran
