@@ -2,7 +2,7 @@
 //! it by messages; everything that happens is decided here, one thing after another.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -131,10 +131,14 @@ pub(crate) struct Dispatcher<'a, 's, 't, 'u> {
     pub(crate) nodes: Vec<Node>,
     pub(crate) dependents: Vec<Vec<usize>>,
     pub(crate) urgency: Vec<u64>,
+    /// Instances whose inputs have come to be known.
+    pub(crate) due: VecDeque<usize>,
     pub(crate) ready: BTreeSet<Ticket>,
     /// Outputs of what this run made or found.
     pub(crate) outputs: HashMap<usize, BTreeMap<String, Object>>,
     pub(crate) keys: HashMap<usize, (Key, Parts, plan::Digest)>,
+    /// What was reused and is not noted yet.
+    pub(crate) reused: Vec<(usize, Key)>,
     /// What this run made.
     pub(crate) own: HashSet<Key>,
     pub(crate) at_work: HashMap<Key, usize>,
@@ -189,9 +193,11 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
             nodes: (0..n).map(|_| Node::Settled).collect(),
             dependents: vec![vec![]; n],
             urgency: vec![0; n],
+            due: VecDeque::new(),
             ready: BTreeSet::new(),
             outputs: HashMap::new(),
             keys: HashMap::new(),
+            reused: vec![],
             own: HashSet::new(),
             at_work: HashMap::new(),
             followers: HashMap::new(),
@@ -216,6 +222,7 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
         let mut signals = Signals::new(&self.setup.home)?;
         loop {
             self.schedule();
+            self.note_reused();
             if self.n_running == 0 && self.n_committing == 0 && self.waiting_for.is_empty() {
                 break;
             }
@@ -283,10 +290,15 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
             let below = self.dependents[i].iter().map(|it| self.urgency[*it]).max().unwrap_or(0);
             self.urgency[i] = below + self.expected_ms(i);
         }
-        for i in 0..graph.instances.len() {
-            if matches!(self.nodes[i], Node::Waiting(0)) {
-                self.resolve(i);
-            }
+        let free = |it: &usize| matches!(self.nodes[*it], Node::Waiting(0));
+        self.due = (0..graph.instances.len()).filter(free).collect();
+    }
+
+    /// Looks at everything whose inputs have come to be known. A queue, not a recursion: a cut-off
+    /// at the head of a long chain settles all of it.
+    pub(crate) fn resolve_due(&mut self) {
+        while let Some(i) = self.due.pop_front() {
+            self.resolve(i);
         }
     }
 
@@ -311,7 +323,7 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
     }
 
     /// Everything above an instance is there: its key is known. Looks whether its result is, too.
-    pub(crate) fn resolve(&mut self, i: usize) {
+    fn resolve(&mut self, i: usize) {
         let mut gatherer = Gatherer::default();
         let instance = &self.setup.graph.instances[i];
         let facts = &self.setup.gathered.facts;
@@ -351,9 +363,7 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
         if let Some(outputs) = self.outputs.get(&i) {
             return outputs.get(slot).copied();
         }
-        let key = self.setup.planned.keys[i]?;
-        let entry = self.setup.index.entry(&key)?;
-        entry.outputs.into_iter().find(|it| it.slot == slot).map(|it| it.object)
+        self.setup.index.output(&self.setup.planned.keys[i]?, slot)
     }
 
     /// A whole result of a key, as it is on the disk now.
@@ -382,25 +392,36 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
         self.ended.n_reused += 1;
         let step = self.name(i);
         self.speaker.say(&Event::StepReused { step: step.clone(), key, how });
-        self.remember(vec![(step, key)]);
-        let pair = (self.setup.planned.recursive[i], key);
-        if let Err(error) = self.setup.store.remember(&[pair]) {
-            self.speaker.say(&Event::Warning { text: chain(&error) });
-        }
+        self.reused.push((i, key));
         let objects = outputs.into_iter().map(|(slot, it)| (slot, it.object)).collect();
         self.nodes[i] = Node::Settled;
         self.ended.made.insert(i, key);
         self.there(i, objects);
     }
 
+    /// Notes what was reused since the last time, in one write for all.
+    fn note_reused(&mut self) {
+        let reused = std::mem::take(&mut self.reused);
+        if reused.is_empty() {
+            return;
+        }
+        let pairs: Vec<_> =
+            reused.iter().map(|(i, key)| (self.setup.planned.recursive[*i], *key)).collect();
+        if let Err(error) = self.setup.index.remember(&pairs) {
+            self.speaker.say(&Event::Warning { text: chain(&error) });
+        }
+        let named = reused.iter().map(|(i, key)| (self.name(*i), *key)).collect();
+        self.remember(named);
+    }
+
     /// The outputs of an instance are there: whoever waited for them may go on.
     pub(crate) fn there(&mut self, i: usize, objects: BTreeMap<String, Object>) {
         self.outputs.insert(i, objects);
-        for below in self.dependents[i].clone() {
-            if let Node::Waiting(n) = &mut self.nodes[below] {
+        for below in &self.dependents[i] {
+            if let Node::Waiting(n) = &mut self.nodes[*below] {
                 *n -= 1;
                 if *n == 0 {
-                    self.resolve(below);
+                    self.due.push_back(*below);
                 }
             }
         }

@@ -32,7 +32,9 @@ impl Dispatcher<'_, '_, '_, '_> {
             return;
         }
         let mut passed: Vec<Ticket> = vec![];
-        while let Some(ticket) = self.ready.pop_first() {
+        loop {
+            self.resolve_due();
+            let Some(ticket) = self.ready.pop_first() else { break };
             let (_, i, piece) = ticket;
             let uses = &self.setup.graph.instances[i].how.uses;
             match self.slots.take(uses) {
@@ -308,9 +310,7 @@ impl Dispatcher<'_, '_, '_, '_> {
     }
 
     pub(crate) fn wake_followers(&mut self, i: usize) {
-        for follower in self.followers.remove(&i).unwrap_or_default() {
-            self.resolve(follower);
-        }
+        self.due.extend(self.followers.remove(&i).unwrap_or_default());
     }
 }
 

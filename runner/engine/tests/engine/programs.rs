@@ -172,3 +172,20 @@ fn a_lost_object_is_made_again_only_when_it_is_needed() {
     let (_, events) = bench.run(&changed);
     assert_eq!(ran(&events), ["clean", "join", "lines"], "{events:#?}");
 }
+
+#[test]
+fn a_cut_off_at_the_head_of_a_long_chain_settles_all_of_it() {
+    let bench = Bench::new("a\n#x\n");
+    let chain = |n: usize| {
+        let mut instances = vec![step("clean", "grep -v '^#' $1 > $2", &[Input::Source(0)])];
+        for i in 1..n {
+            // All ask one question, so that only one of them runs.
+            instances.push(step(&format!("s{i}"), "cat $1 > $2", &[made(i - 1)]));
+        }
+        graph(instances)
+    };
+    bench.run(&chain(5_000));
+    bench.write("a\n#y\n");
+    let (summary, _) = bench.run(&chain(5_000));
+    assert_eq!(summary.n_ran, 1);
+}
