@@ -102,9 +102,9 @@ fn a_variant_shares_what_it_does_not_change() {
     assert_snapshot!(project.sorted("run --variant small"), @"
     exit 0
     --- stdout
-    out/small/all/data
-    out/small/numbers/metrics.json
-    out/small/sample/data.jsonl
+    out/all@small/data
+    out/numbers@small/metrics.json
+    out/sample@small/data.jsonl
     --- stderr
             Plan 10 steps: 8 cached, 1 runs, 1 may run
          Running numbers@small: `sample@small.data` changed: `in.data` was b3:d219a3e021, is b3:a4d1938153

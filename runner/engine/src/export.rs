@@ -159,23 +159,17 @@ fn io_at(path: &Path) -> impl FnOnce(io::Error) -> EngineError {
     move |source| EngineError::Io { path, source }
 }
 
-/// `out/[VARIANT/]STEP[EACH]/SLOT.EXT`.
+/// `out/STEP[EACH]@VARIANT/SLOT.EXT`.
 fn path_for((address, slot, n): (&Address, &str, Option<usize>), output: &IndexOutput) -> String {
-    let plain = Address { variant: None, ..address.clone() }.to_string();
-    let mut path = format!("{OUT}/");
-    if let Some(variant) = &address.variant {
-        path.push_str(&format!("{}/", file_name(variant)));
-    }
     // A program's own file name is kept where it says more than the slot.
     let file = if output.file == slot {
         format!("{slot}{}", output.form.extension())
     } else {
         output.file.clone()
     };
-    path.push_str(&format!("{}/", file_name(&plain)));
-    if let Some(n) = n {
-        path.push_str(&format!("{n:05}/"));
+    let folder = file_name(&address.to_string());
+    match n {
+        Some(n) => format!("{OUT}/{folder}/{n:05}/{file}"),
+        None => format!("{OUT}/{folder}/{file}"),
     }
-    path.push_str(&file);
-    path
 }
