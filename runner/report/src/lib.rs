@@ -1,8 +1,7 @@
-//! Data in, text out: pictures of a graph, differences of two results, tables.
+//! Data in, text out: pictures of a graph, tables.
 //!
 //! Pure: no files, no clock, no terminal, no colours. The same data gives the same bytes.
 
-pub mod diff;
 pub mod graph;
 pub mod layout;
 pub mod svg;
