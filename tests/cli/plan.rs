@@ -106,3 +106,45 @@ fn a_missing_source_is_said_before_anything_runs() {
             Plan 4 steps: 0 cached, 3 run, 1 cannot run
     ");
 }
+
+#[test]
+fn variants_count_steps_without_outputs_and_skipped_ones_say_so() {
+    let project = Project::with(&[
+        (
+            "workflow.toml",
+            r#"[workflow]
+name = "w"
+format = 1
+[params]
+loud = true
+[variants]
+plain = { loud = false }
+[sources]
+a = { path = "a.txt" }
+[steps.upper]
+when = "${params.loud}"
+else = { o = "${sources.a}" }
+run = ["sh", "-c", "tr a-z A-Z < $1 > $2", "sh", "${in.a}", "${out.o}"]
+in = { a = "${sources.a}" }
+out = { o = "file" }
+[steps.look]
+run = ["cat", "${in.o}"]
+in = { o = "${steps.upper.o}" }
+"#,
+        ),
+        ("a.txt", "a\n"),
+    ]);
+    assert_snapshot!(project.run("plan --variants"), @r"
+    exit 0
+    --- stdout
+    variant  steps  shared  adds  to run
+    plain        1       0     1       1
+    --- stderr
+            Plan 1 step in all variants, 1 after sharing
+    ");
+    assert_snapshot!(project.run("show upper@plain"), @r"
+    exit 0
+    --- stderr
+    upper@plain is skipped by `when`: `o` is `a.txt`
+    ");
+}

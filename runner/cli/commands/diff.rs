@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use engine::runs;
+use engine::why::Effort;
 use plan::{Key, Parts};
 use serde::Serialize;
 use store::{Record, Store};
@@ -66,8 +67,14 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     Ok(Exit::Good)
 }
 
+/// What a step was asked: its key, or as much of its parts as is known before it runs.
+struct Asked {
+    key: Option<Key>,
+    parts: Parts,
+}
+
 /// The results of a run, by step; `last` and `last~2` count from the end.
-fn of_run(home: &engine::Home, name: &str) -> Result<BTreeMap<String, Key>, Trouble> {
+fn of_run(home: &engine::Home, name: &str) -> Result<BTreeMap<String, Asked>, Trouble> {
     let folder = home.runs();
     let all = runs::list(&folder).map_err(|it| Trouble::io(&folder, it))?;
     let id = match name.strip_prefix("last") {
@@ -88,7 +95,9 @@ fn of_run(home: &engine::Home, name: &str) -> Result<BTreeMap<String, Key>, Trou
         return Err(Trouble::helped(format!("no run `{name}`"), help));
     };
     let keys = runs::keys(&folder, &id).map_err(|it| Trouble::io(&folder.join(&id), it))?;
-    Ok(without_variant(keys.into_iter().collect()))
+    let keys = without_variant(keys.into_iter().collect());
+    let asked = |(step, key)| (step, Asked { key: Some(key), parts: Parts::default() });
+    Ok(keys.into_iter().map(asked).collect())
 }
 
 /// The names without that of the variant, if all steps of the run belong to one: so that a run of
@@ -104,44 +113,67 @@ fn without_variant(keys: BTreeMap<String, Key>) -> BTreeMap<String, Key> {
     found
 }
 
-/// The results that a variant has now, by step without the variant's name.
-fn variant(common: &Common, name: &str) -> Result<BTreeMap<String, Key>, Trouble> {
+/// What the steps of a variant are asked now, by step without the variant's name.
+fn variant(common: &Common, name: &str) -> Result<BTreeMap<String, Asked>, Trouble> {
     let mut common = common.clone();
     common.variants = vec![name.to_owned()];
     let opened = project::open(&common, vec![])?;
+    let heads = opened.heads()?;
+    let reasons = opened.reasons(&heads, Effort::Named);
     let mut found = BTreeMap::new();
     for (i, instance) in opened.graph.instances.iter().enumerate() {
         let address = plan::Address { variant: None, ..instance.address.clone() };
-        if let Some(key) = opened.key_now(plan::InstanceId(i))? {
-            found.insert(address.to_string(), key);
-        }
+        let (parts, unknown) = reasons.parts(plan::InstanceId(i));
+        let key = unknown.is_empty().then(|| parts.key());
+        found.insert(address.to_string(), Asked { key, parts });
     }
     Ok(found)
 }
 
 fn compare(
     store: &Store,
-    was: &BTreeMap<String, Key>,
-    is: &BTreeMap<String, Key>,
+    was: &BTreeMap<String, Asked>,
+    is: &BTreeMap<String, Asked>,
 ) -> Result<Vec<Difference>, Trouble> {
     let names: std::collections::BTreeSet<&String> = was.keys().chain(is.keys()).collect();
     let mut found = vec![];
     for name in names {
         let what = match (was.get(name), is.get(name)) {
-            (Some(was), Some(is)) if was == is => continue,
-            (Some(was), Some(is)) => records(store.record(was)?, store.record(is)?),
+            (Some(was), Some(is)) => match (was.key, is.key) {
+                (Some(was), Some(is)) if was == is => continue,
+                (Some(before), Some(after)) => {
+                    match (store.record(&before)?, store.record(&after)?) {
+                        (Some(before), Some(after)) => records(&before, &after),
+                        _ => questions(&was.parts, &is.parts),
+                    }
+                }
+                _ => questions(&was.parts, &is.parts),
+            },
             (Some(_), None) => vec!["only in the first".to_owned()],
             _ => vec!["only in the second".to_owned()],
         };
-        found.push(Difference { step: name.clone(), what });
+        if !what.is_empty() {
+            found.push(Difference { step: name.clone(), what });
+        }
     }
     Ok(found)
 }
 
-fn records(was: Option<Record>, is: Option<Record>) -> Vec<String> {
-    let (Some(was), Some(is)) = (was, is) else {
+/// How two questions differ whose answers are not both there.
+fn questions(was: &Parts, is: &Parts) -> Vec<String> {
+    if was.0.is_empty() || is.0.is_empty() {
         return vec!["one of the two results is not in the store any more".to_owned()];
+    }
+    let said = |it: &plan::Difference| match (&it.was, &it.is) {
+        (Some(was), Some(is)) if was.starts_with("made:") || is.starts_with("made:") => {
+            format!("`{}`: a step above differs, and is not made yet", it.part)
+        }
+        _ => it.to_string(),
     };
+    is.differences(was).iter().map(said).collect()
+}
+
+fn records(was: &Record, is: &Record) -> Vec<String> {
     let differences = Parts(is.parts.clone()).differences(&Parts(was.parts.clone()));
     let mut what: Vec<String> = differences.iter().map(|it| it.to_string()).collect();
     for (slot, output) in &is.outputs {

@@ -3,6 +3,7 @@
 use engine::planning::{Planned, Standing};
 use engine::run::counts;
 use engine::why::{Effort, Verdict, Why, one_line};
+use plan::graph::Target;
 use plan::{Graph, InstanceId};
 use report::table::{Side, Table};
 
@@ -12,6 +13,7 @@ use crate::printer::{GOOD, NAME, Printer, for_stdout};
 use crate::progress::plan_line;
 use crate::project::{self, Opened};
 use crate::trouble::Trouble;
+use crate::words;
 
 /// To how many columns names of steps are filled up.
 const NAMES: usize = 40;
@@ -119,8 +121,8 @@ fn show_variants(args: &Args, printer: &Printer) -> Result<Exit, Trouble> {
     }
     printer.data(table.text().trim_end());
     let all: usize = rows.iter().map(|it| it.steps).sum();
-    let text =
-        format!("{all} steps in all variants, {} after sharing", opened.graph.instances.len());
+    let (all, n) = (words::count(all, "step"), opened.graph.instances.len());
+    let text = format!("{all} in all variants, {n} after sharing");
     printer.act(GOOD, "Plan", text);
     Ok(Exit::Good)
 }
@@ -133,7 +135,7 @@ fn marginals(opened: &Opened) -> Vec<Marginal> {
         let mut needs = vec![false; graph.instances.len()];
         for target in &graph.targets {
             if target.address.variant.as_deref() == Some(variant) {
-                mark(graph, target.slots.values().flatten(), &mut needs);
+                mark(graph, target, &mut needs);
             }
         }
         let needed: Vec<usize> = (0..needs.len()).filter(|it| needs[*it]).collect();
@@ -157,13 +159,21 @@ fn marginals(opened: &Opened) -> Vec<Marginal> {
     rows
 }
 
-/// Marks all that these inputs depend on.
-fn mark<'a>(graph: &Graph, inputs: impl Iterator<Item = &'a plan::Input>, needs: &mut [bool]) {
-    let mut stack: Vec<plan::Input> = inputs.cloned().collect();
-    while let Some(input) = stack.pop() {
-        let plan::Input::Output { instance, .. } = input else { continue };
-        if !std::mem::replace(&mut needs[instance.0], true) {
-            stack.extend(graph.instances[instance.0].inputs.values().flatten().cloned());
+/// Marks a target and all that it depends on.
+fn mark(graph: &Graph, target: &Target, needs: &mut [bool]) {
+    let passed_through = target.slots.values().flatten().filter_map(maker);
+    let mut stack: Vec<usize> = target.instance.map(|it| it.0).into_iter().collect();
+    stack.extend(passed_through);
+    while let Some(i) = stack.pop() {
+        if !std::mem::replace(&mut needs[i], true) {
+            stack.extend(graph.instances[i].inputs.values().flatten().filter_map(maker));
         }
+    }
+}
+
+fn maker(input: &plan::Input) -> Option<usize> {
+    match input {
+        plan::Input::Output { instance, .. } => Some(instance.0),
+        plan::Input::Source(_) => None,
     }
 }

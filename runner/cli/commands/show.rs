@@ -24,6 +24,7 @@ pub(crate) struct Args {
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     args.common.take_manifest(&mut args.words);
     let opened = project::open(&args.common, args.words.clone())?;
+    super::why::say_skipped(&opened, printer);
     for id in super::why::targets(&opened) {
         let instance = &opened.graph.instances[id.0];
         let parts = opened.parts(id)?;

@@ -24,6 +24,7 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     let opened = project::open(&args.common, args.words.clone())?;
     let heads = opened.heads()?;
     let reasons = opened.reasons(&heads, Effort::Nearest);
+    say_skipped(&opened, printer);
     for id in targets(&opened) {
         let chain = reasons.chain(id);
         if args.common.json {
@@ -35,6 +36,26 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         }
     }
     Ok(Exit::Good)
+}
+
+/// A step that `when` skips has nothing to say for itself.
+pub(crate) fn say_skipped(opened: &Opened, printer: &Printer) {
+    for target in opened.graph.targets.iter().filter(|it| it.instance.is_none()) {
+        let mut from: Vec<String> = vec![];
+        for (slot, inputs) in &target.slots {
+            let names = inputs.iter().map(|it| match it {
+                plan::Input::Output { instance, slot } => {
+                    format!("`{}.{slot}`", opened.graph.instances[instance.0].address)
+                }
+                plan::Input::Source(i) => {
+                    format!("`{}`", opened.graph.sources[*i].path.display())
+                }
+            });
+            from.push(format!("`{slot}` is {}", names.collect::<Vec<_>>().join(", ")));
+        }
+        let from = if from.is_empty() { String::new() } else { format!(": {}", from.join("; ")) };
+        printer.say(format!("{NAME}{}{NAME:#} is skipped by `when`{from}", target.address));
+    }
 }
 
 /// The instances that the targets stand for.
