@@ -170,14 +170,7 @@ impl Collection<'_> {
         if !self.removes() || self.going.is_empty() {
             return Ok(());
         }
-        let gate = self.gate()?;
-        for path in &self.going {
-            unlink(self.store, path)?;
-        }
-        drop(gate);
-        let lock = index::lock_index(self.store)?;
-        lock.lock().at("lock", self.store.root())?;
-        index::rebuild(self.store).map(|_| ())
+        forget(self.store, &self.going, |_| Ok(true)).map(drop)
     }
 
     fn sweep_objects(&mut self) -> Result<()> {
@@ -270,9 +263,7 @@ impl Collection<'_> {
     }
 
     fn gate(&self) -> Result<File> {
-        let gate = self.store.gate()?;
-        gate.lock().at("lock", self.store.root())?;
-        Ok(gate)
+        shut(self.store)
     }
 
     fn is_young(&self, path: &Path) -> bool {
@@ -285,6 +276,37 @@ impl Collection<'_> {
         let age = last.and_then(|it| self.now.duration_since(it).ok());
         age.is_some_and(|it| it >= self.ask.unused)
     }
+}
+
+/// Removes the records that still are to go once nobody commits; says how many went. The index
+/// follows.
+pub(crate) fn forget(
+    store: &Store,
+    records: &[PathBuf],
+    goes: impl Fn(&Path) -> Result<bool>,
+) -> Result<u64> {
+    let gate = shut(store)?;
+    let mut gone = 0;
+    for path in records {
+        if goes(path)? {
+            unlink(store, path)?;
+            gone += 1;
+        }
+    }
+    drop(gate);
+    if gone > 0 {
+        let lock = index::lock_index(store)?;
+        lock.lock().at("lock", store.root())?;
+        index::rebuild(store)?;
+    }
+    Ok(gone)
+}
+
+/// Nobody commits while the file is open.
+fn shut(store: &Store) -> Result<File> {
+    let gate = store.gate()?;
+    gate.lock().at("lock", store.root())?;
+    Ok(gate)
 }
 
 /// When a file got its name, its content or its permissions.
