@@ -162,6 +162,7 @@ pub fn run(mut setup: Setup<'_>, sinks: &mut [&mut dyn Sink]) -> Result<Summary,
             n_reused: 0,
             n_failed: 0,
             n_skipped: 0,
+            n_stopped: 0,
             made: BTreeMap::new(),
         }
     };
@@ -178,6 +179,7 @@ pub fn run(mut setup: Setup<'_>, sinks: &mut [&mut dyn Sink]) -> Result<Summary,
         n_reused: ended.n_reused + n_cached,
         n_failed: ended.n_failed,
         n_skipped: ended.n_skipped,
+        n_stopped: ended.n_stopped,
         took_ms: began.elapsed().as_millis() as u64,
     });
     Ok(Summary { end: ended.end, run, n_ran: ended.n_ran, exported })
@@ -222,6 +224,7 @@ pub(crate) struct Ended {
     pub(crate) n_reused: usize,
     pub(crate) n_failed: usize,
     pub(crate) n_skipped: usize,
+    pub(crate) n_stopped: usize,
     /// Instance number to the key of its result, of those that this run made or found.
     pub(crate) made: BTreeMap<usize, Key>,
 }
