@@ -285,3 +285,25 @@ fn what_a_person_edited_below_out_is_put_aside() {
     ");
     assert_eq!(project.read("out/all/data.edited-1"), "edited by hand\n");
 }
+
+#[test]
+fn a_run_that_cannot_put_its_results_anywhere_ends_as_failed_and_names_the_path() {
+    let project = Project::with(&[("workflow.toml", FAILING), ("out", "a file\n")]);
+    assert_snapshot!(project.run("run good"), @"
+    exit 70
+    --- stderr
+            Plan 1 step: 0 cached, 1 runs
+         Running good: it never ran
+            Done good in [TIME]
+        Finished 1 ran in [TIME]
+    error: cannot make folder `[DIR]/out/good`: Not a directory (os error 20)
+    ");
+    assert_snapshot!(project.run("run good --json"), @r#"
+    exit 70
+    --- stdout
+    {"event":"run_started","run":null,"n_steps":1,"n_cached":1,"n_stale":0,"n_maybe":0}
+    {"event":"run_ended","end":"failed","n_ran":0,"n_reused":1,"n_failed":0,"n_skipped":0,"n_stopped":0,"took_ms":[TIME]}
+    --- stderr
+    error: cannot make folder `[DIR]/out/good`: Not a directory (os error 20)
+    "#);
+}

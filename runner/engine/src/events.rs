@@ -181,7 +181,7 @@ pub enum Reuse {
 pub enum End {
     /// All targets are there.
     Good,
-    /// A step failed.
+    /// A step failed, or results could not be put into the project.
     Failed,
     /// It was asked to stop.
     Interrupted,
