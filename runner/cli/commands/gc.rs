@@ -9,7 +9,7 @@ use plan::Key;
 use report::table::{Side, Table};
 use store::{GcAsk, GcMode};
 
-use crate::args::Common;
+use crate::args::{Answer, Manifest, Results};
 use crate::exit::Exit;
 use crate::printer::{GOOD, Printer};
 use crate::project::{self, open_store};
@@ -23,7 +23,11 @@ pub(crate) struct Args {
     #[arg(value_name = "MANIFEST", conflicts_with = "file")]
     manifest: Option<PathBuf>,
     #[command(flatten)]
-    common: Common,
+    at: Manifest,
+    #[command(flatten)]
+    results: Results,
+    #[command(flatten)]
+    answer: Answer,
     /// Remove it
     #[arg(long)]
     yes: bool,
@@ -36,9 +40,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
-    args.common.file = args.common.file.or(args.manifest.take());
-    let home = project::read(&args.common)?.home;
-    let store = open_store(&args.common, &home)?;
+    args.at.file = args.at.file.or(args.manifest.take());
+    let home = project::read(&args.at)?.home;
+    let store = open_store(&args.results, &home)?;
     let ask = GcAsk {
         keep: roots(&home, args.keep)?,
         grace: Duration::from_secs(args.older * 3600),
@@ -47,7 +51,7 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     };
     let mut report = store.gc(&ask)?;
     report.records.sort_by(|a, b| (&a.address, a.key).cmp(&(&b.address, b.key)));
-    if args.common.json {
+    if args.answer.json {
         let records: Vec<_> = report
             .records
             .iter()

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use store::{Finding, Quarantine};
 
-use crate::args::Common;
+use crate::args::{Answer, Manifest, Results};
 use crate::exit::Exit;
 use crate::printer::{BAD, GOOD, NAME, Printer, WARNING};
 use crate::project::{self, open_store};
@@ -18,7 +18,11 @@ pub(crate) struct Args {
     #[arg(value_name = "MANIFEST", conflicts_with = "file")]
     manifest: Option<PathBuf>,
     #[command(flatten)]
-    common: Common,
+    at: Manifest,
+    #[command(flatten)]
+    results: Results,
+    #[command(flatten)]
+    answer: Answer,
     /// Put damaged objects aside and forget the results that lack one: a run that needs them makes
     /// them again
     #[arg(long)]
@@ -26,9 +30,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
-    args.common.file = args.common.file.or(args.manifest.take());
-    let home = project::read(&args.common)?.home;
-    let store = open_store(&args.common, &home)?;
+    args.at.file = args.at.file.or(args.manifest.take());
+    let home = project::read(&args.at)?.home;
+    let store = open_store(&args.results, &home)?;
     let quarantine = if args.repair { Quarantine::Move } else { Quarantine::Leave };
     let mut n_mendable = 0;
     let report = store.verify(quarantine, &mut |finding| {
@@ -36,7 +40,7 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
             matches!(finding, Finding::DamagedObject { .. } | Finding::MissingObject { .. });
         n_mendable += usize::from(object);
         let (what, makers) = said(&finding);
-        if args.common.json {
+        if args.answer.json {
             printer.json(&serde_json::json!({"finding": what, "makers": makers}));
         } else {
             printer.data(&what);
