@@ -28,7 +28,7 @@ pub(crate) struct Args {
     results: Results,
     #[command(flatten)]
     answer: Answer,
-    /// Remove it
+    /// Remove it, and put together what ended steps left of rows
     #[arg(long)]
     yes: bool,
     /// How many of the newest runs keep their results
@@ -50,6 +50,9 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         ..GcAsk::default()
     };
     let mut report = store.gc(&ask)?;
+    for store::Warning { path, what } in store.warnings() {
+        printer.warn(format!("`{}`: {what}", path.display()));
+    }
     report.records.sort_by(|a, b| (&a.address, a.key).cmp(&(&b.address, b.key)));
     if args.answer.json {
         let records: Vec<_> = report
@@ -64,6 +67,7 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
             "objects": report.objects, "object_bytes": report.object_bytes,
             "parts": report.parts, "part_bytes": report.part_bytes,
             "row_spaces": report.row_spaces, "row_bytes": report.row_bytes,
+            "compacted_bytes": report.compacted_bytes,
             "attempts": report.attempts.attempts, "attempt_bytes": report.attempts.bytes,
         }));
         return Ok(Exit::Good);
@@ -87,6 +91,10 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     );
     if args.yes {
         printer.act(GOOD, "Removed", text);
+        if report.compacted_bytes > 0 {
+            let freed = words::size(report.compacted_bytes);
+            printer.act(GOOD, "Compacted", format!("rows of ended steps: {freed} freed"));
+        }
     } else {
         let help = if n > 0 || bytes > 0 { " (`--yes` removes them)" } else { "" };
         printer.act(GOOD, "Could go", format!("{text}{help}"));

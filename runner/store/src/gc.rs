@@ -15,7 +15,9 @@ use plan::{Digest, Key};
 use crate::attempt::{remove_tree, tree_bytes};
 use crate::commit::{list, name_of, read_record, split_files};
 use crate::error::At;
-use crate::{Error, Index, Locking, Node, Object, Record, Result, Shape, Store, Swept, index};
+use crate::{
+    Error, Index, Locking, Node, Object, Record, Result, Shape, Store, Swept, index, rows,
+};
 
 /// What to keep.
 #[derive(Clone, Debug)]
@@ -65,6 +67,8 @@ pub struct GcReport {
     pub row_spaces: u64,
     /// Their bytes.
     pub row_bytes: u64,
+    /// Bytes that the row spaces which stay lost, because what dead writers left was put together.
+    pub compacted_bytes: u64,
     /// Private folders of dead owners.
     pub attempts: Swept,
 }
@@ -109,8 +113,9 @@ impl Store {
         collection.sweep_parts()?;
         collection.sweep_rows()?;
         collection.sweep_locks()?;
+        collection.report.attempts = self.sweep_with(ask.mode == GcMode::Remove)?;
+        collection.compact_rows()?;
         let mut report = collection.report;
-        report.attempts = self.sweep_with(ask.mode == GcMode::Remove)?;
         // took / bytes, without dividing.
         report.records.sort_by(|a, b| {
             let cost = |one: &GcRecord, other: &GcRecord| {
@@ -239,6 +244,27 @@ impl Collection<'_> {
             self.report.row_bytes += tree_bytes(&path);
             if self.removes() {
                 remove_tree(self.store.disk(), &path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What dead writers left in the spaces that stay becomes one segment each.
+    fn compact_rows(&mut self) -> Result<()> {
+        if !self.removes() {
+            return Ok(());
+        }
+        for path in list(&self.store.root().join("rows"))? {
+            let used = path.join("used");
+            let Ok(file) = File::open(&used) else { continue };
+            // Who uses the space goes on using it; nobody removes it meanwhile.
+            if file.try_lock_shared().is_err() {
+                continue;
+            }
+            match rows::compact_space(self.store, &path) {
+                Ok(freed) => self.report.compacted_bytes += freed,
+                // What could go is gone, and rows in many pieces are as good as in one.
+                Err(error) => self.store.warn(&path, format!("not compacted: {error}")),
             }
         }
         Ok(())
