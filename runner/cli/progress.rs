@@ -272,7 +272,8 @@ pub(crate) fn plan_line(n_steps: usize, n_cached: usize, n_stale: usize, n_maybe
 }
 
 fn ended(event: &Event) -> String {
-    let Event::RunEnded { end, n_ran, n_reused, n_failed, n_skipped, took_ms } = event else {
+    let Event::RunEnded { end, n_ran, n_reused, n_failed, n_skipped, n_stopped, took_ms } = event
+    else {
         return String::new();
     };
     let took = time::duration(*took_ms);
@@ -280,7 +281,13 @@ fn ended(event: &Event) -> String {
         let text = format!("nothing to run, {n_reused} reused in {took}");
         return acted(GOOD, "Finished", text);
     }
-    let said = [(n_failed, "failed"), (n_skipped, "not run"), (n_ran, "ran"), (n_reused, "reused")];
+    let said = [
+        (n_failed, "failed"),
+        (n_stopped, "stopped"),
+        (n_skipped, "not run"),
+        (n_ran, "ran"),
+        (n_reused, "reused"),
+    ];
     let parts: Vec<String> =
         said.iter().filter(|it| *it.0 > 0).map(|(n, what)| format!("{n} {what}")).collect();
     let text = format!("{} in {took}", parts.join(", "));

@@ -9,10 +9,10 @@ use engine::facts::{self, Gathered};
 use engine::heads::Heads;
 use engine::planning::{self, Planned};
 use engine::why::{Effort, Reasons};
-use plan::{Ask, Graph, InstanceId, Key, KindSpec, Workflow};
+use plan::{Graph, InstanceId, Key, KindSpec, Workflow};
 use store::{Disk, Index, Object, Place, RealDisk, Rehash, Settings, Shape, Stats, Store};
 
-use crate::args::Common;
+use crate::args::{Common, Manifest, Results};
 use crate::disk::Disk as Files;
 use crate::trouble::Trouble;
 
@@ -37,8 +37,8 @@ pub(crate) struct Opened {
 }
 
 /// The manifest that is meant.
-pub(crate) fn find_manifest(common: &Common) -> Result<PathBuf, Trouble> {
-    if let Some(file) = &common.file {
+pub(crate) fn find_manifest(manifest: &Manifest) -> Result<PathBuf, Trouble> {
+    if let Some(file) = &manifest.file {
         if !file.is_dir() {
             return Ok(file.clone());
         }
@@ -67,8 +67,8 @@ pub(crate) fn kinds() -> Vec<&'static KindSpec> {
 }
 
 /// Reads and checks the manifest that is meant.
-pub(crate) fn read(common: &Common) -> Result<Project, Trouble> {
-    let manifest = find_manifest(common)?;
+pub(crate) fn read(manifest: &Manifest) -> Result<Project, Trouble> {
+    let manifest = find_manifest(manifest)?;
     let workflow = plan::read(&manifest, &Files, &kinds())?;
     let root = manifest.parent().filter(|it| !it.as_os_str().is_empty());
     let home = Home::of(root.unwrap_or(Path::new(".")));
@@ -76,12 +76,12 @@ pub(crate) fn read(common: &Common) -> Result<Project, Trouble> {
 }
 
 /// Opens the store of a project.
-pub(crate) fn open_store(common: &Common, home: &Home) -> Result<Store, Trouble> {
-    open_store_on(disk()?, common, home)
+pub(crate) fn open_store(results: &Results, home: &Home) -> Result<Store, Trouble> {
+    open_store_on(disk()?, results, home)
 }
 
-fn open_store_on(disk: Arc<dyn Disk>, common: &Common, home: &Home) -> Result<Store, Trouble> {
-    let root = common.store.clone().unwrap_or_else(|| home.store());
+fn open_store_on(disk: Arc<dyn Disk>, results: &Results, home: &Home) -> Result<Store, Trouble> {
+    let root = results.store.clone().unwrap_or_else(|| home.store());
     Ok(Store::open_with(&root, Settings { disk, ..Settings::default() })?)
 }
 
@@ -95,12 +95,12 @@ pub(crate) fn disk() -> Result<Arc<dyn Disk>, Trouble> {
 
 /// Opens a project as far as a plan of these targets.
 pub(crate) fn open(common: &Common, targets: Vec<String>) -> Result<Opened, Trouble> {
-    let Project { workflow, home } = read(common)?;
-    let ask = Ask { targets, variants: common.variants.clone(), sets: common.sets.clone() };
+    let Project { workflow, home } = read(&common.manifest)?;
+    let ask = common.scope.ask(targets);
     let graph = workflow.expand(&ask, &Files)?;
     let disk = disk()?;
     store::make_dirs(&*disk, &home.state)?;
-    let rehash = if common.paranoid { Rehash::Paranoid } else { Rehash::Trust };
+    let rehash = if common.trust.paranoid { Rehash::Paranoid } else { Rehash::Trust };
     let stats = Stats::open_with(&home.stats(), rehash).on(Arc::clone(&disk));
     let mut gathered = facts::gather(&graph, &home.root, &stats);
     if !gathered.troubles.is_empty() {
@@ -109,7 +109,7 @@ pub(crate) fn open(common: &Common, targets: Vec<String>) -> Result<Opened, Trou
     }
     // Only a memory of what was hashed: a plan is as good without it.
     let _ = stats.save();
-    let store = open_store_on(disk, common, &home)?;
+    let store = open_store_on(disk, &common.results, &home)?;
     let index = store.index()?;
     let planned = planning::plan(&graph, &gathered.facts, &store, &index);
     Ok(Opened { workflow, home, graph, gathered, store, index, planned })

@@ -55,3 +55,32 @@ fn a_dry_run_says_what_could_go_and_yes_removes_it() {
             Good everything is as it was written
     ");
 }
+
+#[test]
+fn rows_of_ended_steps_are_put_together() {
+    let manifest = "[workflow]\nname = 'rows'\nformat = 1\n\
+        [sources]\na = { path = 'a.jsonl' }\n\
+        [steps.mapped]\nop = 'map'\nin = { data = '${sources.a}' }\n\
+        with = { run = ['cat'], same = ['id'] }\n";
+    let project = Project::with(&[("workflow.toml", manifest), ("a.jsonl", "{\"id\":1}\n")]);
+    project.good("run");
+    project.append("a.jsonl", "{\"id\":2}\n");
+    project.good("run");
+    assert_snapshot!(project.run("gc"), @"
+    exit 0
+    --- stderr
+        Could go 0 results, 0 objects, 0 B; 2 results stay
+    ");
+    assert_snapshot!(project.run("gc --yes"), @"
+    exit 0
+    --- stderr
+         Removed 0 results, 0 objects, 0 B; 2 results stay
+       Compacted rows of ended steps: 11 B freed
+    ");
+    assert_snapshot!(project.run("verify"), @"
+    exit 0
+    --- stderr
+            Read 2 objects of 27 B, 2 results, 2 rows
+            Good everything is as it was written
+    ");
+}

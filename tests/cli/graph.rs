@@ -5,7 +5,7 @@ use insta::assert_snapshot;
 use crate::project::Project;
 
 #[test]
-fn a_graph_is_drawn_in_three_languages() {
+fn a_graph_is_drawn_in_four_languages() {
     let project = Project::new();
     assert_snapshot!(project.run("graph"), @r##"
     exit 0
@@ -47,4 +47,10 @@ fn a_graph_is_drawn_in_three_languages() {
     "#);
     let svg = project.good("graph --format svg");
     assert!(svg.contains("<svg ") && svg.contains("marked[one]"), "{svg}");
+    assert_snapshot!(project.run("graph --json"), @r#"
+    exit 0
+    --- stdout
+    {"title":"first","nodes":[{"name":"one","class":"source"},{"name":"two","class":"source"},{"name":"marked[one]","class":"cached"},{"name":"marked[two]","class":"cached"},{"name":"all","class":"cached"},{"name":"numbers","class":"cached"}],"edges":[[0,2],[1,3],[2,4],[3,4],[4,5]]}
+    "#);
+    assert_eq!(project.good("graph --json"), project.good("graph --format json"));
 }

@@ -56,3 +56,20 @@ out = { x = "file" }
     1 mistake
     ");
 }
+
+#[test]
+fn a_log_in_json_is_its_path_and_its_lines() {
+    let project = Project::new();
+    let text = project.read("workflow.toml").replace("cat \"$1\"", "echo \"$3\"; cat \"$1\"");
+    project.write("workflow.toml", &text);
+    project.good("run");
+    assert_snapshot!(project.run("log marked --json"), @r#"
+    exit 0
+    --- stdout
+    {"step":"marked[one]","run":"[RUN]","path":".kun/runs/[RUN]/logs/marked[one].log","lines":["----"]}
+    {"step":"marked[two]","run":"[RUN]","path":".kun/runs/[RUN]/logs/marked[two].log","lines":["----"]}
+    --- stderr
+             Log marked[one] in run [RUN]
+             Log marked[two] in run [RUN]
+    "#);
+}

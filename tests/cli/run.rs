@@ -189,13 +189,13 @@ fn events_are_lines_of_json() {
     {"event":"step_started","step":"good","key":"b3:45fee8a85d94717d614ea2ab218af622016429bc3c48844080ac3b9a9576137b","why":"it never ran","shards":1,"shards_done":0,"log":"[DIR]/.kun/runs/[RUN]/logs/good.log"}
     {"event":"step_done","step":"good","key":"b3:45fee8a85d94717d614ea2ab218af622016429bc3c48844080ac3b9a9576137b","took_ms":[TIME],"counts":{},"outputs":{"x":"b3:9f8f7ea9be3367359543c8214a18f9228ad60cb860b90cb5d0873a22788d6fae"}}
     {"event":"exported","what":"good.x","path":"out/good/x","kept":null}
-    {"event":"run_ended","end":"good","n_ran":1,"n_reused":0,"n_failed":0,"n_skipped":0,"took_ms":[TIME]}
+    {"event":"run_ended","end":"good","n_ran":1,"n_reused":0,"n_failed":0,"n_skipped":0,"n_stopped":0,"took_ms":[TIME]}
     "#);
     assert_snapshot!(project.run("run good --json"), @r#"
     exit 0
     --- stdout
     {"event":"run_started","run":null,"n_steps":1,"n_cached":1,"n_stale":0,"n_maybe":0}
-    {"event":"run_ended","end":"good","n_ran":0,"n_reused":1,"n_failed":0,"n_skipped":0,"took_ms":[TIME]}
+    {"event":"run_ended","end":"good","n_ran":0,"n_reused":1,"n_failed":0,"n_skipped":0,"n_stopped":0,"took_ms":[TIME]}
     "#);
 }
 
@@ -284,4 +284,26 @@ fn what_a_person_edited_below_out_is_put_aside() {
         Finished nothing to run, 4 reused in [TIME]
     ");
     assert_eq!(project.read("out/all/data.edited-1"), "edited by hand\n");
+}
+
+#[test]
+fn a_run_that_cannot_put_its_results_anywhere_ends_as_failed_and_names_the_path() {
+    let project = Project::with(&[("workflow.toml", FAILING), ("out", "a file\n")]);
+    assert_snapshot!(project.run("run good"), @"
+    exit 70
+    --- stderr
+            Plan 1 step: 0 cached, 1 runs
+         Running good: it never ran
+            Done good in [TIME]
+        Finished 1 ran in [TIME]
+    error: cannot make folder `[DIR]/out/good`: Not a directory (os error 20)
+    ");
+    assert_snapshot!(project.run("run good --json"), @r#"
+    exit 70
+    --- stdout
+    {"event":"run_started","run":null,"n_steps":1,"n_cached":1,"n_stale":0,"n_maybe":0}
+    {"event":"run_ended","end":"failed","n_ran":0,"n_reused":1,"n_failed":0,"n_skipped":0,"n_stopped":0,"took_ms":[TIME]}
+    --- stderr
+    error: cannot make folder `[DIR]/out/good`: Not a directory (os error 20)
+    "#);
 }

@@ -123,3 +123,26 @@ fn what_is_asked_of_a_workflow_and_is_not_there_is_a_mistake() {
     2 mistakes
     ");
 }
+
+#[test]
+fn no_command_takes_a_flag_that_it_has_no_use_for() {
+    let project = Project::new();
+    for words in [
+        "gc --paranoid",
+        "gc --set mark=x",
+        "verify --variant x",
+        "fmt --json",
+        "fmt -f workflow.toml workflow.toml",
+        "check --store x",
+        "log all --paranoid",
+        "log all --path --json",
+        "doctor --set mark=x",
+        "diff last last --variant x",
+        "graph --format svg --json",
+        "plan --variants --all",
+    ] {
+        let said = project.run(words);
+        assert!(said.starts_with("exit 2\n"), "{words}: {said}");
+        assert!(said.contains("unexpected argument") || said.contains("cannot be used with"));
+    }
+}

@@ -34,6 +34,7 @@ fn one_interrupt_stops_the_steps_says_how_to_go_on_and_keeps_what_was_done() {
     let code = run.wait();
     let said = run.said();
     assert_eq!(code, Some(130), "{said}");
+    assert!(said.contains("Interrupted 1 stopped in "), "{said}");
     assert!(said.contains("the same command goes on from here"), "{said}");
     let n_asked = place.lines().len();
     assert!(n_asked < N, "it was not stopped");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use plan::Ask;
 
-use crate::args::Common;
+use crate::args::{Answer, Manifest, Scope};
 use crate::disk::Disk;
 use crate::exit::Exit;
 use crate::printer::{GOOD, Printer};
@@ -19,19 +19,23 @@ pub(crate) struct Args {
     #[arg(value_name = "MANIFEST", conflicts_with = "file")]
     manifest: Option<PathBuf>,
     #[command(flatten)]
-    common: Common,
+    at: Manifest,
+    #[command(flatten)]
+    scope: Scope,
+    #[command(flatten)]
+    answer: Answer,
 }
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
-    args.common.file = args.common.file.or(args.manifest.take());
-    let project = project::read(&args.common)?;
+    args.at.file = args.at.file.or(args.manifest.take());
+    let project = project::read(&args.at)?;
     // Every variant is expanded as well: a reference may be wrong in one of them only.
-    let variants = if args.common.variants.is_empty() {
+    let variants = if args.scope.variants.is_empty() {
         project.workflow.variants().iter().map(|it| (*it).to_owned()).collect()
     } else {
-        args.common.variants.clone()
+        args.scope.variants.clone()
     };
-    let sets = args.common.sets.clone();
+    let sets = args.scope.sets.sets.clone();
     let mut n_instances = 0;
     for variants in [vec![], variants] {
         let ask = Ask { targets: vec!["*".to_owned()], variants, sets: sets.clone() };
@@ -39,7 +43,7 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     }
     let n_steps = project.workflow.steps().len();
     let n_variants = project.workflow.variants().len();
-    if args.common.json {
+    if args.answer.json {
         printer.json(&serde_json::json!({
             "workflow": project.workflow.name(),
             "steps": n_steps,

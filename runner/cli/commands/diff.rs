@@ -8,7 +8,7 @@ use plan::{Key, Parts};
 use serde::Serialize;
 use store::{Record, Store};
 
-use crate::args::Common;
+use crate::args::{Answer, Common, Manifest, Results, Scope, Sets, Trust};
 use crate::exit::Exit;
 use crate::printer::{FAINT, NAME, Printer, for_stdout};
 use crate::project::{self, open_store};
@@ -23,7 +23,15 @@ pub(crate) struct Args {
     #[arg(required = true, num_args = 2..=3, value_name = "RUN")]
     words: Vec<String>,
     #[command(flatten)]
-    common: Common,
+    at: Manifest,
+    #[command(flatten)]
+    sets: Sets,
+    #[command(flatten)]
+    results: Results,
+    #[command(flatten)]
+    trust: Trust,
+    #[command(flatten)]
+    answer: Answer,
 }
 
 #[derive(Debug, Serialize)]
@@ -33,16 +41,16 @@ struct Difference {
 }
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
-    args.common.take_manifest(&mut args.words);
+    args.at.take_from(&mut args.words);
     let [a, b] = args.words.as_slice() else {
         return Err(Trouble::user("expected two runs or two variants"));
     };
-    let project = project::read(&args.common)?;
-    let store = open_store(&args.common, &project.home)?;
+    let project = project::read(&args.at)?;
+    let store = open_store(&args.results, &project.home)?;
     let variants = project.workflow.variants();
     let is_variant = |it: &String| variants.contains(&it.as_str());
     let (was, is) = if is_variant(a) && is_variant(b) {
-        (variant(&args.common, a)?, variant(&args.common, b)?)
+        (variant(&args, a)?, variant(&args, b)?)
     } else if is_variant(a) || is_variant(b) {
         let other = if is_variant(a) { b } else { a };
         let help = format!("the variants are {}", variants.join(", "));
@@ -51,7 +59,7 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         (of_run(&project.home, a)?, of_run(&project.home, b)?)
     };
     let found = compare(&store, &was, &is)?;
-    if args.common.json {
+    if args.answer.json {
         printer.json(&found);
         return Ok(Exit::Good);
     }
@@ -114,9 +122,14 @@ fn without_variant(keys: BTreeMap<String, Key>) -> BTreeMap<String, Key> {
 }
 
 /// What the steps of a variant are asked now, by step without the variant's name.
-fn variant(common: &Common, name: &str) -> Result<BTreeMap<String, Asked>, Trouble> {
-    let mut common = common.clone();
-    common.variants = vec![name.to_owned()];
+fn variant(args: &Args, name: &str) -> Result<BTreeMap<String, Asked>, Trouble> {
+    let common = Common {
+        manifest: args.at.clone(),
+        scope: Scope { variants: vec![name.to_owned()], sets: args.sets.clone() },
+        results: args.results.clone(),
+        trust: args.trust.clone(),
+        answer: args.answer.clone(),
+    };
     let opened = project::open(&common, vec![])?;
     let heads = opened.heads()?;
     let reasons = opened.reasons(&heads, Effort::Named);

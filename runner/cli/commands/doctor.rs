@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::args::Common;
+use crate::args::{Answer, Manifest, Results};
 use crate::exit::Exit;
 use crate::printer::{BAD, GOOD, Printer, WARNING, for_stdout};
 use crate::project;
@@ -12,7 +12,11 @@ use crate::trouble::Trouble;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    common: Common,
+    at: Manifest,
+    #[command(flatten)]
+    results: Results,
+    #[command(flatten)]
+    answer: Answer,
 }
 
 /// One line of the answer.
@@ -33,9 +37,9 @@ enum State {
 
 pub(crate) fn run(args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     let mut lines = machine();
-    lines.extend(store_lines(&args.common));
+    lines.extend(store_lines(&args.at, &args.results));
     let bad = lines.iter().any(|it| it.state == State::Bad);
-    if args.common.json {
+    if args.answer.json {
         printer.json(&lines);
     } else {
         for line in &lines {
@@ -86,9 +90,9 @@ fn machine() -> Vec<Line> {
     lines
 }
 
-fn store_lines(common: &Common) -> Vec<Line> {
+fn store_lines(at: &Manifest, results: &Results) -> Vec<Line> {
     let here = std::env::current_dir().unwrap_or_default();
-    let home = match project::find_manifest(common) {
+    let home = match project::find_manifest(at) {
         Ok(manifest) => {
             let manifest = here.join(manifest);
             engine::Home::of(manifest.parent().unwrap_or(&here))
@@ -100,7 +104,7 @@ fn store_lines(common: &Common) -> Vec<Line> {
     };
     let mut lines = vec![good("project", home.root.display().to_string())];
     let probed =
-        project::open_store(common, &home).and_then(|it| Ok((it.root().to_owned(), it.probe()?)));
+        project::open_store(results, &home).and_then(|it| Ok((it.root().to_owned(), it.probe()?)));
     match probed {
         Err(error) => {
             let text = engine::error::chain(&error);

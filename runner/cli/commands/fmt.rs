@@ -4,7 +4,7 @@ use std::fs;
 
 use store::Wait;
 
-use crate::args::Common;
+use crate::args::Manifest;
 use crate::exit::Exit;
 use crate::printer::{GOOD, NAME, Printer};
 use crate::project::{self, find_manifest};
@@ -14,10 +14,10 @@ use crate::trouble::Trouble;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The manifests
-    #[arg(value_name = "MANIFEST")]
+    #[arg(value_name = "MANIFEST", conflicts_with = "file")]
     words: Vec<String>,
     #[command(flatten)]
-    common: Common,
+    at: Manifest,
     /// Write nothing; exit code 1 if anything would change
     #[arg(long)]
     check: bool,
@@ -25,7 +25,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     let paths = if args.words.is_empty() {
-        vec![find_manifest(&args.common)?]
+        vec![find_manifest(&args.at)?]
     } else {
         args.words.iter().map(Into::into).collect()
     };

@@ -9,7 +9,7 @@ use plan::Key;
 use report::table::{Side, Table};
 use store::{GcAsk, GcMode};
 
-use crate::args::Common;
+use crate::args::{Answer, Manifest, Results};
 use crate::exit::Exit;
 use crate::printer::{GOOD, Printer};
 use crate::project::{self, open_store};
@@ -23,8 +23,12 @@ pub(crate) struct Args {
     #[arg(value_name = "MANIFEST", conflicts_with = "file")]
     manifest: Option<PathBuf>,
     #[command(flatten)]
-    common: Common,
-    /// Remove it
+    at: Manifest,
+    #[command(flatten)]
+    results: Results,
+    #[command(flatten)]
+    answer: Answer,
+    /// Remove it, and put together what ended steps left of rows
     #[arg(long)]
     yes: bool,
     /// How many of the newest runs keep their results
@@ -36,9 +40,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
-    args.common.file = args.common.file.or(args.manifest.take());
-    let home = project::read(&args.common)?.home;
-    let store = open_store(&args.common, &home)?;
+    args.at.file = args.at.file.or(args.manifest.take());
+    let home = project::read(&args.at)?.home;
+    let store = open_store(&args.results, &home)?;
     let ask = GcAsk {
         keep: roots(&home, args.keep)?,
         grace: Duration::from_secs(args.older * 3600),
@@ -46,8 +50,11 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         ..GcAsk::default()
     };
     let mut report = store.gc(&ask)?;
+    for store::Warning { path, what } in store.warnings() {
+        printer.warn(format!("`{}`: {what}", path.display()));
+    }
     report.records.sort_by(|a, b| (&a.address, a.key).cmp(&(&b.address, b.key)));
-    if args.common.json {
+    if args.answer.json {
         let records: Vec<_> = report
             .records
             .iter()
@@ -60,6 +67,7 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
             "objects": report.objects, "object_bytes": report.object_bytes,
             "parts": report.parts, "part_bytes": report.part_bytes,
             "row_spaces": report.row_spaces, "row_bytes": report.row_bytes,
+            "compacted_bytes": report.compacted_bytes,
             "attempts": report.attempts.attempts, "attempt_bytes": report.attempts.bytes,
         }));
         return Ok(Exit::Good);
@@ -83,6 +91,10 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     );
     if args.yes {
         printer.act(GOOD, "Removed", text);
+        if report.compacted_bytes > 0 {
+            let freed = words::size(report.compacted_bytes);
+            printer.act(GOOD, "Compacted", format!("rows of ended steps: {freed} freed"));
+        }
     } else {
         let help = if n > 0 || bytes > 0 { " (`--yes` removes them)" } else { "" };
         printer.act(GOOD, "Could go", format!("{text}{help}"));

@@ -18,7 +18,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     common: Common,
     /// The language of the picture
-    #[arg(long, value_enum, default_value_t = Format::Dot)]
+    #[arg(long, value_enum, default_value_t = Format::Dot, conflicts_with = "json")]
     format: Format,
 }
 
@@ -30,16 +30,20 @@ enum Format {
     Mermaid,
     /// A picture
     Svg,
+    /// Nodes and edges
+    Json,
 }
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
-    args.common.take_manifest(&mut args.words);
+    args.common.manifest.take_from(&mut args.words);
     let opened = project::open(&args.common, args.words.clone())?;
     let printed = picture(&opened);
-    let text = match args.format {
+    let format = if args.common.answer.json { Format::Json } else { args.format };
+    let text = match format {
         Format::Dot => report::graph::dot(&printed),
         Format::Mermaid => report::graph::mermaid(&printed),
         Format::Svg => report::svg::svg(&printed),
+        Format::Json => report::graph::json(&printed),
     };
     printer.data(text.trim_end());
     Ok(Exit::Good)

@@ -33,12 +33,16 @@ pub(crate) struct Args {
 pub(crate) type Lines = BTreeMap<String, String>;
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
-    args.common.take_manifest(&mut args.words);
+    args.common.manifest.take_from(&mut args.words);
     let opened = project::open(&args.common, args.words.clone())?;
     let now = lines(&opened);
     if args.check {
         let differences = differences(&read(&opened.home)?, &now);
-        differences.iter().for_each(|it| printer.data(it));
+        if args.common.answer.json {
+            printer.json(&serde_json::json!({"lines": now, "differences": differences}));
+        } else {
+            differences.iter().for_each(|it| printer.data(it));
+        }
         if !differences.is_empty() {
             return Ok(Exit::Failed);
         }
@@ -52,6 +56,9 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         text.push_str(&format!("{name} {value}\n"));
     }
     store::replace(opened.store.disk(), &path, text.as_bytes(), Wait::ForDisk)?;
+    if args.common.answer.json {
+        printer.json(&serde_json::json!({"lines": now, "differences": []}));
+    }
     printer.act(
         GOOD,
         "Locked",

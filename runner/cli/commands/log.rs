@@ -4,9 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use engine::runs;
-use plan::Ask;
 
-use crate::args::Common;
+use crate::args::{Answer, Manifest, Scope};
 use crate::disk::Disk;
 use crate::exit::Exit;
 use crate::printer::{FAINT, Printer, WARNING};
@@ -21,15 +20,19 @@ pub(crate) struct Args {
     #[arg(required = true, value_name = "STEP")]
     words: Vec<String>,
     #[command(flatten)]
-    common: Common,
+    at: Manifest,
+    #[command(flatten)]
+    scope: Scope,
+    #[command(flatten)]
+    answer: Answer,
     /// Only the file's name
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     path: bool,
 }
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
-    args.common.take_manifest(&mut args.words);
-    let project = project::read(&args.common)?;
+    args.at.take_from(&mut args.words);
+    let project = project::read(&args.at)?;
     let folder = project.home.runs();
     let all = runs::list(&folder).map_err(|it| Trouble::io(&folder, it))?;
     for step in named(&args, &project)? {
@@ -39,11 +42,20 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         };
         printer.act(FAINT, "Log", format!("{step} in run {run}"));
         for name in names {
+            let path = words::near(&name);
             if args.path {
-                printer.data(words::near(&name));
+                printer.data(path);
+                continue;
+            }
+            let bytes = fs::read(&name).map_err(|it| Trouble::io(&name, it))?;
+            let text = String::from_utf8_lossy(&bytes);
+            if args.answer.json {
+                let lines: Vec<&str> = text.lines().collect();
+                printer.json(&serde_json::json!({
+                    "step": step, "run": run, "path": path, "lines": lines,
+                }));
             } else {
-                let bytes = fs::read(&name).map_err(|it| Trouble::io(&name, it))?;
-                printer.data(String::from_utf8_lossy(&bytes).trim_end());
+                printer.data(text.trim_end());
             }
         }
     }
@@ -52,9 +64,7 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
 
 /// The steps that are meant: targets, and whatever they are called in other variants.
 fn named(args: &Args, project: &Project) -> Result<Vec<String>, Trouble> {
-    let (variants, sets) = (args.common.variants.clone(), args.common.sets.clone());
-    let ask = Ask { targets: args.words.clone(), variants, sets };
-    let graph = project.workflow.expand(&ask, &Disk)?;
+    let graph = project.workflow.expand(&args.scope.ask(args.words.clone()), &Disk)?;
     let mut names = vec![];
     for target in &graph.targets {
         let name = target.address.to_string();

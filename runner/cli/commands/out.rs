@@ -20,7 +20,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
-    args.common.take_manifest(&mut args.words);
+    args.common.manifest.take_from(&mut args.words);
     for word in args.words.clone() {
         let (step, slot) = split(&word);
         let opened = project::open(&args.common, vec![step.to_owned()])?;
@@ -41,7 +41,7 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
                             opened.readable(&object)?
                         }
                     };
-                    if args.common.json {
+                    if args.common.answer.json {
                         let output = format!("{}.{name}", target.address);
                         printer.json(&serde_json::json!({"output": output, "path": path}));
                     } else {

@@ -30,12 +30,12 @@ pub(crate) struct Args {
     #[arg(long = "variants")]
     by_variant: bool,
     /// Show cached steps too
-    #[arg(long)]
+    #[arg(long, conflicts_with = "by_variant")]
     all: bool,
 }
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
-    args.common.take_manifest(&mut args.words);
+    args.common.manifest.take_from(&mut args.words);
     if args.by_variant {
         return show_variants(&args, printer);
     }
@@ -49,7 +49,7 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
             shown.push(reasons.why(InstanceId(i)));
         }
     }
-    if args.common.json {
+    if args.common.answer.json {
         printer.json(&serde_json::json!({
             "cached": n_cached, "to_run": n_stale, "may_be_cut_off": n_maybe, "steps": shown,
         }));
@@ -98,12 +98,12 @@ struct Marginal {
 
 fn show_variants(args: &Args, printer: &Printer) -> Result<Exit, Trouble> {
     let mut common = args.common.clone();
-    if common.variants.is_empty() {
-        common.variants = vec!["*".to_owned()];
+    if common.scope.variants.is_empty() {
+        common.scope.variants = vec!["*".to_owned()];
     }
     let opened = project::open(&common, args.words.clone())?;
     let rows = marginals(&opened);
-    if common.json {
+    if common.answer.json {
         printer.json(&rows);
         return Ok(Exit::Good);
     }

@@ -9,7 +9,6 @@ use engine::execute::Local;
 use engine::run::counts;
 use engine::slots::Capacity;
 use engine::{Options, Setup};
-use plan::Ask;
 use plan::Slots;
 use steps::machine::Cuda;
 
@@ -47,7 +46,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
-    args.common.take_manifest(&mut args.words);
+    args.common.manifest.take_from(&mut args.words);
     let opened = project::open(&args.common, args.words.clone())?;
     if args.locked {
         check_before(&opened)?;
@@ -66,9 +65,9 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     let mut screen = Screen::new(printer);
     let mut lines = JsonLines(printer);
     let sinks: &mut [&mut dyn Sink] =
-        if args.common.json { &mut [&mut lines] } else { &mut [&mut screen] };
+        if args.common.answer.json { &mut [&mut lines] } else { &mut [&mut screen] };
     let summary = engine::run(setup, sinks)?;
-    if !args.common.json {
+    if !args.common.answer.json {
         for path in summary.exported.values() {
             printer.data(shown(&opened, path));
         }
@@ -135,11 +134,7 @@ fn options(args: &Args, opened: &Opened) -> Options {
     let (_, n_stale, n_maybe) = counts(&opened.planned);
     // Only a run that does something keeps a record, and only a record wants the manifest.
     let manifest = if n_stale + n_maybe > 0 {
-        let ask = Ask {
-            targets: args.words.clone(),
-            variants: args.common.variants.clone(),
-            sets: args.common.sets.clone(),
-        };
+        let ask = args.common.scope.ask(args.words.clone());
         opened.workflow.resolved(&ask).to_string()
     } else {
         String::new()

@@ -22,13 +22,13 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
-    args.common.take_manifest(&mut args.words);
+    args.common.manifest.take_from(&mut args.words);
     let opened = project::open(&args.common, args.words.clone())?;
     super::why::say_skipped(&opened, printer);
     for id in super::why::targets(&opened) {
         let instance = &opened.graph.instances[id.0];
         let parts = opened.parts(id)?;
-        if args.common.json {
+        if args.common.answer.json {
             printer.json(&serde_json::json!({
                 "step": instance.address.to_string(),
                 "also": instance.aliases.iter().map(|it| it.to_string()).collect::<Vec<_>>(),

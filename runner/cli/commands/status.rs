@@ -32,7 +32,7 @@ struct Row {
 }
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
-    args.common.take_manifest(&mut args.words);
+    args.common.manifest.take_from(&mut args.words);
     let opened = project::open(&args.common, args.words.clone())?;
     let mut rows = vec![];
     for (i, instance) in opened.graph.instances.iter().enumerate() {
@@ -60,7 +60,7 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
             also: instance.aliases.iter().map(|it| it.to_string()).collect(),
         });
     }
-    if args.common.json {
+    if args.common.answer.json {
         printer.json(&rows);
         return Ok(Exit::Good);
     }

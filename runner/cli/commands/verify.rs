@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use store::{Finding, Quarantine};
 
-use crate::args::Common;
+use crate::args::{Answer, Manifest, Results};
 use crate::exit::Exit;
 use crate::printer::{BAD, GOOD, NAME, Printer, WARNING};
 use crate::project::{self, open_store};
@@ -18,22 +18,29 @@ pub(crate) struct Args {
     #[arg(value_name = "MANIFEST", conflicts_with = "file")]
     manifest: Option<PathBuf>,
     #[command(flatten)]
-    common: Common,
-    /// Put damaged objects aside, so that a run that needs them makes them again
+    at: Manifest,
+    #[command(flatten)]
+    results: Results,
+    #[command(flatten)]
+    answer: Answer,
+    /// Put damaged objects aside and forget the results that lack one: a run that needs them makes
+    /// them again
     #[arg(long)]
     repair: bool,
 }
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
-    args.common.file = args.common.file.or(args.manifest.take());
-    let home = project::read(&args.common)?.home;
-    let store = open_store(&args.common, &home)?;
+    args.at.file = args.at.file.or(args.manifest.take());
+    let home = project::read(&args.at)?.home;
+    let store = open_store(&args.results, &home)?;
     let quarantine = if args.repair { Quarantine::Move } else { Quarantine::Leave };
-    let mut n_damaged = 0;
+    let mut n_mendable = 0;
     let report = store.verify(quarantine, &mut |finding| {
-        n_damaged += usize::from(matches!(finding, Finding::DamagedObject { .. }));
+        let object =
+            matches!(finding, Finding::DamagedObject { .. } | Finding::MissingObject { .. });
+        n_mendable += usize::from(object);
         let (what, makers) = said(&finding);
-        if args.common.json {
+        if args.answer.json {
             printer.json(&serde_json::json!({"finding": what, "makers": makers}));
         } else {
             printer.data(&what);
@@ -50,18 +57,23 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         words::count(report.rows as usize, "row"),
     );
     printer.act(GOOD, "Read", read);
-    let (n, moved) = (report.findings as usize, report.moved as usize);
-    match (n, moved) {
+    let n = report.findings as usize;
+    match (n, report.mended) {
         (0, _) => printer.act(GOOD, "Good", "everything is as it was written"),
         (_, 0) => printer.act(BAD, "Found", format!("{} wrong", words::count(n, "thing"))),
-        _ => printer.act(WARNING, "Found", format!("{n} wrong, {moved} put aside")),
+        _ => {
+            let forgotten = words::count(report.forgotten as usize, "result");
+            let moved = report.moved;
+            let text = format!("{n} wrong, {moved} put aside, {forgotten} forgotten");
+            printer.act(WARNING, "Found", text);
+        }
     }
-    if n_damaged > 0 && !args.repair {
-        let text = "`kun verify --repair` puts damaged objects aside; \
-                    a run that needs them makes them again";
+    if n_mendable > 0 && !args.repair {
+        let text = "`kun verify --repair` puts damaged objects aside and forgets the results that \
+                    lack one; a run that needs them makes them again";
         printer.say(format!("\n{NAME}help{NAME:#}: {text}"));
     }
-    Ok(if report.findings == report.moved { Exit::Good } else { Exit::Failed })
+    Ok(if report.findings == report.mended { Exit::Good } else { Exit::Failed })
 }
 
 /// A finding in words, and the steps that can mend it.

@@ -20,14 +20,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
-    args.common.take_manifest(&mut args.words);
+    args.common.manifest.take_from(&mut args.words);
     let opened = project::open(&args.common, args.words.clone())?;
     let heads = opened.heads()?;
     let reasons = opened.reasons(&heads, Effort::Nearest);
     say_skipped(&opened, printer);
     for id in targets(&opened) {
         let chain = reasons.chain(id);
-        if args.common.json {
+        if args.common.answer.json {
             printer.json(&chain);
         } else {
             for (i, why) in chain.iter().enumerate() {

@@ -182,6 +182,7 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
             n_reused: 0,
             n_failed: 0,
             n_skipped: 0,
+            n_stopped: 0,
             made: BTreeMap::new(),
         };
         Self {

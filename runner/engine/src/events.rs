@@ -157,6 +157,9 @@ pub enum Event {
         n_failed: usize,
         /// Instances that could not run.
         n_skipped: usize,
+        /// Instances that were stopped on the way.
+        #[serde(default)]
+        n_stopped: usize,
         /// Wall time.
         took_ms: u64,
     },
@@ -178,7 +181,7 @@ pub enum Reuse {
 pub enum End {
     /// All targets are there.
     Good,
-    /// A step failed.
+    /// A step failed, or results could not be put into the project.
     Failed,
     /// It was asked to stop.
     Interrupted,
@@ -214,5 +217,14 @@ mod tests {
             r#"{"event":"step_retried","step":"label[wudao]","attempt":1,"wait_ms":1500,"reason":"exit status 3"}"#
         );
         assert_eq!(serde_json::from_str::<Event>(&line).unwrap(), event);
+    }
+
+    #[test]
+    fn a_line_of_an_earlier_version_is_read() {
+        let line = r#"{"event":"run_ended","end":"good","n_ran":1,"n_reused":0,"n_failed":0,"n_skipped":0,"took_ms":7}"#;
+        let Event::RunEnded { n_ran, n_stopped, .. } = serde_json::from_str(line).unwrap() else {
+            panic!("{line}");
+        };
+        assert_eq!((n_ran, n_stopped), (1, 0));
     }
 }

@@ -153,7 +153,7 @@ pub fn run(mut setup: Setup<'_>, sinks: &mut [&mut dyn Sink]) -> Result<Summary,
         speaker.say(&Event::Warning { text });
     }
     speaker.say(&Event::RunStarted { run: run.clone(), n_steps, n_cached, n_stale, n_maybe });
-    let ended = if n_stale + n_maybe > 0 {
+    let mut ended = if n_stale + n_maybe > 0 {
         dispatch(&setup, slots, &mut speaker)?
     } else {
         Ended {
@@ -162,10 +162,14 @@ pub fn run(mut setup: Setup<'_>, sinks: &mut [&mut dyn Sink]) -> Result<Summary,
             n_reused: 0,
             n_failed: 0,
             n_skipped: 0,
+            n_stopped: 0,
             made: BTreeMap::new(),
         }
     };
-    let exported = export(&setup, &ended, &mut speaker)?;
+    let exported = export(&setup, &ended, &mut speaker);
+    if exported.is_err() {
+        ended.end = End::Failed;
+    }
     for store::Warning { path, what } in setup.store.warnings() {
         speaker.say(&Event::Warning { text: format!("`{}`: {what}", path.display()) });
     }
@@ -178,9 +182,10 @@ pub fn run(mut setup: Setup<'_>, sinks: &mut [&mut dyn Sink]) -> Result<Summary,
         n_reused: ended.n_reused + n_cached,
         n_failed: ended.n_failed,
         n_skipped: ended.n_skipped,
+        n_stopped: ended.n_stopped,
         took_ms: began.elapsed().as_millis() as u64,
     });
-    Ok(Summary { end: ended.end, run, n_ran: ended.n_ran, exported })
+    Ok(Summary { end: ended.end, run, n_ran: ended.n_ran, exported: exported? })
 }
 
 /// What can be known to fail is said before anything costs anything.
@@ -222,6 +227,7 @@ pub(crate) struct Ended {
     pub(crate) n_reused: usize,
     pub(crate) n_failed: usize,
     pub(crate) n_skipped: usize,
+    pub(crate) n_stopped: usize,
     /// Instance number to the key of its result, of those that this run made or found.
     pub(crate) made: BTreeMap<usize, Key>,
 }

@@ -257,6 +257,7 @@ impl Dispatcher<'_, '_, '_, '_> {
             UnitResult::Stopped => {
                 let step = self.name(i);
                 self.forget(i);
+                self.ended.n_stopped += 1;
                 self.speaker.say(&Event::StepStopped { step });
             }
         }

@@ -275,7 +275,10 @@ impl Maker<'_> {
             }
             (_, count) => {
                 let message = format!("`{}` takes one input and is given {count}", port.name);
-                self.say("manifest::too-many-inputs", at, message);
+                let mistake = Mistake::new("manifest::too-many-inputs", message)
+                    .at(&self.flow.project.texts, at, "")
+                    .maybe_help(suggest::joining(&self.flow.kinds.specs));
+                self.found.push(mistake);
                 None
             }
         }

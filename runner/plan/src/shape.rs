@@ -136,8 +136,23 @@ impl Walk<'_> {
     fn wrong_type(&mut self, node: &Node, shape: &Shape, name: &str) {
         let message = format!("`{name}` is {}, expected {}", node.type_name(), expected(shape));
         let mistake = Mistake::new("manifest::wrong-type", message);
-        self.found.push(mistake.at(self.texts, node.at, ""));
+        let help = example(node, shape).map(|it| format!("write `{name} = {it}`"));
+        self.found.push(mistake.at(self.texts, node.at, "").maybe_help(help));
     }
+}
+
+/// The table that a lone value could have been meant as: it must be clear which key it is for.
+fn example(node: &Node, shape: &Shape) -> Option<String> {
+    let Shape::Table(grammar) = shape else { return None };
+    let mut keys = grammar.keys.iter().filter(|it| fits(node, &it.shape));
+    let (key, None) = (keys.next()?, keys.next()) else { return None };
+    let is_enough = grammar.keys.iter().all(|it| !it.required || it.name == key.name);
+    let value = match &node.data {
+        Data::Int(it) => it.to_string(),
+        Data::Text(it) => format!("\"{}\"", it.escape_debug()),
+        _ => return None,
+    };
+    is_enough.then(|| format!("{{ {} = {value} }}", key.name))
 }
 
 /// Whether the outermost type is right.

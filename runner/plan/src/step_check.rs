@@ -54,7 +54,8 @@ impl StepReader<'_, '_> {
             if known.arity != Arity::Many && port.items.len() > 1 {
                 let message =
                     format!("`{}` takes one input and is given {}", port.name, port.items.len());
-                self.checker.say("manifest::too-many-inputs", port.at, message);
+                let help = suggest::joining(&self.kinds.specs);
+                self.checker.say("manifest::too-many-inputs", port.at, message).help = help;
             }
         }
         for known in spec.inputs.iter().filter(|it| it.arity != Arity::Optional) {

@@ -1,5 +1,7 @@
 //! "Did you mean": the nearest of the names that exist.
 
+use crate::KindSpec;
+
 /// The candidate that is nearest to a word, where one is near enough to have been meant.
 pub(crate) fn nearest<'a>(
     word: &str,
@@ -25,12 +27,21 @@ pub(crate) fn advice<'a>(
         return Some(format!("did you mean `{it}`?"));
     }
     let mut names: Vec<&str> = candidates.into_iter().take(MAX_LISTED + 1).collect();
-    let more = if names.len() > MAX_LISTED { ", …" } else { "" };
-    names.truncate(MAX_LISTED);
-    if names.is_empty() {
-        return None;
+    if names.len() > MAX_LISTED {
+        names.truncate(MAX_LISTED);
+        return Some(format!("there are `{}`, …", names.join("`, `")));
     }
-    Some(format!("there is `{}`{more}", names.join("`, `")))
+    let last = names.pop()?;
+    if names.is_empty() {
+        return Some(format!("there is `{last}`"));
+    }
+    Some(format!("there are `{}` and `{last}`", names.join("`, `")))
+}
+
+/// Advice where one input is wanted and several are given: the kind that makes one of them.
+pub(crate) fn joining(kinds: &[KindSpec]) -> Option<String> {
+    let is_there = kinds.iter().any(|it| it.name == "concat");
+    is_there.then(|| "files are made one by a step with `op = \"concat\"`".to_owned())
 }
 
 const MAX_LISTED: usize = 12;
@@ -68,6 +79,16 @@ mod tests {
         assert_eq!(nearest("Sample", names), Some("sample"));
         assert_eq!(nearest("topk", names), Some("top_k"));
         assert_eq!(nearest("tokenize", names), None);
-        assert_eq!(advice("zzz", names).unwrap(), "there is `length_filter`, `sample`, `top_k`");
+    }
+
+    #[test]
+    fn names_are_listed_as_one_says_them() {
+        let listed = |names: &[&'static str]| advice("zzz", names.iter().copied());
+        assert_eq!(listed(&[]), None);
+        assert_eq!(listed(&["a"]).unwrap(), "there is `a`");
+        assert_eq!(listed(&["a", "b"]).unwrap(), "there are `a` and `b`");
+        assert_eq!(listed(&["a", "b", "c"]).unwrap(), "there are `a`, `b` and `c`");
+        let many = listed(&["a"; MAX_LISTED + 1]).unwrap();
+        assert!(many.ends_with("`a`, `a`, …"), "{many}");
     }
 }

@@ -143,7 +143,7 @@ fn all_mistakes_are_said_at_once_with_place_and_advice() {
     manifest::bad-value workflow.toml:13:54 `count` is 11 and must be at most 10
     manifest::unknown-slot workflow.toml:15:24 step `c` has no output `y`
     manifest::unknown-step workflow.toml:16:12 no step `d`
-      help: there is `a`, `b`, `c`
+      help: there are `a`, `b` and `c`
     manifest::unknown-pool workflow.toml:17:9 no pool `gpus`
       help: did you mean `gpu`?
     "#);
@@ -267,5 +267,36 @@ fn words_of_other_tools_are_told_ours() {
       help: it is called `out` here
     manifest::unknown-key workflow.toml:7:1 a step has no key `needs`
       help: it is called `in` here
+    "#);
+}
+
+#[test]
+fn a_value_where_a_table_is_wanted_is_shown_in_one() {
+    let text = "[steps.a]\nrun = ['f']\nretries = 1\ncheckpoint = '10m'\nenv = 3\n\
+        [steps.b]\nrun = ['f']\ncheckpoint = 2\nretries = ['exit']\n";
+    assert_snapshot!(said(text), @r#"
+    manifest::wrong-type workflow.toml:3:11 `retries` is an integer, expected a table
+      help: write `retries = { max = 1 }`
+    manifest::wrong-type workflow.toml:4:14 `checkpoint` is a string, expected a table
+      help: write `checkpoint = { every = "10m" }`
+    manifest::wrong-type workflow.toml:5:7 `env` is an integer, expected a table
+    manifest::wrong-type workflow.toml:8:14 `checkpoint` is an integer, expected a table
+    manifest::wrong-type workflow.toml:9:11 `retries` is a list, expected a table
+    "#);
+}
+
+#[test]
+fn several_inputs_where_one_is_wanted_are_told_of_concat() {
+    let text = "[steps.a]\nop = 'ingest'\nin = { data = ['x', 'y'] }\n\
+        [steps.b]\nrun = ['f']\neach = { x = [1, 2] }\nout = { o = 'file' }\n\
+        [steps.c]\nop = 'ingest'\nin = { data = '${steps.b[*].o}' }\n";
+    assert_snapshot!(said(text), @r#"
+    manifest::too-many-inputs workflow.toml:3:8 `data` takes one input and is given 2
+      help: files are made one by a step with `op = "concat"`
+    "#);
+    let text = text.split_once("[steps.b]").unwrap().1;
+    assert_snapshot!(said(&format!("[steps.b]{text}")), @r#"
+    manifest::too-many-inputs workflow.toml:7:15 `data` takes one input and is given 2
+      help: files are made one by a step with `op = "concat"`
     "#);
 }

@@ -96,6 +96,14 @@ pub fn dot(picture: &Picture) -> String {
     out + "}\n"
 }
 
+/// For programs: the nodes, and the edges between them as positions in that list.
+pub fn json(picture: &Picture) -> String {
+    let node = |it: &Node| serde_json::json!({"name": it.label, "class": it.class.word()});
+    let nodes: Vec<_> = picture.nodes.iter().map(node).collect();
+    let edges = picture.good_edges();
+    serde_json::json!({"title": picture.title, "nodes": nodes, "edges": edges}).to_string()
+}
+
 /// Quoted for Graphviz, where a back-slash begins an escape of its own.
 fn dot_text(text: &str) -> String {
     let mut out = String::from("\"");

@@ -15,7 +15,9 @@ use plan::{Digest, Key};
 use crate::attempt::{remove_tree, tree_bytes};
 use crate::commit::{list, name_of, read_record, split_files};
 use crate::error::At;
-use crate::{Error, Index, Locking, Node, Object, Record, Result, Shape, Store, Swept, index};
+use crate::{
+    Error, Index, Locking, Node, Object, Record, Result, Shape, Store, Swept, index, rows,
+};
 
 /// What to keep.
 #[derive(Clone, Debug)]
@@ -65,6 +67,8 @@ pub struct GcReport {
     pub row_spaces: u64,
     /// Their bytes.
     pub row_bytes: u64,
+    /// Bytes that the row spaces which stay lost, because what dead writers left was put together.
+    pub compacted_bytes: u64,
     /// Private folders of dead owners.
     pub attempts: Swept,
 }
@@ -109,8 +113,9 @@ impl Store {
         collection.sweep_parts()?;
         collection.sweep_rows()?;
         collection.sweep_locks()?;
+        collection.report.attempts = self.sweep_with(ask.mode == GcMode::Remove)?;
+        collection.compact_rows()?;
         let mut report = collection.report;
-        report.attempts = self.sweep_with(ask.mode == GcMode::Remove)?;
         // took / bytes, without dividing.
         report.records.sort_by(|a, b| {
             let cost = |one: &GcRecord, other: &GcRecord| {
@@ -170,14 +175,7 @@ impl Collection<'_> {
         if !self.removes() || self.going.is_empty() {
             return Ok(());
         }
-        let gate = self.gate()?;
-        for path in &self.going {
-            unlink(self.store, path)?;
-        }
-        drop(gate);
-        let lock = index::lock_index(self.store)?;
-        lock.lock().at("lock", self.store.root())?;
-        index::rebuild(self.store).map(|_| ())
+        forget(self.store, &self.going, |_| Ok(true)).map(drop)
     }
 
     fn sweep_objects(&mut self) -> Result<()> {
@@ -251,6 +249,27 @@ impl Collection<'_> {
         Ok(())
     }
 
+    /// What dead writers left in the spaces that stay becomes one segment each.
+    fn compact_rows(&mut self) -> Result<()> {
+        if !self.removes() {
+            return Ok(());
+        }
+        for path in list(&self.store.root().join("rows"))? {
+            let used = path.join("used");
+            let Ok(file) = File::open(&used) else { continue };
+            // Who uses the space goes on using it; nobody removes it meanwhile.
+            if file.try_lock_shared().is_err() {
+                continue;
+            }
+            match rows::compact_space(self.store, &path) {
+                Ok(freed) => self.report.compacted_bytes += freed,
+                // What could go is gone, and rows in many pieces are as good as in one.
+                Err(error) => self.store.warn(&path, format!("not compacted: {error}")),
+            }
+        }
+        Ok(())
+    }
+
     fn sweep_locks(&mut self) -> Result<()> {
         if !self.removes() {
             return Ok(());
@@ -270,9 +289,7 @@ impl Collection<'_> {
     }
 
     fn gate(&self) -> Result<File> {
-        let gate = self.store.gate()?;
-        gate.lock().at("lock", self.store.root())?;
-        Ok(gate)
+        shut(self.store)
     }
 
     fn is_young(&self, path: &Path) -> bool {
@@ -285,6 +302,37 @@ impl Collection<'_> {
         let age = last.and_then(|it| self.now.duration_since(it).ok());
         age.is_some_and(|it| it >= self.ask.unused)
     }
+}
+
+/// Removes the records that still are to go once nobody commits; says how many went. The index
+/// follows.
+pub(crate) fn forget(
+    store: &Store,
+    records: &[PathBuf],
+    goes: impl Fn(&Path) -> Result<bool>,
+) -> Result<u64> {
+    let gate = shut(store)?;
+    let mut gone = 0;
+    for path in records {
+        if goes(path)? {
+            unlink(store, path)?;
+            gone += 1;
+        }
+    }
+    drop(gate);
+    if gone > 0 {
+        let lock = index::lock_index(store)?;
+        lock.lock().at("lock", store.root())?;
+        index::rebuild(store)?;
+    }
+    Ok(gone)
+}
+
+/// Nobody commits while the file is open.
+fn shut(store: &Store) -> Result<File> {
+    let gate = store.gate()?;
+    gate.lock().at("lock", store.root())?;
+    Ok(gate)
 }
 
 /// When a file got its name, its content or its permissions.

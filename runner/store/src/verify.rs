@@ -1,6 +1,7 @@
 //! Reads everything and says what is not as it was written, and who can make it again.
 //!
-//! Changes nothing, but for moving damaged objects away when asked to.
+//! Changes nothing, but for moving damaged objects away, and forgetting the records that lack an
+//! object, when asked to.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use rayon::prelude::*;
 use crate::commit::{list, name_of, object_paths, read_record, split_files};
 use crate::error::At;
 use crate::store::make_dirs;
-use crate::{Error, Node, Object, Result, Shape, Store, hash_file, rows};
+use crate::{Error, Node, Object, Presence, Result, Shape, Store, gc, hash_file, rows};
 
 /// Objects that are read before their findings are told.
 const BATCH: usize = 1024;
@@ -24,7 +25,7 @@ type Makers = Vec<(String, Key)>;
 pub enum Quarantine {
     /// Leave them where they are.
     Leave,
-    /// Move them to the folder `bad`.
+    /// Move them to the folder `bad`, and forget the records that name them or one that is gone.
     Move,
 }
 /// Something that is not as it was written.
@@ -90,6 +91,10 @@ pub struct VerifyReport {
     pub findings: u64,
     /// Objects that were moved to `bad`.
     pub moved: u64,
+    /// Records that were forgotten, because an object of theirs is damaged or gone.
+    pub forgotten: u64,
+    /// Findings that the next check will not have.
+    pub mended: u64,
 }
 /// A check under way.
 struct Check<'a> {
@@ -99,6 +104,8 @@ struct Check<'a> {
     report: VerifyReport,
     makers: BTreeMap<Digest, Makers>,
     trees: BTreeSet<Object>,
+    /// Records that lack an object.
+    lacking: BTreeSet<Key>,
 }
 
 impl Store {
@@ -115,10 +122,12 @@ impl Store {
             report: VerifyReport::default(),
             makers: BTreeMap::new(),
             trees: BTreeSet::new(),
+            lacking: BTreeSet::new(),
         };
         check.records()?;
         check.trees();
         check.objects()?;
+        check.forget()?;
         check.rows()?;
         Ok(check.report)
     }
@@ -203,14 +212,38 @@ impl Check<'_> {
             .map(|(digest, makers)| (*digest, makers.clone()))
             .collect();
         for (digest, makers) in missing {
+            self.lacking.extend(makers.iter().map(|it| it.1));
             self.find(Finding::MissingObject { digest, makers });
+            self.mend();
         }
+        Ok(())
+    }
+
+    fn mend(&mut self) {
+        self.report.mended += u64::from(self.quarantine == Quarantine::Move);
+    }
+
+    /// A record without its objects is no sign of a result; the step runs when it is needed.
+    fn forget(&mut self) -> Result<()> {
+        if self.quarantine == Quarantine::Leave || self.lacking.is_empty() {
+            return Ok(());
+        }
+        let store = self.store;
+        let paths: Vec<PathBuf> = self.lacking.iter().map(|it| store.record_path(it)).collect();
+        self.report.forgotten = gc::forget(store, &paths, |path| {
+            // It may have been made again since it was read.
+            let Some(Ok(record)) = read_record(path, None)? else { return Ok(false) };
+            let mut objects = record.outputs.values().map(|it| &it.object);
+            Ok(objects.any(|it| store.present(it) != Presence::Present))
+        })?;
         Ok(())
     }
 
     fn damaged(&mut self, digest: &Digest, path: &Path, why: String) -> Result<()> {
         let makers = self.makers.get(digest).cloned().unwrap_or_default();
+        self.lacking.extend(makers.iter().map(|it| it.1));
         self.find(Finding::DamagedObject { digest: *digest, path: path.to_owned(), why, makers });
+        self.mend();
         if self.quarantine == Quarantine::Move {
             let bad = self.store.root().join("bad");
             make_dirs(self.store.disk(), &bad)?;

@@ -164,6 +164,7 @@ pub(crate) static KINDS: &[&KindSpec] = &[
         ..BLANK
     },
     &KindSpec { name: "top_k", ..BLANK },
+    &KindSpec { name: "concat", inputs: &[port("parts", Arity::Many)], ..BLANK },
     &KindSpec { name: "pipe", runs_programs: true, ..BLANK },
     &KindSpec {
         name: "eval",

@@ -8,6 +8,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::attempt::tree_bytes;
 use crate::error::At;
 use crate::frame;
 use crate::store::now_ms;
@@ -21,6 +22,13 @@ const BATCH: usize = 1024 * 1024;
 
 /// Numbers the merged segments of this process.
 static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// The bytes that a space is smaller by when its dead segments are one.
+pub(crate) fn compact_space(store: &Store, folder: &Path) -> Result<u64> {
+    let before = tree_bytes(folder);
+    compact(store, folder)?;
+    Ok(before.saturating_sub(tree_bytes(folder)))
+}
 
 pub(super) fn compact(store: &Store, folder: &Path) -> Result<usize> {
     let dead = lock_dead(store, folder)?;

@@ -26,6 +26,7 @@ use crate::store::{make_dirs, now_ms};
 use crate::{Error, Result, Store, Warning};
 
 pub(crate) use check::check_space;
+pub(crate) use compact::compact_space;
 use segment::{Segment, Slot};
 
 /// Rows are waited for when this many bytes are not yet on the disk,
@@ -34,6 +35,8 @@ const SYNC_BYTES: u64 = 8 * 1024 * 1024;
 const SYNC_AFTER: Duration = Duration::from_secs(2);
 /// The bytes of a key.
 const KEY: usize = 32;
+/// How often segments that vanish while they are opened are looked for again.
+const TRIES: usize = 100;
 /// The longest row.
 const MOST: usize = frame::MOST - KEY;
 
@@ -157,11 +160,10 @@ impl Rows {
     /// Reads what other writers added since.
     pub fn refresh(&self) -> Result<()> {
         let mut state = self.write_state();
-        for path in segment::paths(&self.folder)? {
-            if !state.segments.iter().any(|it| it.path == path)
-                && let Some(segment) = Segment::open(path)?
-            {
-                state.segments.push(segment);
+        // A segment that is gone before it is opened was merged: its rows are in another one.
+        for _ in 0..TRIES {
+            if self.open_segments(&mut state)? {
+                break;
             }
         }
         let own = state.writer.as_ref().map(|it| it.segment as usize);
@@ -172,6 +174,21 @@ impl Rows {
             }
         }
         Ok(())
+    }
+
+    /// Opens the segments that are new; false: one of them was gone by then.
+    fn open_segments(&self, state: &mut State) -> Result<bool> {
+        let mut all = true;
+        for path in segment::paths(&self.folder)? {
+            if state.segments.iter().any(|it| it.path == path) {
+                continue;
+            }
+            match Segment::open(path)? {
+                Some(segment) => state.segments.push(segment),
+                None => all = false,
+            }
+        }
+        Ok(all)
     }
 
     /// How many rows there are.

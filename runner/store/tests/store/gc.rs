@@ -70,3 +70,32 @@ fn state_and_rows_in_use_stay() {
     rows.put(&Digest::of(b"l"), b"w").unwrap();
     assert_eq!(Rows::open(&store, &Digest::of(b"used")).unwrap().len(), 2);
 }
+
+#[test]
+fn what_dead_writers_left_is_put_together_beside_a_live_one() {
+    let (_dir, store) = new_store();
+    let space = Digest::of(b"space");
+    for n in 0..5_u8 {
+        let rows = Rows::open(&store, &space).unwrap();
+        rows.put(&Digest::of(&[n]), &[n; 100]).unwrap();
+    }
+    let live = Rows::open(&store, &space).unwrap();
+    live.put(&Digest::of(b"live"), b"before").unwrap();
+    let folder = store.root().join("rows").join(space.hex());
+    let n_files = || fs::read_dir(&folder).unwrap().count();
+    let before = n_files();
+    let dry = store.gc(&GcAsk::default()).unwrap();
+    assert_eq!((dry.compacted_bytes, n_files()), (0, before));
+    let report = store.gc(&GcAsk { mode: GcMode::Remove, ..GcAsk::default() }).unwrap();
+    assert_eq!((report.row_spaces, n_files()), (0, before - 4), "five segments became one");
+    assert_eq!(report.compacted_bytes, 4 * "kun-rows 1\n".len() as u64);
+    live.put(&Digest::of(b"more"), b"after").unwrap();
+    live.refresh().unwrap();
+    let others = Rows::open(&store, &space).unwrap();
+    for rows in [&live, &others] {
+        assert_eq!((rows.len(), rows.notes().len()), (7, 0));
+        assert_eq!(rows.get(&Digest::of(&[3])).unwrap(), Some(vec![3; 100]));
+        assert_eq!(rows.get(&Digest::of(b"live")).unwrap(), Some(b"before".to_vec()));
+        assert_eq!(rows.get(&Digest::of(b"more")).unwrap(), Some(b"after".to_vec()));
+    }
+}

@@ -27,13 +27,31 @@ fn a_flipped_bit_names_the_object_and_the_step_that_can_make_it_again() {
     fs::write(&path, "weighty").unwrap();
     fs::remove_file(store.object_path(&gone.digest)).unwrap();
     let report = store.verify(Quarantine::Move, &mut |it| found.push(it)).unwrap();
-    assert_eq!((report.findings, report.moved), (2, 1));
+    assert_eq!((report.findings, report.moved, report.mended, report.forgotten), (2, 1, 2, 2));
     assert!(matches!(&found[0], Finding::DamagedObject { digest: it, makers, .. }
         if *it == digest && *makers == [("steps.train".to_owned(), key("train"))]));
     let makers = vec![("steps.other".to_owned(), key("other"))];
     assert_eq!(found[1], Finding::MissingObject { digest: gone.digest, makers });
     assert!(store.root().join("bad").join(digest.hex()).exists());
     assert_eq!(store.present(&tree), Presence::Missing);
+    assert!(store.index().unwrap().is_empty(), "both records lack an object");
+    let report = store.verify(Quarantine::Leave, &mut |it| found.push(it)).unwrap();
+    assert_eq!((report.findings, report.records), (0, 0));
+}
+
+#[test]
+fn a_record_that_has_all_its_objects_is_not_forgotten() {
+    let (_dir, store) = new_store();
+    let gone = store.put_bytes(b"gone").unwrap();
+    let there = store.put_bytes(b"there").unwrap();
+    store.commit(&[record("gone", gone), record("there", there)]).unwrap();
+    fs::remove_file(store.object_path(&gone.digest)).unwrap();
+    let report = store.verify(Quarantine::Leave, &mut |_| {}).unwrap();
+    assert_eq!((report.findings, report.mended, report.forgotten), (1, 0, 0));
+    let report = store.verify(Quarantine::Move, &mut |_| {}).unwrap();
+    assert_eq!((report.findings, report.mended, report.forgotten), (1, 1, 1));
+    let index = store.index().unwrap();
+    assert_eq!((index.has(&key("gone")), index.has(&key("there"))), (false, true));
 }
 
 #[test]
