@@ -84,3 +84,31 @@ fn rows_of_ended_steps_are_put_together() {
             Good everything is as it was written
     ");
 }
+
+#[test]
+fn what_is_pinned_stays() {
+    let project = Project::hello();
+    project.good("run");
+    assert_snapshot!(project.run("gc --pin paper"), @r"
+    exit 0
+    --- stderr
+          Pinned 10 results as `paper`
+    ");
+    assert_snapshot!(project.run("gc --pins"), @r"
+    exit 0
+    --- stdout
+    paper  10 results
+    ");
+    assert_snapshot!(project.run("gc --older 0 --keep 0"), @r"
+    exit 0
+    --- stderr
+        Could go 0 results, 0 objects, 0 B; 10 results stay
+    ");
+    project.good("gc --unpin paper");
+    assert!(project.run("gc --older 0 --keep 0").contains("Could go 10 results"));
+    assert_snapshot!(project.run("gc --unpin paper"), @r"
+    exit 2
+    --- stderr
+    error: nothing is pinned as `paper`
+    ");
+}

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use engine::runs;
+use engine::{Home, runs};
 use plan::Key;
 use report::table::{Side, Table};
-use store::{GcAsk, GcMode};
+use store::{GcAsk, GcMode, Store};
 
 use crate::args::{Answer, Manifest, Results};
 use crate::exit::Exit;
@@ -37,12 +37,24 @@ pub(crate) struct Args {
     /// How many hours old something must be to go
     #[arg(long, value_name = "HOURS", default_value_t = 24)]
     older: u64,
+    /// Keep the results of the newest run under a name, whatever comes; removes nothing
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["yes", "unpin", "pins"])]
+    pin: Option<String>,
+    /// Forget a name; removes nothing
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["yes", "pins"])]
+    unpin: Option<String>,
+    /// List the names with how many results each keeps
+    #[arg(long, conflicts_with = "yes")]
+    pins: bool,
 }
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     args.at.file = args.at.file.or(args.manifest.take());
     let home = project::read(&args.at)?.home;
     let store = open_store(&args.results, &home)?;
+    if args.pin.is_some() || args.unpin.is_some() || args.pins {
+        return pins(&args, &home, &store, printer);
+    }
     let ask = GcAsk {
         keep: roots(&home, args.keep)?,
         grace: Duration::from_secs(args.older * 3600),
@@ -102,15 +114,50 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     Ok(Exit::Good)
 }
 
+/// Makes, forgets or lists names under which results are kept.
+fn pins(args: &Args, home: &Home, store: &Store, printer: &Printer) -> Result<Exit, Trouble> {
+    if let Some(name) = &args.pin {
+        let keys: Vec<Key> = run_keys(home, 1)?.into_iter().collect();
+        if keys.is_empty() {
+            let help = "`kun run` makes results, and its record says which they are";
+            return Err(Trouble::helped("no run has left a record yet", help));
+        }
+        store.pin(name, &keys)?;
+        let n = words::count(keys.len(), "result");
+        printer.act(GOOD, "Pinned", format!("{n} as `{name}`"));
+    }
+    if let Some(name) = &args.unpin {
+        if !store.unpin(name)? {
+            return Err(Trouble::user(format!("nothing is pinned as `{name}`")));
+        }
+        printer.act(GOOD, "Unpinned", format!("`{name}`"));
+    }
+    let pins = store.pins()?;
+    if args.answer.json {
+        printer.json(&pins);
+    } else if args.pins {
+        for (name, keys) in pins {
+            printer.data(format!("{name}  {}", words::count(keys.len(), "result")));
+        }
+    }
+    Ok(Exit::Good)
+}
+
 /// The results of the newest runs and of the lock file.
-fn roots(home: &engine::Home, keep: usize) -> Result<BTreeSet<Key>, Trouble> {
+fn roots(home: &Home, keep: usize) -> Result<BTreeSet<Key>, Trouble> {
+    let mut keys = run_keys(home, keep)?;
+    keys.extend(super::lock::keys(home)?);
+    Ok(keys)
+}
+
+/// The results of the newest `n` runs.
+fn run_keys(home: &Home, n: usize) -> Result<BTreeSet<Key>, Trouble> {
     let folder = home.runs();
     let all = runs::list(&folder).map_err(|it| Trouble::io(&folder, it))?;
     let mut keys = BTreeSet::new();
-    for run in all.iter().rev().take(keep) {
+    for run in all.iter().rev().take(n) {
         let found = runs::keys(&folder, run).map_err(|it| Trouble::io(&folder.join(run), it))?;
         keys.extend(found.into_iter().map(|(_, key)| key));
     }
-    keys.extend(super::lock::keys(home)?);
     Ok(keys)
 }
