@@ -41,19 +41,21 @@ impl Workflow {
             return Err(Mistakes::sorted(found, &self.project.texts));
         }
         let need = self.need(&wanted, &sets);
+        let n_steps = need.iter().filter(|it| !it.is_empty()).count();
         let mut maker = Maker {
             flow: self,
             sets: &sets,
             code: CodeFinder::new(files, &self.project.root),
             found: Vec::new(),
-            graph: Graph::default(),
+            graph: Graph { instances: Vec::with_capacity(n_steps), ..Graph::default() },
             source_ids: HashMap::new(),
             expanded: (0..self.steps.len()).map(|_| Vec::new()).collect(),
-            definitions: HashMap::new(),
+            definitions: HashMap::with_capacity(n_steps),
             around: Arc::default(),
             n_made: 0,
             n_inputs: 0,
             buffer: Vec::new(),
+            other: Vec::new(),
         };
         for step in &self.order {
             for context in &need[*step] {

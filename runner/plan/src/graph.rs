@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::kind::Form;
 use crate::origin::Origins;
+use crate::ports::Ports;
 use crate::{Place, Value};
 
 /// The number of an instance in its [`Graph`]; upstream instances have smaller numbers.
@@ -51,7 +52,7 @@ pub struct Instance {
     /// Its parameters, resolved, without those at their default.
     pub with: BTreeMap<String, Value>,
     /// Its inputs: port to things, in order.
-    pub inputs: BTreeMap<String, Vec<Input>>,
+    pub inputs: Ports,
     /// Its outputs: slot to form.
     pub outputs: Arc<BTreeMap<String, Output>>,
     /// The seed, where the step draws: that of the workflow and the stream's name.

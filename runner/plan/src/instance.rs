@@ -2,6 +2,7 @@
 //! that are equal.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use crate::kind::Arity;
 use crate::mistake::Mistake;
 use crate::model::{AxisValues, Leaves, Port, Step, Task, Workflow};
 use crate::path::{Reach, resolve};
+use crate::ports::Ports;
 use crate::reference::{Label, Pick, Reference, StepReference, Template, VariantPick};
 use crate::scope::Scope;
 use crate::suggest;
@@ -53,12 +55,15 @@ pub(crate) struct Maker<'a> {
     pub(crate) source_ids: HashMap<(PathBuf, Option<Digest>), usize>,
     /// For each step what it became, sorted by variant.
     pub(crate) expanded: Vec<Vec<(u32, Expanded)>>,
-    pub(crate) definitions: HashMap<[u8; 32], InstanceId>,
+    /// By a hash of the definition; where another definition has the same, by the next number.
+    pub(crate) definitions: HashMap<u64, InstanceId>,
     /// What was around the last program: that of the next is mostly the same.
     pub(crate) around: Arc<Surroundings>,
     pub(crate) n_made: usize,
     pub(crate) n_inputs: usize,
+    /// Two definitions.
     pub(crate) buffer: Vec<u8>,
+    pub(crate) other: Vec<u8>,
 }
 
 /// More mistakes than this are not looked for: they tend to be one, over and over.
@@ -170,7 +175,7 @@ impl Maker<'_> {
         let flow = self.flow;
         let step = scope.step;
         scope.with = self.with(&scope)?;
-        let mut inputs = BTreeMap::new();
+        let mut inputs = Ports::default();
         for port in &step.inputs {
             let things = self.port(port, &scope, context)?;
             if self.arity(step, port, &things)? {
@@ -212,10 +217,18 @@ impl Maker<'_> {
     fn merged(&mut self, mut instance: Instance, step: &Arc<Step>) -> InstanceId {
         self.buffer.clear();
         crate::definition::write(&instance, &mut self.buffer);
-        let definition = *blake3::hash(&self.buffer).as_bytes();
-        if let Some(first) = self.definitions.get(&definition) {
-            self.graph.instances[first.0].aliases.push(instance.address);
-            return *first;
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&self.buffer);
+        let mut definition = hasher.finish();
+        while let Some(first) = self.definitions.get(&definition) {
+            let same = &mut self.graph.instances[first.0];
+            self.other.clear();
+            crate::definition::write(same, &mut self.other);
+            if self.other == self.buffer {
+                same.aliases.push(instance.address);
+                return *first;
+            }
+            definition = definition.wrapping_add(1);
         }
         instance.origins = Origins::of(&self.flow.project, step);
         let id = InstanceId(self.graph.instances.len());

@@ -64,6 +64,8 @@ pub struct Gatherer {
     text: String,
     // Name and value as ranges of `text`.
     spans: Vec<(usize, usize, usize)>,
+    /// Whether a variable is a secret, by its name.
+    secrets: BTreeMap<String, bool>,
 }
 
 impl Gatherer {
@@ -135,13 +137,23 @@ impl Gatherer {
         }
         for name in &around.pass {
             let Some(value) = facts.environment.get(name) else { continue };
-            if is_secret(name) {
+            if self.is_secret(name) {
                 let digest = Digest::of(value.as_bytes());
                 self.part(format_args!("env.{name}"), format_args!("{digest}"));
             } else {
                 self.part(format_args!("env.{name}"), format_args!("{value}"));
             }
         }
+    }
+
+    /// Asked for each instance again, of the same few names.
+    fn is_secret(&mut self, name: &str) -> bool {
+        if let Some(it) = self.secrets.get(name) {
+            return *it;
+        }
+        let is_secret = is_secret(name);
+        self.secrets.insert(name.to_owned(), is_secret);
+        is_secret
     }
 
     fn part(&mut self, name: fmt::Arguments<'_>, value: fmt::Arguments<'_>) {
@@ -318,15 +330,16 @@ fn unkeyed(instance: &Instance, name: &str) -> bool {
 }
 
 fn hash<'a>(context: &str, parts: impl Iterator<Item = (&'a str, &'a str)>) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new_derive_key(context);
+    // One long text is hashed faster than many short ones.
+    let mut bytes = Vec::with_capacity(1024);
     for (name, value) in parts {
         // Length first: "a" + "bc" is not "ab" + "c".
         for it in [name, value] {
-            hasher.update(&(it.len() as u64).to_le_bytes());
-            hasher.update(it.as_bytes());
+            bytes.extend_from_slice(&(it.len() as u64).to_le_bytes());
+            bytes.extend_from_slice(it.as_bytes());
         }
     }
-    *hasher.finalize().as_bytes()
+    blake3::derive_key(context, &bytes)
 }
 
 #[cfg(test)]
@@ -336,7 +349,7 @@ mod tests {
     use super::*;
     use crate::graph::{Address, Output, Program};
     use crate::kind::Form;
-    use crate::{InstanceId, Place, Value};
+    use crate::{InstanceId, Place, Ports, Value};
 
     fn instance() -> Instance {
         Instance {
@@ -350,7 +363,7 @@ mod tests {
             },
             around: Default::default(),
             with: BTreeMap::from([("k".into(), Value::Int(9)), ("window".into(), Value::Int(3))]),
-            inputs: BTreeMap::from([
+            inputs: Ports::from_iter([
                 ("a".into(), vec![Input::Source(0)]),
                 ("b".into(), vec![Input::Output { instance: InstanceId(0), slot: "o".into() }]),
             ]),

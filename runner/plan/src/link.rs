@@ -44,6 +44,7 @@ impl Manifest {
             steps.iter().enumerate().map(|(i, it)| (it.name.clone(), i)).collect();
         let links = Linker::new(&settings, &steps, &index).links(&mut checker);
         for (step, (reads, passes)) in steps.iter_mut().zip(links) {
+            let step = Arc::get_mut(step).expect("nobody else has it yet");
             step.reads = reads;
             step.passes = passes;
         }
@@ -56,7 +57,7 @@ impl Manifest {
         if !found.is_empty() {
             return Err(Mistakes::sorted(found, &project.texts));
         }
-        let (project, steps) = (Arc::new(project), steps.into_iter().map(Arc::new).collect());
+        let project = Arc::new(project);
         Ok(Workflow { project, tree: root, settings, steps, index, order, kinds })
     }
 }
@@ -99,14 +100,14 @@ fn read_steps(
     root: &Table,
     settings: &Settings,
     kinds: &mut Kinds,
-) -> Vec<Step> {
+) -> Vec<Arc<Step>> {
     let Some(table) = root.get("steps").and_then(|it| it.node.table()) else { return Vec::new() };
     let kind_index = kinds.specs.iter().enumerate().map(|(i, it)| (it.name, i)).collect();
     let items = table.as_written(&checker.project.rank);
     let outputs = Arc::default();
     let mut reader = StepReader { checker, settings, kinds, kind_index, outputs };
     let mut steps = Vec::with_capacity(items.len());
-    steps.extend(items.into_iter().filter_map(|it| reader.read(it)));
+    steps.extend(items.into_iter().filter_map(|it| reader.read(it).map(Arc::new)));
     steps
 }
 
@@ -128,7 +129,7 @@ fn check_targets(checker: &mut Checker<'_>, settings: &Settings, index: &HashMap
 
 struct Linker<'a> {
     settings: &'a Settings,
-    steps: &'a [Step],
+    steps: &'a [Arc<Step>],
     index: &'a HashMap<String, usize>,
     /// The labels of axes by where they stand; a long one may be asked for often.
     labels: RefCell<HashMap<At, Rc<HashSet<String>>>>,
@@ -137,7 +138,11 @@ struct Linker<'a> {
 type Links = (Vec<Link>, Vec<Link>);
 
 impl<'a> Linker<'a> {
-    fn new(settings: &'a Settings, steps: &'a [Step], index: &'a HashMap<String, usize>) -> Self {
+    fn new(
+        settings: &'a Settings,
+        steps: &'a [Arc<Step>],
+        index: &'a HashMap<String, usize>,
+    ) -> Self {
         Self { settings, steps, index, labels: RefCell::default() }
     }
 

@@ -3,6 +3,7 @@
 //! No recursion: a chain may be as long as a manifest may have steps.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use petgraph::algo::{kosaraju_scc, toposort};
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -13,7 +14,7 @@ use crate::text::Texts;
 
 /// An order in which what is read comes first; the order of the files where that is free. None of
 /// all steps where they read each other in circles.
-pub(crate) fn order(steps: &[Step], texts: &Texts, found: &mut Vec<Mistake>) -> Vec<usize> {
+pub(crate) fn order(steps: &[Arc<Step>], texts: &Texts, found: &mut Vec<Mistake>) -> Vec<usize> {
     let mut graph = DiGraph::<(), ()>::with_capacity(steps.len(), steps.len());
     for _ in steps {
         graph.add_node(());
@@ -38,7 +39,7 @@ fn links(step: &Step) -> impl Iterator<Item = &Link> {
 }
 
 /// One circle of each set of steps that all read each other, from its first step on.
-fn circles<'a>(steps: &'a [Step], graph: &DiGraph<(), ()>) -> Vec<Vec<(usize, &'a Link)>> {
+fn circles<'a>(steps: &'a [Arc<Step>], graph: &DiGraph<(), ()>) -> Vec<Vec<(usize, &'a Link)>> {
     let mut sets: Vec<Vec<usize>> = kosaraju_scc(graph)
         .into_iter()
         .map(|set| set.into_iter().map(NodeIndex::index).collect())
@@ -49,7 +50,7 @@ fn circles<'a>(steps: &'a [Step], graph: &DiGraph<(), ()>) -> Vec<Vec<(usize, &'
 }
 
 /// The circle that one comes into by always taking the first way that stays in the set.
-fn circle<'a>(steps: &'a [Step], set: &[usize]) -> Option<Vec<(usize, &'a Link)>> {
+fn circle<'a>(steps: &'a [Arc<Step>], set: &[usize]) -> Option<Vec<(usize, &'a Link)>> {
     let mut path: Vec<(usize, &Link)> = Vec::new();
     let mut position: HashMap<usize, usize> = HashMap::new();
     let mut i = *set.first()?;
@@ -66,7 +67,7 @@ fn circle<'a>(steps: &'a [Step], set: &[usize]) -> Option<Vec<(usize, &'a Link)>
     Some(circle)
 }
 
-fn mistake(steps: &[Step], path: &[(usize, &Link)], texts: &Texts) -> Mistake {
+fn mistake(steps: &[Arc<Step>], path: &[(usize, &Link)], texts: &Texts) -> Mistake {
     let names: Vec<&str> = path.iter().map(|it| steps[it.0].name.as_str()).collect();
     let message =
         format!("steps read each other in a circle: `{}` → `{}`", names.join("` → `"), names[0]);

@@ -23,7 +23,8 @@ pub(crate) enum Part {
 /// What a reference names.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Reference {
-    Step(StepReference),
+    /// Boxed: it is three times as large as any other.
+    Step(Box<StepReference>),
     Source(Pick),
     Model(Pick),
     Param(String),
@@ -83,14 +84,13 @@ pub(crate) const HEADS: &[&str] =
 impl Template {
     /// Finds the references in a text.
     pub(crate) fn parse(text: &str) -> Result<Self, BadReference> {
-        // One byte is looked for faster than two.
-        if !text.contains('$') || !text.contains("${") {
+        if opening(text).is_none() {
             return Ok(Template::Plain(text.to_owned()));
         }
         let mut parts = Vec::new();
         let mut literal = String::new();
         let mut i = 0;
-        while let Some(found) = text[i..].find("${").map(|it| it + i) {
+        while let Some(found) = opening(&text[i..]).map(|it| it + i) {
             if found > i && text.as_bytes()[found - 1] == b'$' {
                 literal += &text[i..found - 1];
                 literal += "${";
@@ -168,7 +168,7 @@ impl Reference {
             "seed" if rest.is_empty() => Reference::Seed,
             "sources" => Reference::Source(pick(text, rest)?),
             "models" => Reference::Model(pick(text, rest)?),
-            "steps" => Reference::Step(step(text, rest, None)?),
+            "steps" => Reference::Step(Box::new(step(text, rest, None)?)),
             "variants" => {
                 let (variant, rest) = rest
                     .strip_prefix('.')
@@ -179,11 +179,16 @@ impl Reference {
                     it if is_name(it) => VariantPick::Name(it.to_owned()),
                     _ => return Err(unlike(text, "variants.NAME.steps.STEP.SLOT")),
                 };
-                Reference::Step(step(text, &format!(".{rest}"), Some(pick))?)
+                Reference::Step(Box::new(step(text, &format!(".{rest}"), Some(pick))?))
             }
             _ => return Err(unknown_head(head)),
         })
     }
+}
+
+/// Where the first reference opens; most texts are too short for a cleverer search.
+pub(crate) fn opening(text: &str) -> Option<usize> {
+    text.as_bytes().windows(2).position(|it| it == b"${")
 }
 
 /// Whether a text can be the name of a step, parameter, port, slot or axis.

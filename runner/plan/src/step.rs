@@ -13,7 +13,7 @@ use crate::model::{
 };
 use crate::model::{has_param, param_value};
 use crate::path::is_file_name;
-use crate::reference::{Pick, Reference, Template};
+use crate::reference::{Pick, Reference, Template, opening};
 use crate::settings::Checker;
 use crate::suggest;
 use crate::text::At;
@@ -328,7 +328,7 @@ impl StepReader<'_, '_> {
 
     fn term(&mut self, node: &Node) -> Option<Term> {
         let data = match &node.data {
-            Data::Text(text) if text.contains("${") => match self.checker.template(node)? {
+            Data::Text(text) if opening(text).is_some() => match self.checker.template(node)? {
                 Template::Plain(it) => TermData::Constant(Value::Text(it)),
                 it => {
                     self.allowed(&it, node.at, Context::With);

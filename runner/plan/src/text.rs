@@ -31,8 +31,8 @@ pub(crate) type Texts = Vec<Arc<Text>>;
 impl Text {
     /// Takes a file's text; the name is the one that messages show.
     pub fn new(name: PathBuf, text: String) -> Self {
-        let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
-        let starts = std::iter::once(0).chain(breaks.map(|(i, _)| i as u32 + 1)).collect();
+        let breaks = text.match_indices('\n').map(|it| it.0 as u32 + 1);
+        let starts = std::iter::once(0).chain(breaks).collect();
         Self { name: Arc::new(name), text, starts }
     }
 

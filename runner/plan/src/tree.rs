@@ -47,6 +47,9 @@ pub(crate) struct Item {
 /// drop included, may then recurse.
 pub(crate) const MAX_DEPTH: usize = 100;
 
+/// Tables of up to this many entries are searched from end to end.
+const FEW: usize = 8;
+
 /// Syntax mistakes beyond this number are counted, not shown.
 const MAX_SYNTAX_MISTAKES: usize = 100;
 
@@ -246,6 +249,10 @@ impl Table {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Item> {
+        // Most names differ in length, so that in a small table nearly nothing is compared.
+        if self.0.len() <= FEW {
+            return self.0.iter().find(|it| it.name == name);
+        }
         let i = self.0.binary_search_by(|it| it.name.as_str().cmp(name)).ok()?;
         self.0.get(i)
     }

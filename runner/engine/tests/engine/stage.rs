@@ -16,14 +16,14 @@ use plan::graph::{
     Address, Argument, Input, Instance, InstanceId, Output, Piece, Program, Source, Target, Work,
 };
 use plan::kind::Form;
-use plan::{Graph, Place};
+use plan::{Graph, Place, Ports};
 use store::{Stats, Store};
 
 /// A step `name` that runs a shell script; `$1`… are its inputs in order, the last is its output.
 pub(crate) fn step(name: &str, script: &str, inputs: &[Input]) -> Instance {
     let text = |it: &str| Argument(vec![Piece::Text(it.to_owned())]);
     let mut argv = vec![text("sh"), text("-euc"), text(script), text("sh")];
-    let mut ports = BTreeMap::new();
+    let mut ports = Ports::default();
     for (i, input) in inputs.iter().enumerate() {
         argv.push(Argument(vec![Piece::Input(format!("i{i}"))]));
         ports.insert(format!("i{i}"), vec![input.clone()]);
