@@ -13,6 +13,11 @@ mod words;
 
 use std::process::ExitCode;
 
+/// A plan is made of very many small pieces, and the system's allocator takes longer for each.
+/// What that is in numbers: `doc/log.md`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     commands::main().into()
 }
