@@ -1,14 +1,16 @@
 //! `kun status`: every step instance, whether its result is there, and who is making it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use engine::planning::{Stale, Standing};
+use plan::{InstanceId, Key};
 use report::table::{Side, Table};
 use serde::Serialize;
-use store::Locking;
 
 use crate::args::Common;
 use crate::exit::Exit;
 use crate::printer::Printer;
-use crate::project;
+use crate::project::{self, Opened};
 use crate::trouble::Trouble;
 
 /// List the steps, with what is there, what is stale, and what runs now
@@ -34,6 +36,7 @@ struct Row {
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     args.common.manifest.take_from(&mut args.words);
     let opened = project::open(&args.common, args.words.clone())?;
+    let running = running(&opened)?;
     let mut rows = vec![];
     for (i, instance) in opened.graph.instances.iter().enumerate() {
         let key = opened.planned.keys[i];
@@ -45,10 +48,7 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
             Standing::Stale(_) => "stale",
             Standing::MaybeCutOff => "may be stale",
         };
-        if opened.planned.standings[i].may_run()
-            && let Some(key) = opened.key_now(plan::InstanceId(i))?
-            && matches!(opened.store.try_lock(&key)?, Locking::Busy(_))
-        {
+        if running.contains(&i) {
             state = "running";
         }
         rows.push(Row {
@@ -75,4 +75,20 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     }
     printer.data(table.text().trim_end());
     Ok(Exit::Good)
+}
+
+/// Instances that somebody makes at this moment. Only looked at: a run never waits for a look.
+fn running(opened: &Opened) -> Result<BTreeSet<usize>, Trouble> {
+    let mut keys = BTreeMap::new();
+    for (i, standing) in opened.planned.standings.iter().enumerate() {
+        if standing.may_run()
+            && let Some(key) = opened.key_now(InstanceId(i))?
+        {
+            keys.insert(i, key);
+        }
+    }
+    let all: Vec<Key> = keys.values().copied().collect();
+    let locked = opened.store.locked(&all);
+    keys.retain(|_, it| locked.contains(it));
+    Ok(keys.into_keys().collect())
 }

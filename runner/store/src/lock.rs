@@ -4,6 +4,8 @@
 //! file open is gone. A child that gets the lock as its standard input therefore keeps it when
 //! the engine is killed. Lock files stay where they are; `gc` removes free ones.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
@@ -112,6 +114,31 @@ impl Store {
         Err(Error::Changing { path })
     }
 
+    /// Those of these keys whose locks are held, as far as this machine can see. No lock is
+    /// touched: who asks for one at the same moment never finds it busy by this.
+    pub fn locked(&self, keys: &[Key]) -> BTreeSet<Key> {
+        let mut files: BTreeMap<(u64, u64), Key> = BTreeMap::new();
+        for key in keys {
+            if let Ok(it) = fs::metadata(self.lock_path(key)) {
+                files.insert((it.dev(), it.ino()), *key);
+            }
+        }
+        if files.is_empty() {
+            return BTreeSet::new();
+        }
+        let table = fs::read_to_string("/proc/locks").unwrap_or_default();
+        let in_table =
+            |(dev, inode): (u64, u64)| table.lines().any(|it| taker(it, dev, inode).is_some());
+        let (mut held, free): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            files.into_iter().partition(|it| in_table(it.0));
+        // The table leaves out locks whose takers are gone.
+        for pid in if free.is_empty() { Vec::new() } else { pids() } {
+            let ours = open_files(pid).filter_map(|it| Some((it.0, *free.get(&it.0)?, it.1)));
+            held.extend(ours.filter(|it| is_locked(pid, &it.2)).map(|it| (it.0, it.1)));
+        }
+        held.into_values().collect()
+    }
+
     /// Where the lock of a key is.
     pub(crate) fn lock_path(&self, key: &Key) -> PathBuf {
         self.root().join("lock").join(key.hex())
@@ -167,14 +194,16 @@ fn holding(dev: u64, inode: u64) -> Vec<u32> {
     {
         return vec![pid];
     }
-    let Ok(names) = fs::read_dir("/proc") else { return Vec::new() };
-    let mut pids: Vec<u32> = names
-        .flatten()
-        .filter_map(|it| it.file_name().to_str()?.parse().ok())
-        .filter(|it| has_open(*it, dev, inode))
-        .collect();
+    let mut pids = pids();
+    pids.retain(|it| has_open(*it, dev, inode));
     pids.sort_unstable();
     pids
+}
+
+/// All processes that can be seen.
+fn pids() -> Vec<u32> {
+    let Ok(names) = fs::read_dir("/proc") else { return Vec::new() };
+    names.flatten().filter_map(|it| it.file_name().to_str()?.parse().ok()).collect()
 }
 
 /// `1: FLOCK  ADVISORY  WRITE 4711 fe:00:1234 0 EOF`.
@@ -191,11 +220,19 @@ fn taker(line: &str, dev: u64, inode: u64) -> Option<u32> {
 
 /// Whether a process has a locked descriptor of a file.
 fn has_open(pid: u32, dev: u64, inode: u64) -> bool {
-    let Ok(names) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-    names.flatten().any(|it| {
-        let same = fs::metadata(it.path()).is_ok_and(|it| it.ino() == inode && it.dev() == dev);
-        let number = it.file_name();
-        same && fs::read_to_string(Path::new(&format!("/proc/{pid}/fdinfo")).join(number))
-            .is_ok_and(|it| it.contains("FLOCK"))
+    open_files(pid).any(|it| it.0 == (dev, inode) && is_locked(pid, &it.1))
+}
+
+/// Device and inode of what a process has open, with the descriptor's number.
+fn open_files(pid: u32) -> impl Iterator<Item = ((u64, u64), OsString)> {
+    let names = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    names.filter_map(|it| {
+        let metadata = fs::metadata(it.path()).ok()?;
+        Some(((metadata.dev(), metadata.ino()), it.file_name()))
     })
+}
+
+fn is_locked(pid: u32, number: &OsStr) -> bool {
+    fs::read_to_string(Path::new(&format!("/proc/{pid}/fdinfo")).join(number))
+        .is_ok_and(|it| it.contains("FLOCK"))
 }

@@ -73,3 +73,33 @@ fn a_lock_whose_file_was_removed_is_no_longer_current() {
     assert!(!lock.is_current());
     assert!(held(&store).is_current());
 }
+
+#[test]
+fn looking_who_holds_locks_takes_none() {
+    let (_dir, store) = new_store();
+    let keys = ["a", "b", "never"].map(key);
+    assert!(store.locked(&keys).is_empty());
+    let lock = held(&store);
+    drop(store.try_lock(&key("b")).unwrap());
+    let looking = store.clone();
+    let looker = std::thread::spawn(move || {
+        // The other one may be held at that moment, by the loop below.
+        (0..200).for_each(|_| assert!(looking.locked(&keys).contains(&key("a"))));
+    });
+    for _ in 0..200 {
+        assert!(matches!(store.try_lock(&key("b")).unwrap(), Locking::Held(_)));
+    }
+    looker.join().unwrap();
+    let locks = std::fs::read_dir(store.root().join("lock")).unwrap();
+    assert_eq!(locks.count(), 2, "nothing is made for a key that nobody ever locked");
+    let mut child = Command::new("sleep")
+        .arg("600")
+        .stdin(Stdio::from(lock.as_stdin().unwrap()))
+        .spawn()
+        .unwrap();
+    drop(lock);
+    assert_eq!(store.locked(&[key("a")]), [key("a")].into(), "an orphan holds it");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(store.locked(&[key("a")]).is_empty());
+}
