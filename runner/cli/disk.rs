@@ -26,8 +26,6 @@ impl Files for Disk {
         // The folder of a manifest that is named without one.
         let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         let mut entries = vec![];
-        // The folder of a manifest that is named without one.
-        let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
