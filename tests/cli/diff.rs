@@ -96,3 +96,14 @@ fn names_that_are_none_are_mistakes() {
     help: the variants are small
     ");
 }
+
+#[test]
+fn what_only_variants_can_be_asked_with_is_refused_for_runs() {
+    let project = Project::new();
+    project.good("run");
+    assert_snapshot!(project.run("diff last last --set mark=x"), @"
+    exit 2
+    --- stderr
+    error: `--set` and `--paranoid` are for two variants, not for two runs
+    ");
+}

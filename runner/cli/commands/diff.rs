@@ -55,6 +55,10 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         let other = if is_variant(a) { b } else { a };
         let help = format!("the variants are {}", variants.join(", "));
         return Err(Trouble::helped(format!("no variant `{other}`"), help));
+    } else if args.trust.paranoid || !args.sets.sets.is_empty() {
+        return Err(Trouble::user(
+            "`--set` and `--paranoid` are for two variants, not for two runs",
+        ));
     } else {
         (of_run(&project.home, a)?, of_run(&project.home, b)?)
     };
