@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use engine::events::{End, Sink};
 use engine::execute::Local;
-use engine::run::counts;
+use engine::runs::Manifest;
 use engine::slots::Capacity;
 use engine::{Options, Setup};
-use plan::Slots;
+use plan::{Ask, Digest, Slots};
 use steps::machine::Cuda;
 
 use super::lock;
@@ -113,7 +113,7 @@ fn shown(opened: &Opened, path: &str) -> String {
     path.strip_prefix("./").unwrap_or(&path).display().to_string()
 }
 
-fn options(args: &Args, opened: &Opened) -> Options {
+fn options<'a>(args: &Args, opened: &'a Opened) -> Options<'a> {
     let cores = std::thread::available_parallelism().map_or(1, |it| it.get() as u64);
     let mut pools: BTreeMap<String, Capacity> = BTreeMap::new();
     for (name, pool) in opened.workflow.pools() {
@@ -131,13 +131,11 @@ fn options(args: &Args, opened: &Opened) -> Options {
             pools.entry(name.to_owned()).or_insert_with(|| automatic(name));
         }
     }
-    let (_, n_stale, n_maybe) = counts(&opened.planned);
-    // Only a run that does something keeps a record, and only a record wants the manifest.
-    let manifest = if n_stale + n_maybe > 0 {
-        let ask = args.common.scope.ask(args.words.clone());
-        opened.workflow.resolved(&ask).to_string()
-    } else {
-        String::new()
+    let ask = args.common.scope.ask(args.words.clone());
+    let same = ask.clone();
+    let manifest = Manifest {
+        fingerprint: Box::new(move || fingerprint(&same, opened)),
+        text: Box::new(move || opened.workflow.resolved(&ask).to_string()),
     };
     Options {
         jobs: args.jobs.unwrap_or(cores),
@@ -147,6 +145,17 @@ fn options(args: &Args, opened: &Opened) -> Options {
         break_orphans: args.break_orphans,
         manifest,
     }
+}
+
+/// What a resolved manifest is made of: the files as they are written, and what was asked of them.
+fn fingerprint(ask: &Ask, opened: &Opened) -> Digest {
+    let mut text = format!("{} {ask:?}", env!("CARGO_PKG_VERSION"));
+    for file in opened.workflow.files() {
+        // A file that cannot be read any more is another one than it was.
+        let bytes = std::fs::read(&file).unwrap_or_default();
+        text.push_str(&format!(" {}", Digest::of(&bytes)));
+    }
+    Digest::of(text.as_bytes())
 }
 
 /// What the machine has of a pool that says `auto`.

@@ -121,6 +121,9 @@ fn line(name: &str, key: Key) -> String {
 }
 
 fn unescaped(text: &str) -> String {
+    if !text.contains('\\') {
+        return text.to_owned();
+    }
     let mut name = String::with_capacity(text.len());
     let mut letters = text.chars();
     while let Some(letter) = letters.next() {

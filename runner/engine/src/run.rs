@@ -16,7 +16,7 @@ use crate::export::Exporter;
 use crate::facts::{Gathered, source_name};
 use crate::heads::Heads;
 use crate::planning::{Planned, Stale, Standing};
-use crate::runs::RunRecord;
+use crate::runs::{Manifest, RunRecord};
 use crate::slots::{Capacity, Slots};
 
 /// Where a project keeps things.
@@ -66,7 +66,7 @@ impl Home {
 }
 
 /// How a run is made; nothing here changes a result.
-pub struct Options {
+pub struct Options<'a> {
     /// How many processors steps may use together.
     pub jobs: u64,
     /// What there is of each other pool.
@@ -77,8 +77,8 @@ pub struct Options {
     pub grace: Duration,
     /// Whether work that an engine left behind is ended instead of waited for.
     pub break_orphans: bool,
-    /// The resolved manifest, as JSON, for the record.
-    pub manifest: String,
+    /// The resolved manifest, for the record.
+    pub manifest: Manifest<'a>,
 }
 
 /// Everything a run needs.
@@ -98,7 +98,7 @@ pub struct Setup<'a> {
     /// Where the project is.
     pub home: Home,
     /// How.
-    pub options: Options,
+    pub options: Options<'a>,
 }
 
 /// What came of a run.
@@ -137,8 +137,7 @@ pub fn run(mut setup: Setup<'_>, sinks: &mut [&mut dyn Sink]) -> Result<Summary,
     let n_steps = n_cached + n_stale + n_maybe;
     let record = if n_stale + n_maybe > 0 {
         let runs = setup.home.runs();
-        let manifest = std::mem::take(&mut setup.options.manifest);
-        Some(RunRecord::start(setup.store.shared_disk(), &runs, &manifest))
+        Some(RunRecord::start(setup.store.shared_disk(), &runs, &setup.options.manifest))
     } else {
         None
     };

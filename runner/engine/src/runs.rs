@@ -8,7 +8,7 @@ use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use plan::Key;
+use plan::{Digest, Key};
 use store::Disk;
 
 use crate::events::{Event, Sink};
@@ -35,8 +35,8 @@ enum State {
 }
 
 impl RunRecord {
-    /// Starts a record below `runs`, with the resolved manifest as JSON.
-    pub fn start(disk: Arc<dyn Disk>, runs: &Path, manifest: &str) -> io::Result<Self> {
+    /// Starts a record below `runs`.
+    pub fn start(disk: Arc<dyn Disk>, runs: &Path, manifest: &Manifest<'_>) -> io::Result<Self> {
         store::make_dirs(&*disk, runs).map_err(|it| io::Error::other(crate::error::chain(&it)))?;
         let stem = time::compact(time::now_ms());
         let (id, folder) = (0..)
@@ -49,8 +49,7 @@ impl RunRecord {
             })
             .unwrap_or_else(|| Err(io::Error::other("no free run name")))?;
         disk.mkdir(&folder.join("logs"))?;
-        let path = folder.join("manifest.json");
-        disk.create(&path).and_then(|mut it| disk.write(&mut it, &path, manifest.as_bytes()))?;
+        manifest.put(&*disk, runs, &folder.join("manifest.json"))?;
         let (events, keys) =
             (disk.append(&folder.join("events.jsonl"))?, disk.append(&folder.join("keys"))?);
         Ok(Self { id, folder, events, keys, disk, state: State::Whole })
@@ -120,6 +119,34 @@ impl RunRecord {
 pub fn log_path(run: &Path, unit: &str, attempt: u32) -> PathBuf {
     let again = if attempt > 1 { format!(".{attempt}") } else { String::new() };
     run.join("logs").join(format!("{}{again}.log", file_name(unit)))
+}
+
+/// The resolved manifest of a run, as JSON.
+pub struct Manifest<'a> {
+    /// The same for every run that resolves to the same. Asked for only where a record is kept.
+    pub fingerprint: Box<dyn Fn() -> Digest + 'a>,
+    /// Makes it; asked for only where no run before had the same.
+    pub text: Box<dyn Fn() -> String + 'a>,
+}
+
+impl Manifest<'_> {
+    /// Puts it at `path`: runs with the same manifest share one file, `manifests/FINGERPRINT.json`.
+    fn put(&self, disk: &dyn Disk, runs: &Path, path: &Path) -> io::Result<()> {
+        let folder = runs.join("manifests");
+        let shared = folder.join(format!("{}.json", (self.fingerprint)().hex()));
+        if disk.link(&shared, path).is_ok() {
+            return Ok(());
+        }
+        let write = |to: &Path| {
+            let text = (self.text)();
+            disk.create(to).and_then(|mut it| disk.write(&mut it, to, text.as_bytes()))
+        };
+        write(path)?;
+        // Without the shared name the next run writes its own.
+        let _ = disk.mkdir(&folder);
+        let _ = disk.link(path, &shared);
+        Ok(())
+    }
 }
 
 /// The names of the runs that left a record, oldest first.
@@ -203,9 +230,19 @@ mod tests {
     fn a_record_reads_back_without_its_torn_tail() {
         let folder = tempfile::tempdir().unwrap();
         let disk: Arc<dyn Disk> = Arc::new(store::RealDisk);
-        let mut record = RunRecord::start(Arc::clone(&disk), folder.path(), "{}").unwrap();
-        let second = RunRecord::start(disk, folder.path(), "{}").unwrap();
+        let asked = std::cell::Cell::new(0);
+        let manifest = Manifest {
+            fingerprint: Box::new(|| Digest([7; 32])),
+            text: Box::new(|| {
+                asked.set(asked.get() + 1);
+                "{}".to_owned()
+            }),
+        };
+        let mut record = RunRecord::start(Arc::clone(&disk), folder.path(), &manifest).unwrap();
+        let second = RunRecord::start(disk, folder.path(), &manifest).unwrap();
         assert_ne!(record.id(), second.id());
+        let manifest = folder.path().join(second.id()).join("manifest.json");
+        assert_eq!((fs::read_to_string(manifest).unwrap().as_str(), asked.get()), ("{}", 1));
         let event = Event::Warning { text: "x".into() };
         record.take(&event);
         record.keep([("a", Key([1; 32]))]);

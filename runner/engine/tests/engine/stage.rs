@@ -10,6 +10,7 @@ use engine::events::Event;
 use engine::execute::Local;
 use engine::heads::Heads;
 use engine::planning::Planned;
+use engine::runs::Manifest;
 use engine::why::{Effort, Reasons, Verdict};
 use engine::{Home, Options, Setup, Summary, facts, planning, run};
 use plan::graph::{
@@ -111,7 +112,10 @@ impl Bench {
             keep_going,
             grace: Duration::from_secs(5),
             break_orphans: false,
-            manifest: String::new(),
+            manifest: Manifest {
+                fingerprint: Box::new(|| plan::Digest([0; 32])),
+                text: Box::new(String::new),
+            },
         };
         let setup = Setup {
             graph,
