@@ -5,4 +5,5 @@ pub(crate) mod count;
 pub(crate) mod map;
 pub(crate) mod sample;
 pub(crate) mod split;
+pub(crate) mod tokenizer;
 pub(crate) mod unique;

@@ -9,13 +9,16 @@ mod definition;
 mod disguise;
 mod error;
 mod folder;
+pub(crate) mod layout;
 mod python_json;
+pub(crate) mod record;
 mod sentencepiece;
 mod stream;
 mod template;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tokenizer;
+pub(crate) mod train;
 mod view;
 
 pub use chat::{Ask, Chat, Conversation, LossOn, Sample};
