@@ -48,6 +48,6 @@ fn kinds_are_listed_and_described() {
     --- stderr
     error: no step kind `conct`
 
-    help: the kinds are concat, split, sample, unique, count, map
+    help: the kinds are concat, split, sample, unique, count, map, tokenizer
     ");
 }
