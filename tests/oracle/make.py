@@ -1,7 +1,9 @@
 """Writes all fixtures again: `python make.py`. Needs `requirements.txt`; the tests do not."""
 
 import forward
+import generation
 import models
+import scoring
 import training
 
 if __name__ == "__main__":
@@ -12,3 +14,6 @@ if __name__ == "__main__":
     training.write_accumulated()
     training.write_steps()
     training.write_curve()
+    generation.write_warpers()
+    generation.write_generated()
+    scoring.write_scores()
