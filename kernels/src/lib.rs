@@ -7,3 +7,4 @@
 //! The only crate with `unsafe` code. It knows nothing of manifests, steps or files.
 
 pub mod machine;
+pub mod yi;
