@@ -7,4 +7,5 @@
 //! The only crate with `unsafe` code. It knows nothing of manifests, steps or files.
 
 pub mod machine;
+pub mod random;
 pub mod yi;
