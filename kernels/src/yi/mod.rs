@@ -7,9 +7,13 @@ pub mod config;
 mod error;
 pub mod files;
 mod header;
+pub mod init;
 pub mod layout;
+pub mod save;
 
 pub use config::{Config, WeightDtype};
 pub use error::{Error, HeaderFault, Result, TensorFault};
 pub use files::{TensorRef, WeightFiles};
+pub use init::Fresh;
 pub use layout::{Layout, Part, Slot, Tensor};
+pub use save::{Extra, Save, Weights};
