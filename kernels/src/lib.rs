@@ -12,8 +12,10 @@ mod dtype;
 mod error;
 pub mod machine;
 pub mod ops;
+pub mod random;
 #[cfg(test)]
 mod testing;
+pub mod yi;
 
 pub use cpu::{Cpu, CpuBuffer};
 pub use device::{Buffer, Device, Matrix, MatrixMut, View, ViewMut};
