@@ -10,10 +10,14 @@ pub mod cpu;
 pub mod device;
 mod dtype;
 mod error;
+pub mod generate;
 pub mod machine;
 pub mod ops;
+pub mod random;
+pub mod score;
 #[cfg(test)]
 mod testing;
+pub mod yi;
 
 pub use cpu::{Cpu, CpuBuffer};
 pub use device::{Buffer, Device, Matrix, MatrixMut, View, ViewMut};
