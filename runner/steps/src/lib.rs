@@ -35,6 +35,7 @@ pub const KINDS: &[&dyn AnyKind] = &[
     &kinds::count::Count,
     &kinds::map::Map,
     &kinds::tokenizer::Tokenizer,
+    &kinds::init::Init,
 ];
 
 /// The kind with this name.

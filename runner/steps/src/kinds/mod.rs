@@ -2,6 +2,7 @@
 
 pub(crate) mod concat;
 pub(crate) mod count;
+pub(crate) mod init;
 pub(crate) mod map;
 pub(crate) mod sample;
 pub(crate) mod split;
