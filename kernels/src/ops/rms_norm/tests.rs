@@ -48,10 +48,10 @@ fn it_is_its_definition_and_its_gradient_its_slope() {
         assert_near(&out, &plain(&x, &gain), 1e-6);
         let one_more = |it: Vec<f64>| it.iter().map(|it| it + 1.0).collect::<Vec<_>>();
         let slope = slopes(&x, |x| dot(&plain(x, &gain), &d_out));
-        // A row of one number has a slope of nearly nothing, out of terms that cancel.
+        // Wider than the result's: what began at one may nearly vanish.
         assert_near(&d_x, &one_more(slope), 3e-6);
         let slope = slopes(&gain, |gain| dot(&plain(&x, gain), &d_out));
-        assert_near(&d_gain, &one_more(slope), 1e-6);
+        assert_near(&d_gain, &one_more(slope), 3e-6);
     }
 }
 
