@@ -79,7 +79,7 @@ fn it_is_its_definition_and_its_gradient_its_slope() {
 #[test]
 fn all_sets_threads_and_cuts_give_the_same_bits() {
     // More logits than a chunk holds.
-    let case = Case::new(1200, 6, 3001);
+    let case = Case::new(2200, 6, 3001);
     let all: Vec<_> = devices().iter().map(|cpu| case.all(cpu)).collect();
     for it in &all[1..] {
         it.iter().zip(&all[0]).for_each(|(got, want)| assert_same(got, want));
