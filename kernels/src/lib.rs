@@ -1,11 +1,25 @@
-//! The arithmetic of the model steps: contracts, processor twins, CUDA kernels.
+//! The arithmetic of the model steps: token ids in, token ids and numbers out.
 //!
-//! What is here: [`machine`], the facts about processor and devices. What is not here yet: any
-//! operation. They come as folders `ops/NAME/` with a contract, a processor twin, a kernel, a
-//! launcher and tests each.
+//! [`machine`] has the facts about processor and devices. [`device`] is the seam: the model's code
+//! is written once, against the trait [`Device`]. [`ops`] has the operations, a folder each with the
+//! contract and the processor's twin, which defines the result. [`cpu`] is the processor as a device.
+//! [`yi`] is the model: configuration, weight files, training passes. [`random`] makes random
+//! numbers by their place.
 //!
-//! The only crate with `unsafe` code. It knows nothing of manifests, steps or files.
+//! The only crate with `unsafe` code. It knows nothing of manifests, steps or text.
 
+pub mod cpu;
+pub mod device;
+mod dtype;
+mod error;
 pub mod machine;
+pub mod ops;
 pub mod random;
+#[cfg(test)]
+mod testing;
 pub mod yi;
+
+pub use cpu::{Cpu, CpuBuffer};
+pub use device::{Buffer, Device, Matrix, MatrixMut, View, ViewMut};
+pub use dtype::{Dtype, Element, Real};
+pub use error::{Error, Result};

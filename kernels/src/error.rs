@@ -1,0 +1,69 @@
+//! What can be wrong with a call of an operation.
+
+use crate::Dtype;
+
+/// An error from a device or an operation on it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A buffer does not have the length that its shape asks for.
+    #[error("`{op}`: `{buffer}` has {got} elements, expected {want}")]
+    Length {
+        /// The operation.
+        op: &'static str,
+        /// The name of the operand.
+        buffer: &'static str,
+        /// Its length.
+        got: usize,
+        /// The length that the others ask for.
+        want: usize,
+    },
+    /// A buffer holds another type than the operation takes.
+    #[error("`{op}`: `{buffer}` is {got}, which it cannot take here")]
+    Dtype {
+        /// The operation.
+        op: &'static str,
+        /// The name of the operand.
+        buffer: &'static str,
+        /// What it holds.
+        got: Dtype,
+    },
+    /// A token id, a row or a block that does not exist.
+    #[error("`{op}`: `{buffer}` names {index}, there are {len}")]
+    Index {
+        /// The operation.
+        op: &'static str,
+        /// The name of the operand.
+        buffer: &'static str,
+        /// What it names.
+        index: usize,
+        /// How many there are.
+        len: usize,
+    },
+    /// The device cannot give this much memory.
+    #[error("no room for {bytes} bytes on the device")]
+    Memory {
+        /// How much was asked for.
+        bytes: usize,
+    },
+    /// The threads of a device cannot be started.
+    #[error("cannot start {threads} threads: {reason}")]
+    Threads {
+        /// How many.
+        threads: usize,
+        /// What the system said.
+        reason: String,
+    },
+}
+
+/// What an operation gives back.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// That an operand has the length that its shape asks for.
+pub(crate) fn check_len(
+    op: &'static str,
+    buffer: &'static str,
+    got: usize,
+    want: usize,
+) -> Result<()> {
+    if got == want { Ok(()) } else { Err(Error::Length { op, buffer, got, want }) }
+}

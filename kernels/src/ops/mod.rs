@@ -1,0 +1,15 @@
+//! The operations of the model: a folder each, whose head is the contract.
+//!
+//! `cpu.rs` is the processor's twin, the definition of the result; other backends are held to it.
+
+pub mod adamw;
+pub mod attention;
+pub mod cross_entropy;
+pub(crate) mod elementwise;
+pub mod embedding;
+pub mod matmul;
+pub mod paged;
+pub mod rms_norm;
+pub mod rope;
+pub mod square_sum;
+pub mod swiglu;

@@ -1,0 +1,1 @@
+//! Against the definition in f64 and differences.
