@@ -1,0 +1,115 @@
+//! Fresh weights: matrices normal with mean 0 and the configuration's deviation, gains 1.
+//!
+//! Number `i` of tensor `t` is a function of the seed, `t` and `i`, so a model is the same however
+//! many threads make it, whole or in parts.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::config::Config;
+use super::error::Result;
+use super::layout::{Layout, Tensor};
+use super::save::Weights;
+use crate::random::Random;
+
+/// How many numbers a thread makes at once.
+const CHUNK: usize = 1 << 14;
+/// Streams of fresh weights begin here; others of the same seed are somewhere else.
+const STREAM: u64 = 1 << 40;
+
+/// The fresh weights of a model, made when they are asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Fresh {
+    seed: u64,
+    deviation: f64,
+}
+
+impl Fresh {
+    /// The weights of a configuration under a seed.
+    pub fn new(config: &Config, seed: u64) -> Self {
+        Self { seed, deviation: config.initializer_range }
+    }
+
+    /// Some numbers of the tensor that has this index in [`Layout::tensors`].
+    fn fill(&self, index: usize, tensor: &Tensor, first: usize, out: &mut [f32]) {
+        if tensor.shape.len() == 1 {
+            out.fill(1.0);
+            return;
+        }
+        let random = Random::new(self.seed, STREAM + index as u64);
+        out.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, out)| {
+            let first = first + chunk * CHUNK;
+            for (i, out) in out.iter_mut().enumerate() {
+                *out = (random.normal_at((first + i) as u64) * self.deviation) as f32;
+            }
+        });
+    }
+
+    /// All weights, as one arena.
+    pub fn arena(&self, layout: &Layout) -> Vec<f32> {
+        let mut arena = vec![0.0; layout.len()];
+        for (index, tensor) in layout.tensors().iter().enumerate() {
+            self.fill(index, tensor, 0, &mut arena[tensor.range()]);
+        }
+        arena
+    }
+}
+
+impl Weights for Fresh {
+    fn read(
+        &self,
+        index: usize,
+        tensor: &Tensor,
+        rows: Range<usize>,
+        out: &mut [f32],
+    ) -> Result<()> {
+        let width: usize = tensor.shape[1..].iter().product();
+        self.fill(index, tensor, rows.start * width, out);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn config() -> Config {
+        let text = r#"{"model_type": "llama", "hidden_size": 64, "intermediate_size": 100,
+            "vocab_size": 700, "num_hidden_layers": 2, "num_attention_heads": 8,
+            "rope_theta": 10000, "initializer_range": 0.05}"#;
+        Config::parse(text.as_bytes(), Path::new("c")).unwrap()
+    }
+
+    #[test]
+    fn gains_are_one_and_matrices_have_the_deviation() {
+        let (config, layout) = (config(), Layout::new(&config()));
+        let arena = Fresh::new(&config, 3).arena(&layout);
+        for tensor in layout.tensors() {
+            let values = &arena[tensor.range()];
+            if tensor.shape.len() == 1 {
+                assert!(values.iter().all(|it| *it == 1.0), "{}", tensor.name);
+                continue;
+            }
+            let square: f64 = values.iter().map(|it| f64::from(*it).powi(2)).sum();
+            let deviation = (square / values.len() as f64).sqrt();
+            assert!((deviation - 0.05).abs() < 0.004, "{}: {deviation}", tensor.name);
+        }
+        assert_ne!(arena, Fresh::new(&config, 4).arena(&layout));
+    }
+
+    #[test]
+    fn parts_and_threads_do_not_change_a_number() {
+        let (config, layout) = (config(), Layout::new(&config()));
+        let fresh = Fresh::new(&config, 3);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let arena = pool.install(|| fresh.arena(&layout));
+        assert_eq!(arena, fresh.arena(&layout));
+        let (index, tensor) = (0, &layout.tensors()[0]);
+        let mut rows = vec![0.0; 20 * 64];
+        fresh.read(index, tensor, 680..700, &mut rows).unwrap();
+        assert_eq!(rows, arena[tensor.range()][680 * 64..]);
+    }
+}

@@ -1,0 +1,288 @@
+//! Saves a model as a folder that other programs load: `config.json`, `generation_config.json`,
+//! safetensors in one file or in shards with an index, and files that the caller adds, such as the
+//! tokenizer's.
+//!
+//! The folder is written beside its place, synced and then renamed: it is there whole or not at
+//! all. Weights are streamed, a few megabytes at a time. The same weights give the same bytes.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use half::{bf16, f16};
+use serde_json::{Value, json};
+
+use super::config::{Config, WeightDtype};
+use super::error::{Error, Result, TensorFault};
+use super::files::{INDEX, SINGLE, WeightFiles};
+use super::layout::{Layout, Tensor};
+
+/// How many numbers are held at once.
+const CHUNK: usize = 1 << 20;
+
+/// Where weights come from while they are saved.
+pub trait Weights {
+    /// Reads rows of a tensor, which has this index in [`Layout::tensors`]. The numbers of a vector
+    /// are rows of one.
+    fn read(
+        &self,
+        index: usize,
+        tensor: &Tensor,
+        rows: Range<usize>,
+        out: &mut [f32],
+    ) -> Result<()>;
+}
+
+/// All weights in memory, laid out by a [`Layout`].
+impl Weights for &[f32] {
+    fn read(&self, _: usize, tensor: &Tensor, rows: Range<usize>, out: &mut [f32]) -> Result<()> {
+        let width: usize = tensor.shape[1..].iter().product();
+        let all = &self[tensor.range()];
+        out.copy_from_slice(&all[rows.start * width..rows.end * width]);
+        Ok(())
+    }
+}
+
+impl Weights for WeightFiles {
+    fn read(&self, _: usize, tensor: &Tensor, rows: Range<usize>, out: &mut [f32]) -> Result<()> {
+        self.read_f32(&tensor.name, rows, out)
+    }
+}
+
+/// How a model is saved.
+#[derive(Clone, Debug)]
+pub struct Save {
+    /// What its numbers are stored as.
+    pub dtype: WeightDtype,
+    /// How many bytes of weights a file may have before there is another.
+    pub shard_bytes: u64,
+    /// More files of the folder, by name: the tokenizer's, a model card.
+    pub files: BTreeMap<String, Extra>,
+}
+
+/// A file that is added to a saved model.
+#[derive(Clone, Debug)]
+pub enum Extra {
+    /// A copy of this file.
+    Copy(PathBuf),
+    /// These bytes.
+    Bytes(Vec<u8>),
+}
+
+impl Save {
+    /// One file up to 5 GB, and no more than the model itself.
+    pub fn new(dtype: WeightDtype) -> Self {
+        Self { dtype, shard_bytes: 5_000_000_000, files: BTreeMap::new() }
+    }
+
+    /// Saves a model as a folder, which must not be there, or be empty.
+    pub fn write<W: Weights + ?Sized>(
+        &self,
+        folder: &Path,
+        config: &Config,
+        weights: &W,
+    ) -> Result<()> {
+        let beside = beside(folder)?;
+        if fs::read_dir(folder).is_ok_and(|mut it| it.next().is_some()) {
+            return Err(Error::Ask(format!("`{}` is there and not empty", folder.display())));
+        }
+        match fs::remove_dir_all(&beside) {
+            Err(why) if why.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::Write { path: beside, source: why });
+            }
+            _ => (),
+        }
+        fs::create_dir_all(&beside).map_err(|it| write_error(&beside, it))?;
+        let written = self.fill(&beside, config, weights);
+        if let Err(why) = written {
+            // The first error is the one to tell; a leftover is removed by the next attempt.
+            let _ = fs::remove_dir_all(&beside);
+            return Err(why);
+        }
+        sync(&beside)?;
+        fs::rename(&beside, folder).map_err(|it| write_error(folder, it))?;
+        sync(parent(folder))
+    }
+
+    fn fill<W: Weights + ?Sized>(&self, to: &Path, config: &Config, weights: &W) -> Result<()> {
+        write_file(&to.join("config.json"), config.to_json(self.dtype).as_bytes())?;
+        let made = "generation_config.json";
+        if !self.files.contains_key(made) {
+            write_file(&to.join(made), config.generation_json().as_bytes())?;
+        }
+        for (name, extra) in &self.files {
+            let plain = Path::new(name).file_name().is_some_and(|it| it == name.as_str());
+            if !plain || name == "config.json" || name.contains(".safetensors") {
+                return Err(Error::Ask(format!("`{name}` cannot be added to a model folder")));
+            }
+            let bytes = match extra {
+                Extra::Bytes(bytes) => bytes,
+                Extra::Copy(path) => {
+                    &fs::read(path).map_err(|source| Error::Read { path: path.clone(), source })?
+                }
+            };
+            write_file(&to.join(name), bytes)?;
+        }
+        self.write_weights(to, config, weights)
+    }
+
+    fn write_weights<W: Weights + ?Sized>(
+        &self,
+        to: &Path,
+        config: &Config,
+        weights: &W,
+    ) -> Result<()> {
+        let layout = Layout::new(config);
+        let shards = self.shards(layout.tensors());
+        if let [all] = shards.as_slice() {
+            return self.write_shard(&to.join(SINGLE), &layout, all.clone(), weights);
+        }
+        let mut map = BTreeMap::new();
+        for (i, range) in shards.iter().enumerate() {
+            let name = format!("model-{:05}-of-{:05}.safetensors", i + 1, shards.len());
+            self.write_shard(&to.join(&name), &layout, range.clone(), weights)?;
+            map.extend(layout.tensors()[range.clone()].iter().map(|it| (&it.name, name.clone())));
+        }
+        let total: usize = layout.tensors().iter().map(|it| it.len() * self.dtype.bytes()).sum();
+        let index = json!({ "metadata": { "total_size": total }, "weight_map": map });
+        write_file(&to.join(INDEX), format!("{index:#}\n").as_bytes())
+    }
+
+    /// Which tensors go into which file: as many as fit, and at least one.
+    fn shards(&self, tensors: &[Tensor]) -> Vec<Range<usize>> {
+        let mut shards = Vec::new();
+        let (mut first, mut bytes) = (0, 0);
+        for (i, tensor) in tensors.iter().enumerate() {
+            let more = (tensor.len() * self.dtype.bytes()) as u64;
+            if i > first && bytes + more > self.shard_bytes {
+                shards.push(first..i);
+                (first, bytes) = (i, 0);
+            }
+            bytes += more;
+        }
+        shards.push(first..tensors.len());
+        shards
+    }
+
+    fn write_shard<W: Weights + ?Sized>(
+        &self,
+        path: &Path,
+        layout: &Layout,
+        range: Range<usize>,
+        weights: &W,
+    ) -> Result<()> {
+        let tensors = &layout.tensors()[range.clone()];
+        let shapes = tensors.iter().map(|it| (it.name.as_str(), it.shape.as_slice()));
+        let fail = |it| write_error(path, it);
+        let mut file = BufWriter::new(File::create(path).map_err(fail)?);
+        file.write_all(&header(shapes, self.dtype)).map_err(fail)?;
+        let mut bytes = Vec::new();
+        for (index, tensor) in range.zip(tensors) {
+            let width = tensor.shape[1..].iter().product::<usize>();
+            let at_once = (CHUNK / width).max(1);
+            let mut rows = 0..0;
+            while rows.end < tensor.shape[0] {
+                rows = rows.end..(rows.end + at_once).min(tensor.shape[0]);
+                let mut numbers = vec![0.0; rows.len() * width];
+                weights.read(index, tensor, rows.clone(), &mut numbers)?;
+                encode(&numbers, self.dtype, &mut bytes).map_err(|(at, value)| {
+                    let fault = TensorFault::NotFinite { index: rows.start * width + at, value };
+                    Error::Tensor { path: path.to_owned(), tensor: tensor.name.clone(), fault }
+                })?;
+                file.write_all(&bytes).map_err(fail)?;
+            }
+        }
+        let file = file.into_inner().map_err(|it| fail(it.into_error()))?;
+        file.sync_all().map_err(fail)
+    }
+}
+
+/// The header of a safetensors file whose tensors lie in this order: length, JSON, and spaces up to
+/// a multiple of 8.
+pub(crate) fn header<'a>(
+    tensors: impl Iterator<Item = (&'a str, &'a [usize])>,
+    dtype: WeightDtype,
+) -> Vec<u8> {
+    let mut map = serde_json::Map::new();
+    // Readers ask for it: without it older versions of `transformers` refuse the file.
+    map.insert("__metadata__".to_owned(), json!({ "format": "pt" }));
+    let mut at = 0;
+    for (name, shape) in tensors {
+        let end = at + shape.iter().product::<usize>() * dtype.bytes();
+        let entry =
+            json!({ "dtype": dtype.header_word(), "shape": shape, "data_offsets": [at, end] });
+        map.insert(name.to_owned(), entry);
+        at = end;
+    }
+    let mut text = Value::Object(map).to_string().into_bytes();
+    text.resize(text.len().next_multiple_of(8), b' ');
+    [&(text.len() as u64).to_le_bytes(), text.as_slice()].concat()
+}
+
+/// The bytes of numbers; or which of them is not finite once it is stored.
+fn encode(
+    numbers: &[f32],
+    dtype: WeightDtype,
+    bytes: &mut Vec<u8>,
+) -> std::result::Result<(), (usize, f32)> {
+    bytes.clear();
+    let stored: fn(f32) -> f32 = match dtype {
+        WeightDtype::F32 => |it| it,
+        WeightDtype::Bf16 => |it| bf16::from_f32(it).to_f32(),
+        WeightDtype::F16 => |it| f16::from_f32(it).to_f32(),
+    };
+    if let Some(at) = numbers.iter().position(|it| !stored(*it).is_finite()) {
+        return Err((at, stored(numbers[at])));
+    }
+    match dtype {
+        WeightDtype::F32 => bytes.extend(numbers.iter().flat_map(|it| it.to_le_bytes())),
+        WeightDtype::Bf16 => {
+            bytes.extend(numbers.iter().flat_map(|it| bf16::from_f32(*it).to_le_bytes()));
+        }
+        WeightDtype::F16 => {
+            bytes.extend(numbers.iter().flat_map(|it| f16::from_f32(*it).to_le_bytes()));
+        }
+    }
+    Ok(())
+}
+
+fn write_error(path: &Path, source: io::Error) -> Error {
+    Error::Write { path: path.to_owned(), source }
+}
+
+/// Writes a file and waits until it is on the disk.
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || {
+        let mut file = File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|it| write_error(path, it))
+}
+
+/// Waits until the names in a folder are on the disk.
+pub(crate) fn sync(folder: &Path) -> Result<()> {
+    let sync = || File::open(folder)?.sync_all();
+    sync().map_err(|it| write_error(folder, it))
+}
+
+/// Where a folder is written before it gets its name.
+fn beside(folder: &Path) -> Result<PathBuf> {
+    match folder.file_name() {
+        Some(name) => {
+            let mut partial = name.to_owned();
+            partial.push(".partial");
+            Ok(folder.with_file_name(partial))
+        }
+        None => Err(Error::Ask(format!("`{}` has no name", folder.display()))),
+    }
+}
+
+fn parent(folder: &Path) -> &Path {
+    match folder.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
