@@ -99,9 +99,8 @@ impl Sampler {
         self.order.clear();
         self.order.extend((0..).zip(&self.scores).filter(|it| *it.1 > 0.0).map(|it| it.0));
         let weights = &self.scores;
-        let likely_first = |a: &u32, b: &u32| {
-            weights[*b as usize].total_cmp(&weights[*a as usize]).then(a.cmp(b))
-        };
+        let likely_first =
+            |a: &u32, b: &u32| weights[*b as usize].total_cmp(&weights[*a as usize]).then(a.cmp(b));
         // The likely ones are sorted a few at a time: mostly few of many stay.
         let (mut sorted, mut before) = (0, 0.0);
         let mut kept = 0;
@@ -246,9 +245,8 @@ pub fn log_probability(logits: &[f32], id: u32) -> f32 {
 pub fn top_log_probabilities(logits: &[f32], n: usize) -> Vec<(u32, f32)> {
     let all = log_sum_exp(logits);
     let mut ids: Vec<u32> = (0..logits.len() as u32).collect();
-    let likely_first = |a: &u32, b: &u32| {
-        logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b))
-    };
+    let likely_first =
+        |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
     let n = n.min(ids.len());
     if n > 0 && n < ids.len() {
         ids.select_nth_unstable_by(n - 1, likely_first);
