@@ -3,6 +3,7 @@
 //! What comes in are texts and conversations, what goes out are token ids; no numbers of a model
 //! pass here.
 
+mod answers;
 mod chat;
 mod control;
 mod definition;
@@ -22,6 +23,7 @@ mod tokenizer;
 pub(crate) mod train;
 mod view;
 
+pub use answers::{Answer, Answers, How, context, settings};
 pub use chat::{Ask, Chat, Conversation, LossOn, Sample};
 pub use error::TextError;
 pub(crate) use folder_model::text_files;
