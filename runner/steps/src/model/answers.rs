@@ -243,3 +243,30 @@ pub fn settings(config: &Config, context: usize, rows: usize) -> Settings {
 pub fn context(config: &Config, wanted: Option<usize>) -> usize {
     wanted.unwrap_or(usize::MAX).min(config.max_positions)
 }
+
+impl Answers<'_> {
+    /// One answer, told piece by piece; `go_on` is asked at every token.
+    pub fn tell(
+        &mut self,
+        row: u64,
+        prompt: Vec<u32>,
+        see: &mut dyn FnMut(&str),
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<Answer, StepError> {
+        let (n, room) = (prompt.len(), self.context());
+        if n >= room {
+            let reason = format!("has {n} tokens; there is room for {room}");
+            return Err(TextError::Conversation { reason }.into());
+        }
+        self.ask(row, prompt)?;
+        loop {
+            if !go_on() {
+                return Err(StepError::Stopped);
+            }
+            let done = self.step(&mut |_, text| see(text))?;
+            if let Some(answer) = done.into_iter().flat_map(|it| it.1).next() {
+                return Ok(answer);
+            }
+        }
+    }
+}
