@@ -13,7 +13,7 @@ use crate::ops::matmul::cpu::{Product, Rows, RowsMut, matmul};
 use crate::ops::matmul::{Form, Shape, Start};
 
 /// Logits that exist at a time.
-const LOGITS: usize = 1 << 20;
+pub(crate) const LOGITS: usize = 1 << 20;
 
 /// What is read.
 #[derive(Clone, Copy)]
