@@ -28,7 +28,7 @@ fn data() -> Data {
     let text = |i: u32| {
         let length = 5 + i * 7 % 40;
         let ids: Vec<u32> = (0..length).map(|it| (it * (i + 3) + i) % 60).collect();
-        let trained = (0..length).map(|it| i % 3 > 0 || it > length / 2).collect();
+        let trained = (0..length).map(|it| !i.is_multiple_of(3) || it > length / 2).collect();
         Sample { ids, trained }
     };
     Data { train: (0..18).map(text).collect(), eval: (30..34).map(text).collect() }
