@@ -12,6 +12,7 @@ pub mod kind;
 mod kinds;
 #[cfg(test)]
 mod kit;
+pub mod model;
 mod page;
 mod params;
 mod records;
