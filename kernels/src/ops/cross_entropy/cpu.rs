@@ -17,6 +17,11 @@ const LOGITS: usize = 1 << 22;
 /// Rows that make packing the head worth while.
 const FEWEST: usize = 384;
 
+/// Rows of a chunk.
+pub(crate) fn chunk_rows(vocabulary: usize) -> usize {
+    (LOGITS / vocabulary.max(1)).max(FEWEST)
+}
+
 /// What is read.
 #[derive(Clone, Copy)]
 pub(crate) struct Numbers<'a, E, W> {
@@ -47,7 +52,7 @@ pub(crate) fn cross_entropy<E: Real, W: Real>(
     }
     let counted: Vec<usize> =
         (0..given.targets.len()).filter(|it| given.targets[*it] != IGNORE).collect();
-    let rows = (LOGITS / given.vocabulary.max(1)).max(FEWEST).min(counted.len());
+    let rows = chunk_rows(given.vocabulary).min(counted.len());
     let mut memory = Memory {
         hidden: cpu.scratch.take(rows * given.width)?,
         logits: cpu.scratch.take(rows * given.vocabulary)?,
