@@ -1,8 +1,8 @@
 //! Sums, exponentials and logarithms whose bits are the same on every machine.
 //!
 //! A sum runs over sixteen lanes, element i in lane i mod 16, and then over a fixed tree. The
-//! exponential and the logarithm are polynomials of our own: those of the system's library differ
-//! from one system to the next.
+//! functions are polynomials of our own: those of the system's library differ from one system to the
+//! next.
 
 /// How many lanes a sum has. Fixed: the bits depend on it.
 pub(crate) const LANES: usize = 16;
@@ -122,6 +122,45 @@ pub(crate) fn ln(x: f64) -> f64 {
     2.0 * z * series + exponent as f64 * std::f64::consts::LN_2
 }
 
+/// eˣ in f64, to a few ulps; for what is made once, such as tables.
+pub(crate) fn exp_f64(x: f64) -> f64 {
+    // The upper part of ln 2 has so few digits that its product with n is exact.
+    const LN2_HIGH: f64 = 6.931_471_803_691_238e-1;
+    const LN2_LOW: f64 = 1.908_214_929_270_587_7e-10;
+    let x = x.clamp(-700.0, 700.0);
+    let n = (x * std::f64::consts::LOG2_E).round();
+    let r = n.mul_add(-LN2_LOW, n.mul_add(-LN2_HIGH, x));
+    let sum = (1..=14).rev().fold(1.0f64, |sum, k| (r / f64::from(k)).mul_add(sum, 1.0));
+    sum * f64::from_bits(((n as i64 + 1023) as u64) << 52)
+}
+
+/// A positive number to a power.
+pub(crate) fn power(base: f64, exponent: f64) -> f64 {
+    exp_f64(exponent * ln(base))
+}
+
+/// Sine and cosine of an angle of less than a million turns, to a few ulps of one.
+pub(crate) fn sin_cos(angle: f64) -> (f64, f64) {
+    // A quarter turn in two parts, the upper one of few digits.
+    const QUARTER_HIGH: f64 = 1.570_796_326_734_125_6;
+    const QUARTER_LOW: f64 = 6.077_100_506_506_192e-11;
+    let n = (angle * std::f64::consts::FRAC_2_PI).round();
+    let r = n.mul_add(-QUARTER_LOW, n.mul_add(-QUARTER_HIGH, angle));
+    let minus_square = -(r * r);
+    // Horner's scheme of the two series: a term is the one before it by −r² / (k (k + 1)).
+    let series = |first: u32| {
+        let over = |k: u32| minus_square / f64::from(k * (k + 1));
+        (0..9).rev().fold(1.0f64, |sum, it| over(2 * it + first).mul_add(sum, 1.0))
+    };
+    let (sin, cos) = (r * series(2), series(1));
+    match n as i64 & 3 {
+        0 => (sin, cos),
+        1 => (cos, -sin),
+        2 => (-sin, -cos),
+        _ => (-cos, sin),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,6 +191,25 @@ mod tests {
             assert!((got - want).abs() <= 1e-15 * want.abs().max(1.0), "{x}: {got} {want}");
         }
         assert_eq!(ln(1.0), 0.0);
+    }
+
+    #[test]
+    fn functions_in_f64_are_those_of_the_library_to_a_few_ulps() {
+        for i in -20_000..20_000 {
+            let x = f64::from(i) * 0.031;
+            let (got, want) = (exp_f64(x), x.exp());
+            assert!((got - want).abs() <= 4e-15 * want, "exp {x}: {got} {want}");
+            let angle = f64::from(i) * 13.7;
+            let (got, want) = (sin_cos(angle), angle.sin_cos());
+            assert!((got.0 - want.0).abs() < 1e-15, "sin {angle}: {} {}", got.0, want.0);
+            assert!((got.1 - want.1).abs() < 1e-15, "cos {angle}: {} {}", got.1, want.1);
+        }
+        for i in 0..64 {
+            let e = f64::from(i) / 64.0;
+            let (got, want) = (power(5e6, e), 5e6f64.powf(e));
+            assert!((got - want).abs() <= 1e-14 * want, "{e}: {got} {want}");
+        }
+        assert_eq!((exp_f64(0.0), sin_cos(0.0)), (1.0, (0.0, 1.0)));
     }
 
     #[test]

@@ -8,8 +8,6 @@ mod device;
 pub(crate) mod isa;
 pub(crate) mod math;
 pub(crate) mod scratch;
-#[cfg(test)]
-mod tests;
 
 pub use buffer::CpuBuffer;
 

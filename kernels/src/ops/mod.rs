@@ -11,5 +11,6 @@ pub mod matmul;
 pub mod paged;
 pub mod rms_norm;
 pub mod rope;
+pub mod sample;
 pub mod square_sum;
 pub mod swiglu;

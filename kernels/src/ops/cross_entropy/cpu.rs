@@ -12,8 +12,10 @@ use crate::ops::elementwise::copy;
 use crate::ops::matmul::cpu::{Product, Rows, RowsMut, matmul};
 use crate::ops::matmul::{Form, Shape, Start};
 
-/// Logits that exist at a time.
-pub(crate) const LOGITS: usize = 1 << 20;
+/// Logits that exist at a time, as long as that is enough for [`FEWEST`] rows.
+const LOGITS: usize = 1 << 22;
+/// Rows that make packing the head worth while.
+const FEWEST: usize = 384;
 
 /// What is read.
 #[derive(Clone, Copy)]
@@ -45,13 +47,18 @@ pub(crate) fn cross_entropy<E: Real, W: Real>(
     }
     let counted: Vec<usize> =
         (0..given.targets.len()).filter(|it| given.targets[*it] != IGNORE).collect();
-    let rows = (LOGITS / given.vocabulary.max(1)).clamp(1, counted.len().max(1));
+    let rows = chunk_rows(given.vocabulary).min(counted.len());
     let mut memory = Memory {
         hidden: cpu.scratch.take(rows * given.width)?,
         logits: cpu.scratch.take(rows * given.vocabulary)?,
         d_hidden: cpu.scratch.take(if out.d_hidden.is_some() { rows * given.width } else { 0 })?,
     };
-    counted.chunks(rows).try_for_each(|it| chunk(cpu, given, it, &mut out, &mut memory))
+    counted.chunks(rows.max(1)).try_for_each(|it| chunk(cpu, given, it, &mut out, &mut memory))
+}
+
+/// How many rows have logits at a time.
+pub(crate) fn chunk_rows(vocabulary: usize) -> usize {
+    (LOGITS / vocabulary.max(1)).max(FEWEST)
 }
 
 struct Memory<'a> {

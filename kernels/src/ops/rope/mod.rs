@@ -18,6 +18,7 @@ mod tests;
 pub(crate) use cpu::{Given, turn};
 
 use super::attention::Heads;
+use crate::cpu::math::{power, sin_cos};
 use crate::device::Device;
 use crate::{Result, device::View};
 
@@ -37,12 +38,12 @@ impl<B> RopeTable<B> {
         positions: usize,
     ) -> Result<Self> {
         let half = dim / 2;
-        let frequency = |i: usize| (1.0 / theta.powf(2.0 * i as f64 / dim as f64)) as f32;
+        let frequency = |i: usize| (1.0 / power(theta, 2.0 * i as f64 / dim as f64)) as f32;
         let frequencies: Vec<f32> = (0..half).map(frequency).collect();
         let angles =
             (0..positions).flat_map(|it| frequencies.iter().map(move |f| f64::from(it as f32 * f)));
-        let (cosines, sines): (Vec<f32>, Vec<f32>) =
-            angles.map(|it| (it.cos() as f32, it.sin() as f32)).unzip();
+        let both = |(sin, cos): (f64, f64)| (cos as f32, sin as f32);
+        let (cosines, sines): (Vec<f32>, Vec<f32>) = angles.map(|it| both(sin_cos(it))).unzip();
         let (cosines, sines) = (device.upload(&cosines)?, device.upload(&sines)?);
         Ok(Self { cosines, sines, positions })
     }

@@ -27,6 +27,10 @@ const TASK_ROWS: usize = 8 * ROWS;
 /// Columns of a task.
 const TASK_COLUMNS: usize = 8 * WIDTH;
 
+/// The longest stride at which rows of the left operand are read where they lie. Farther apart, a
+/// tile's rows fall into the same few sets of the nearest cache.
+const DIRECT: usize = 1536;
+
 /// Rows of numbers at a stride.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a, E> {
@@ -110,7 +114,7 @@ fn strips<A: Real, B: Real>(
     let n_steps = shape.depth.min(STEPS);
     let panels = shape.columns.min(STRIP).div_ceil(WIDTH);
     let mut packed_b = cpu.scratch.take(panels * WIDTH * n_steps)?;
-    let direct = A::DTYPE == Dtype::F32 && a.step == 1;
+    let direct = A::DTYPE == Dtype::F32 && a.step == 1 && a.line <= DIRECT;
     let a_len = if direct { 0 } else { shape.rows.div_ceil(ROWS) * ROWS * n_steps };
     let mut packed_a = cpu.scratch.take(a_len)?;
     for first in (0..shape.columns).step_by(STRIP) {
