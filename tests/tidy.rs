@@ -131,6 +131,29 @@ fn crates_point_one_way() {
 }
 
 #[test]
+fn every_operation_has_a_contract_a_twin_and_tests() {
+    let folder = root().join("kernels/src/ops");
+    let mut mistakes = Vec::new();
+    for entry in fs::read_dir(&folder).expect("operations are there").flatten() {
+        let (path, name) = (entry.path(), entry.file_name().display().to_string());
+        if !path.is_dir() {
+            continue;
+        }
+        let head = fs::read_to_string(path.join("mod.rs")).unwrap_or_default();
+        if !head.contains("//! # Contract") {
+            mistakes.push(format!("{name}/mod.rs has no `# Contract`"));
+        }
+        if !path.join("tests.rs").exists() {
+            mistakes.push(format!("{name}/tests.rs is not there"));
+        }
+        if !["cpu.rs", "cpu", "blocks.rs"].iter().any(|it| path.join(it).exists()) {
+            mistakes.push(format!("{name}/cpu.rs is not there"));
+        }
+    }
+    assert_none("an operation is a contract, a twin and tests", &mistakes);
+}
+
+#[test]
 fn files_are_short_and_say_what_they_are_for() {
     let mut mistakes = Vec::new();
     for (path, text) in sources(".") {

@@ -3,7 +3,7 @@
 //! [`machine`] has the facts about processor and devices. [`device`] is the seam: the model's code
 //! is written once, against the trait [`Device`]. [`ops`] has the operations, a folder each with the
 //! contract and the processor's twin, which defines the result. [`cpu`] is the processor as a device.
-//! [`yi`] is the model: configuration, weight files, training passes. [`random`] makes random
+//! [`yi`] is the model: configuration, weight files, training passes; [`train`] does the steps of a run. [`random`] makes random
 //! numbers by their place.
 //!
 //! The only crate with `unsafe` code. It knows nothing of manifests, steps or text.
@@ -19,6 +19,7 @@ pub mod random;
 pub mod score;
 #[cfg(test)]
 mod testing;
+pub mod train;
 pub mod yi;
 
 pub use cpu::{Cpu, CpuBuffer};

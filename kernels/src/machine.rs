@@ -33,7 +33,7 @@ impl Isa {
         Isa::Portable
     }
 
-    /// The word in a numerics class.
+    /// The word for people.
     pub fn word(self) -> &'static str {
         match self {
             Isa::Portable => "portable",

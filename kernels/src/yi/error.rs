@@ -73,6 +73,9 @@ pub enum Error {
         /// What is wrong, as the end of the sentence.
         fault: TensorFault,
     },
+    /// The device refused.
+    #[error(transparent)]
+    Device(#[from] crate::Error),
     /// A caller asked for something that the model does not have.
     #[error("{0}")]
     Ask(String),

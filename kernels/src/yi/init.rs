@@ -1,4 +1,5 @@
-//! Fresh weights: matrices normal with mean 0 and the configuration's deviation, gains 1.
+//! Fresh weights: matrices normal with mean 0 and the configuration's deviation, gains 1. The
+//! embedding of the token that fills up is zero, as `transformers` makes it.
 //!
 //! Number `i` of tensor `t` is a function of the seed, `t` and `i`, so a model is the same however
 //! many threads make it, whole or in parts.
@@ -9,7 +10,7 @@ use rayon::prelude::*;
 
 use super::config::Config;
 use super::error::Result;
-use super::layout::{Layout, Tensor};
+use super::layout::{Layout, Part, Tensor};
 use super::save::Weights;
 use crate::random::Random;
 
@@ -19,16 +20,22 @@ const CHUNK: usize = 1 << 14;
 const STREAM: u64 = 1 << 40;
 
 /// The fresh weights of a model, made when they are asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Fresh {
     seed: u64,
     deviation: f64,
+    /// The numbers of the embedding that are zero.
+    pad: Range<usize>,
 }
 
 impl Fresh {
     /// The weights of a configuration under a seed.
     pub fn new(config: &Config, seed: u64) -> Self {
-        Self { seed, deviation: config.initializer_range }
+        let pad = config.pad.map_or(0..0, |it| {
+            let start = it as usize * config.hidden;
+            start..start + config.hidden
+        });
+        Self { seed, deviation: config.initializer_range, pad }
     }
 
     /// Some numbers of the tensor that has this index in [`Layout::tensors`].
@@ -44,6 +51,11 @@ impl Fresh {
                 *out = (random.normal_at((first + i) as u64) * self.deviation) as f32;
             }
         });
+        if tensor.part == Part::Embed {
+            let end = first + out.len();
+            let pad = self.pad.start.clamp(first, end)..self.pad.end.clamp(first, end);
+            out[pad.start - first..pad.end - first].fill(0.0);
+        }
     }
 
     /// All weights, as one arena.
@@ -79,7 +91,7 @@ mod tests {
     fn config() -> Config {
         let text = r#"{"model_type": "llama", "hidden_size": 64, "intermediate_size": 100,
             "vocab_size": 700, "num_hidden_layers": 2, "num_attention_heads": 8,
-            "rope_theta": 10000, "initializer_range": 0.05}"#;
+            "rope_theta": 10000, "initializer_range": 0.05, "pad_token_id": 690}"#;
         Config::parse(text.as_bytes(), Path::new("c")).unwrap()
     }
 
@@ -97,6 +109,8 @@ mod tests {
             let deviation = (square / values.len() as f64).sqrt();
             assert!((deviation - 0.05).abs() < 0.004, "{}: {deviation}", tensor.name);
         }
+        assert!(arena[690 * 64..691 * 64].iter().all(|it| *it == 0.0));
+        assert_ne!(arena[689 * 64], 0.0);
         assert_ne!(arena, Fresh::new(&config, 4).arena(&layout));
     }
 

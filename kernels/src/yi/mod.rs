@@ -9,7 +9,9 @@ pub mod files;
 mod header;
 pub mod init;
 pub mod layout;
+pub mod lora;
 pub mod save;
+pub mod train;
 
 pub use config::{Config, WeightDtype};
 pub use error::{Error, HeaderFault, Result, TensorFault};

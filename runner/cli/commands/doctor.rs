@@ -60,12 +60,13 @@ fn good(about: &'static str, text: impl Into<String>) -> Line {
 }
 
 fn machine() -> Vec<Line> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let steps::machine::Cpu { isa, cores } = steps::machine::Cpu::here();
+    let processor = format!("{cores} cores, {}, numerics {}", isa.word(), steps::numerics());
     let memory = steps::machine::memory_bytes() >> 20;
     let mut lines = vec![
         good("kun", env!("CARGO_PKG_VERSION")),
         good("machine", engine::host()),
-        good("processor", format!("{cores} cores, numerics {}", steps::numerics())),
+        good("processor", processor),
         good("memory", format!("{memory} MiB")),
     ];
     let cuda = steps::machine::Cuda::here();

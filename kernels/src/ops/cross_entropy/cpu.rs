@@ -47,13 +47,18 @@ pub(crate) fn cross_entropy<E: Real, W: Real>(
     }
     let counted: Vec<usize> =
         (0..given.targets.len()).filter(|it| given.targets[*it] != IGNORE).collect();
-    let rows = (LOGITS / given.vocabulary.max(1)).max(FEWEST).min(counted.len());
+    let rows = chunk_rows(given.vocabulary).min(counted.len());
     let mut memory = Memory {
         hidden: cpu.scratch.take(rows * given.width)?,
         logits: cpu.scratch.take(rows * given.vocabulary)?,
         d_hidden: cpu.scratch.take(if out.d_hidden.is_some() { rows * given.width } else { 0 })?,
     };
     counted.chunks(rows.max(1)).try_for_each(|it| chunk(cpu, given, it, &mut out, &mut memory))
+}
+
+/// How many rows have logits at a time.
+pub(crate) fn chunk_rows(vocabulary: usize) -> usize {
+    (LOGITS / vocabulary.max(1)).max(FEWEST)
 }
 
 struct Memory<'a> {

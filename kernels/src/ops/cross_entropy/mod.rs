@@ -18,7 +18,7 @@ mod cpu;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use cpu::{Numbers, NumbersOut, cross_entropy};
+pub(crate) use cpu::{Numbers, NumbersOut, chunk_rows, cross_entropy};
 
 use crate::device::{Matrix, MatrixMut, View, ViewMut};
 

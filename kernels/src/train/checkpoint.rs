@@ -1,0 +1,232 @@
+//! Checkpoints: what a run needs to go on as if nothing had happened.
+//!
+//! A folder `step-N` with the trained numbers, both moments and a state file that names the
+//! checksum of each. It is written beside its place, synced and renamed, and only then is the one
+//! before it removed: whenever the run is killed, one whole checkpoint is there.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::digest::Digest;
+use super::error::{Error, Result};
+use super::order::Cursor;
+use super::trainer::{Progress, Trainer};
+use crate::device::{View, ViewMut};
+use crate::{Buffer, Device};
+
+/// The version of the format.
+const FORMAT: u32 = 1;
+/// How many numbers are held at once.
+const CHUNK: usize = 1 << 20;
+/// The largest state file that is read.
+const MOST_BYTES: u64 = 1 << 20;
+const STATE: &str = "state.json";
+const PREFIX: &str = "step-";
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    format: u32,
+    step: u64,
+    cursor: Cursor,
+    /// The bits of the last losses: decimal text is for people, and one rounding is too many.
+    losses: Vec<u64>,
+    settings: String,
+    data: String,
+    files: BTreeMap<String, StoredFile>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredFile {
+    bytes: u64,
+    xxh64: String,
+}
+
+impl<D: Device> Trainer<'_, D> {
+    /// Writes a checkpoint below a folder, and removes older ones.
+    pub fn checkpoint(&self, folder: &Path) -> Result<()> {
+        fs::create_dir_all(folder).map_err(write(folder))?;
+        let name = format!("{PREFIX}{:010}", self.progress.step);
+        let (to, partial) = (folder.join(&name), folder.join(format!("{name}.partial")));
+        if to.exists() {
+            return Ok(());
+        }
+        remove(&partial)?;
+        fs::create_dir(&partial).map_err(write(&partial))?;
+        let mut files = BTreeMap::new();
+        for (name, buffer) in self.buffers() {
+            let stored = self.write_numbers(&partial.join(name), buffer)?;
+            files.insert(name.to_owned(), stored);
+        }
+        let stored = Stored {
+            format: FORMAT,
+            step: self.progress.step,
+            cursor: self.progress.cursor,
+            losses: self.progress.losses.iter().map(|it| it.to_bits()).collect(),
+            settings: hex(self.settings.digest()),
+            data: hex(self.data.train.digest()),
+            files,
+        };
+        let path = partial.join(STATE);
+        let mut text = serde_json::to_string(&stored).map_err(|it| write(&path)(it.into()))?;
+        text.push_str(&format!("\n{}\n", hex(Digest::of(text.as_bytes()))));
+        crate::yi::save::write_file(&path, text.as_bytes())?;
+        crate::yi::save::sync(&partial)?;
+        fs::rename(&partial, &to).map_err(write(&to))?;
+        crate::yi::save::sync(folder)?;
+        found(folder)?.into_iter().filter(|it| it.1 != to).try_for_each(|it| remove(&it.1))
+    }
+
+    /// Goes on from the last checkpoint below a folder, if there is one. After an error the run
+    /// must not be used.
+    pub fn resume(&mut self, folder: &Path) -> Result<bool> {
+        let Some((step, from)) = found(folder)?.pop() else { return Ok(false) };
+        let path = from.join(STATE);
+        let stored = read_state(&path)?;
+        let refuse = |reason: &str| Err(refuse(&path, reason));
+        if stored.step != step {
+            return refuse("is of another step");
+        }
+        if stored.settings != hex(self.settings.digest()) {
+            return refuse("is of a run with other settings");
+        }
+        if stored.data != hex(self.data.train.digest()) {
+            return refuse("is of a run with other texts");
+        }
+        if step > self.steps() || !self.has(stored.cursor) {
+            return refuse("is of a place that the run does not have");
+        }
+        for name in ["weights.bin", "m.bin", "v.bin"] {
+            let Some(file) = stored.files.get(name) else {
+                return refuse("names too few files");
+            };
+            self.read_numbers(&from.join(name), name, file)?;
+        }
+        if let Some(master) = &self.state.master {
+            let to = ViewMut::all(self.state.model.trained_mut());
+            self.device.copy(View::all(master), to)?;
+        }
+        let losses = stored.losses.iter().map(|it| f64::from_bits(*it)).collect();
+        self.progress = Progress { step, cursor: stored.cursor, losses };
+        Ok(true)
+    }
+
+    fn buffers(&self) -> [(&'static str, &D::Buffer); 3] {
+        let state = &self.state;
+        let weights = state.master.as_ref().unwrap_or(state.model.trained());
+        [("weights.bin", weights), ("m.bin", &state.m), ("v.bin", &state.v)]
+    }
+
+    fn buffer_mut(&mut self, name: &str) -> &mut D::Buffer {
+        let state = &mut self.state;
+        match name {
+            "m.bin" => &mut state.m,
+            "v.bin" => &mut state.v,
+            _ => state.master.as_mut().unwrap_or(state.model.trained_mut()),
+        }
+    }
+
+    fn write_numbers(&self, path: &Path, buffer: &D::Buffer) -> Result<StoredFile> {
+        let mut file = BufWriter::new(File::create(path).map_err(write(path))?);
+        let mut digest = Digest::new();
+        let len = buffer.len();
+        for start in (0..len).step_by(CHUNK) {
+            let part = View::all(buffer).part(start..(start + CHUNK).min(len));
+            let numbers: Vec<f32> = self.device.read(part)?;
+            let bytes: Vec<u8> = numbers.iter().flat_map(|it| it.to_le_bytes()).collect();
+            digest.update(&bytes);
+            file.write_all(&bytes).map_err(write(path))?;
+        }
+        let file = file.into_inner().map_err(|it| write(path)(it.into_error()))?;
+        file.sync_all().map_err(write(path))?;
+        Ok(StoredFile { bytes: 4 * len as u64, xxh64: hex(digest.finish()) })
+    }
+
+    fn read_numbers(&mut self, path: &Path, name: &str, stored: &StoredFile) -> Result<()> {
+        let read = |it: io::Error| refuse(path, &format!("cannot be read: {it}"));
+        let file = File::open(path).map_err(read)?;
+        let len = self.buffer_mut(name).len();
+        let bytes = file.metadata().map_err(read)?.len();
+        if bytes != 4 * len as u64 || bytes != stored.bytes {
+            return Err(refuse(path, &format!("has {bytes} bytes, not {}", 4 * len)));
+        }
+        let mut file = BufReader::new(file);
+        let mut digest = Digest::new();
+        for start in (0..len).step_by(CHUNK) {
+            let range = start..(start + CHUNK).min(len);
+            let mut bytes = vec![0; 4 * range.len()];
+            file.read_exact(&mut bytes).map_err(read)?;
+            digest.update(&bytes);
+            let numbers: Vec<f32> =
+                bytes.as_chunks().0.iter().map(|it| f32::from_le_bytes(*it)).collect();
+            let device = self.device;
+            device.write(ViewMut::all(self.buffer_mut(name)).part(range), &numbers)?;
+        }
+        if hex(digest.finish()) == stored.xxh64 {
+            return Ok(());
+        }
+        Err(refuse(path, "is damaged: its checksum is another"))
+    }
+}
+
+fn read_state(path: &Path) -> Result<Stored> {
+    let read = |it: io::Error| refuse(path, &format!("cannot be read: {it}"));
+    if fs::metadata(path).map_err(read)?.len() > MOST_BYTES {
+        return Err(refuse(path, "is too large to be one"));
+    }
+    let text = fs::read_to_string(path).map_err(read)?;
+    let mut lines = text.lines();
+    let (line, digest) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    if hex(Digest::of(line.as_bytes())) != digest {
+        return Err(refuse(path, "is damaged: its checksum is another"));
+    }
+    let stored: Stored =
+        serde_json::from_str(line).map_err(|it| refuse(path, &format!("is not valid: {it}")))?;
+    if stored.format != FORMAT {
+        return Err(refuse(path, &format!("has format {}, not {FORMAT}", stored.format)));
+    }
+    Ok(stored)
+}
+
+/// The checkpoints below a folder, by step.
+fn found(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(why) => return Err(refuse(folder, &format!("cannot be read: {why}"))),
+    };
+    let mut all: Vec<(u64, PathBuf)> = entries
+        .flatten()
+        .filter_map(|it| {
+            let name = it.file_name();
+            let step = name.to_str()?.strip_prefix(PREFIX)?.parse().ok()?;
+            Some((step, it.path()))
+        })
+        .collect();
+    all.sort();
+    Ok(all)
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(why) if why.kind() != io::ErrorKind::NotFound => Err(write(folder)(why)),
+        _ => Ok(()),
+    }
+}
+
+fn write(path: &Path) -> impl Fn(io::Error) -> Error + Copy + '_ {
+    |source| Error::Write { path: path.to_owned(), source }
+}
+
+fn refuse(path: &Path, reason: &str) -> Error {
+    Error::Checkpoint { path: path.to_owned(), reason: reason.to_owned() }
+}
+
+fn hex(digest: u64) -> String {
+    format!("{digest:016x}")
+}

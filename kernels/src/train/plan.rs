@@ -1,0 +1,217 @@
+//! How much memory a run takes, known before anything is loaded.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::{Error, Result, gib};
+use super::settings::Settings;
+use crate::ops::cross_entropy::chunk_rows;
+use crate::yi::config::Config;
+use crate::yi::layout::Layout;
+use crate::yi::lora::LoraLayout;
+use crate::yi::train::{Precision, Recompute, Sizes};
+
+/// Bytes by what they are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryPlan {
+    /// The most tokens that are computed at once.
+    pub micro_tokens: usize,
+    /// Weights, and the table of rotary positions.
+    pub weights: u64,
+    /// Gradients of what is trained.
+    pub gradients: u64,
+    /// Moments, and exact weights beside rounded ones.
+    pub optimizer: u64,
+    /// What the passes keep for one micro-batch.
+    pub activations: u64,
+    /// Logits of one chunk.
+    pub logits: u64,
+}
+
+/// What a run may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of memory.
+    pub available: u64,
+    /// The most tokens at once: more than that does not make the device faster.
+    pub micro_tokens: usize,
+}
+
+/// What the texts of a run ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demand {
+    /// The tokens of the longest text, of those for evaluation too.
+    pub longest: usize,
+    /// The most tokens of one step.
+    pub step: usize,
+}
+
+impl MemoryPlan {
+    /// The memory of a run that computes this many tokens at once.
+    pub fn new(
+        config: &Config,
+        settings: &Settings,
+        micro_tokens: usize,
+        positions: usize,
+    ) -> Self {
+        let all = Layout::new(config).len() as u64;
+        let lora = settings.lora.as_ref();
+        let trained = lora.map_or(all, |it| LoraLayout::new(config, it).len() as u64);
+        let adapters = if lora.is_some() { trained } else { 0 };
+        let precision = settings.precision;
+        let masters = if lora.is_none() && precision != Precision::F32 { trained } else { 0 };
+        let head = if config.tied && lora.is_none() { config.vocab * config.hidden } else { 0 };
+        let rows = chunk_rows(config.vocab).min(micro_tokens);
+        let sizes = Sizes::new(config, precision, lora);
+        Self {
+            micro_tokens,
+            weights: all * precision.weights().bytes() as u64
+                + 4 * adapters
+                + 4 * (positions * config.head_dim) as u64,
+            gradients: 4 * (trained + head as u64),
+            optimizer: 4 * (2 * trained + masters),
+            activations: sizes.bytes_per_token(settings.recompute) * micro_tokens as u64,
+            logits: 4 * (rows * (config.vocab + 2 * config.hidden)) as u64,
+        }
+    }
+
+    /// The plan with the largest micro-batches that fit, or why none does.
+    pub fn choose(
+        config: &Config,
+        settings: &Settings,
+        demand: Demand,
+        limits: Limits,
+    ) -> Result<Self> {
+        let plan = |tokens| Self::new(config, settings, tokens, demand.longest);
+        let most = settings.micro_tokens.unwrap_or(limits.micro_tokens);
+        let most = most.min(demand.step).max(demand.longest);
+        let whole = plan(most);
+        if whole.total() <= limits.available {
+            return Ok(whole);
+        }
+        let least = plan(demand.longest);
+        let room = limits.available.saturating_sub(least.total() - least.activations);
+        let tokens = (room / plan(1).activations.max(1)) as usize;
+        if tokens >= demand.longest {
+            return Ok(plan(tokens.min(most)));
+        }
+        let changes = changes(config, settings, demand, limits);
+        let available = limits.available;
+        Err(Error::NoRoom { plan: Box::new(least), available, changes })
+    }
+
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.weights + self.gradients + self.optimizer + self.activations + self.logits
+    }
+}
+
+/// A change of settings.
+type Change<'a> = &'a dyn Fn(&mut Settings);
+
+/// What would make a run fit, alone; or all of it, where no single change does.
+fn changes(
+    config: &Config,
+    settings: &Settings,
+    demand: Demand,
+    limits: Limits,
+) -> Vec<&'static str> {
+    let fits = |change: Change<'_>| {
+        let mut other = settings.clone();
+        change(&mut other);
+        MemoryPlan::new(config, &other, demand.longest, demand.longest).total() <= limits.available
+    };
+    let lora = |it: &mut Settings| {
+        it.lora = Some(crate::yi::lora::Lora {
+            rank: 16,
+            alpha: 32.0,
+            dropout: 0.0,
+            targets: crate::yi::lora::Target::ALL.to_vec(),
+        });
+    };
+    let all: [(&'static str, Change<'_>); 4] = [
+        ("recompute = \"light\"", &|it| it.recompute = Recompute::Light),
+        ("recompute = \"layers\"", &|it| it.recompute = Recompute::Layers),
+        ("precision = \"bf16\"", &|it| it.precision = Precision::Bf16),
+        ("lora", &lora),
+    ];
+    let enough: Vec<_> = all.iter().filter(|it| fits(it.1)).map(|it| it.0).collect();
+    if !enough.is_empty() {
+        return enough;
+    }
+    vec!["shorter samples", "recompute = \"layers\"", "precision = \"bf16\"", "lora"]
+}
+
+impl fmt::Display for MemoryPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            ("weights", self.weights),
+            ("gradients", self.gradients),
+            ("optimizer", self.optimizer),
+            ("activations", self.activations),
+            ("logits", self.logits),
+        ];
+        for (name, bytes) in parts {
+            writeln!(f, "{name:<12} {:>10}", gib(bytes))?;
+        }
+        let tokens = self.micro_tokens;
+        write!(f, "{:<12} {:>10}, {tokens} tokens at once", "total", gib(self.total()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::yi::lora::{Lora, Target};
+
+    fn yi_6b() -> Config {
+        let text = r#"{"model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008,
+            "vocab_size": 64000, "num_hidden_layers": 32, "num_attention_heads": 32,
+            "num_key_value_heads": 4, "rope_theta": 5000000}"#;
+        Config::parse(text.as_bytes(), Path::new("c")).unwrap()
+    }
+
+    fn choose(settings: &Settings, available: u64) -> Result<MemoryPlan> {
+        let demand = Demand { longest: 1024, step: 1 << 15 };
+        MemoryPlan::choose(&yi_6b(), settings, demand, Limits { available, micro_tokens: 8192 })
+    }
+
+    #[test]
+    fn a_full_run_of_yi_6b_is_as_large_as_computed_by_hand() {
+        let settings = Settings { precision: Precision::Bf16, ..Settings::new() };
+        let plan = MemoryPlan::new(&yi_6b(), &settings, 8192, 1024);
+        // 18 bytes for each of 6.061 billion parameters.
+        assert_eq!((plan.weights + plan.gradients + plan.optimizer) >> 30, 101);
+        // 117,376 bytes for each token and layer, and what is needed once.
+        assert_eq!(plan.activations >> 30, 29);
+        let light = Settings { recompute: Recompute::Light, ..settings };
+        assert_eq!(MemoryPlan::new(&yi_6b(), &light, 8192, 1024).activations >> 30, 20);
+    }
+
+    #[test]
+    fn micro_batches_shrink_until_the_run_fits() {
+        let settings = Settings { precision: Precision::Bf16, ..Settings::new() };
+        let roomy = choose(&settings, 200 << 30).unwrap();
+        assert_eq!(roomy.micro_tokens, 8192);
+        let tight = choose(&settings, 120 << 30).unwrap();
+        assert!((1024..8192).contains(&tight.micro_tokens));
+        assert!(tight.total() <= 120 << 30);
+    }
+
+    #[test]
+    fn a_run_that_does_not_fit_is_refused_with_what_would_help() {
+        let settings = Settings { precision: Precision::Bf16, ..Settings::new() };
+        let why = choose(&settings, 102 << 30).unwrap_err();
+        let Error::NoRoom { changes, .. } = &why else { panic!("{why}") };
+        assert_eq!(changes, &["lora"]);
+        let (says, ends) = (why.to_string(), "GiB, and there are 102.00 GiB");
+        assert!(says.starts_with("a run needs 105.") && says.ends_with(ends), "{says}");
+        let all = Target::ALL.to_vec();
+        let lora = Lora { rank: 16, alpha: 32.0, dropout: 0.0, targets: all };
+        let settings = Settings { lora: Some(lora), ..settings };
+        assert!(choose(&settings, 24 << 30).unwrap().weights >> 30 == 11);
+    }
+}

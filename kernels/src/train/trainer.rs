@@ -1,0 +1,322 @@
+//! The steps of a run.
+
+use std::collections::VecDeque;
+use std::path::Path;
+
+use super::crash::{Crash, CrashSample};
+use super::error::{Error, Result};
+use super::order::{Batch, Cursor, Order};
+use super::plan::{Demand, Limits, MemoryPlan};
+use super::record::{Evaluation, Record};
+use super::sample::Samples;
+use super::settings::Settings;
+use crate::device::{View, ViewMut};
+use crate::ops::adamw::{AdamW, State};
+use crate::yi::Config;
+use crate::yi::save::{Save, Weights};
+use crate::yi::train::{Activations, Gradients, Micro, Model, OnDevice, Precision, arena};
+use crate::{Buffer, Device, Dtype};
+
+/// How many losses are kept for a crash.
+const KEPT_LOSSES: usize = 20;
+/// What keeps the shortening of a gradient finite, as in PyTorch.
+const CLIP_EPS: f64 = 1e-6;
+
+/// The texts of a run.
+#[derive(Clone, Debug, Default)]
+pub struct Data {
+    /// Those that are learnt.
+    pub train: Samples,
+    /// Those that are only measured.
+    pub eval: Samples,
+}
+
+/// A run.
+pub struct Trainer<'d, D: Device> {
+    pub(super) device: &'d D,
+    pub(super) settings: Settings,
+    pub(super) data: Data,
+    order: Order,
+    plan: MemoryPlan,
+    pub(super) state: OnDeviceState<D>,
+    pub(super) progress: Progress,
+    gradients: Gradients<D>,
+    memory: Activations<D>,
+}
+
+/// What a step changes on the device.
+pub(super) struct OnDeviceState<D: Device> {
+    pub(super) model: Model<D>,
+    /// The exact weights, where the model's are rounded.
+    pub(super) master: Option<D::Buffer>,
+    pub(super) m: D::Buffer,
+    pub(super) v: D::Buffer,
+}
+
+/// Where a run stands.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Progress {
+    /// Steps done.
+    pub(super) step: u64,
+    pub(super) cursor: Cursor,
+    /// The last losses, oldest first.
+    pub(super) losses: VecDeque<f64>,
+}
+
+impl<'d, D: Device> Trainer<'d, D> {
+    /// The memory of a run and its steps, before anything is loaded.
+    pub fn plan(
+        config: &Config,
+        settings: &Settings,
+        data: &Data,
+        limits: Limits,
+    ) -> Result<(MemoryPlan, u64)> {
+        settings.check()?;
+        check_samples(config, &data.train)?;
+        check_samples(config, &data.eval)?;
+        let order = Order::new(&data.train, settings)?;
+        let demand = Demand { longest: longest(data), step: order.largest_step() };
+        Ok((MemoryPlan::choose(config, settings, demand, limits)?, order.steps()))
+    }
+
+    /// A run from these weights.
+    pub fn new<W: Weights + ?Sized>(
+        device: &'d D,
+        (config, weights): (&Config, &W),
+        settings: Settings,
+        data: Data,
+        limits: Limits,
+    ) -> Result<Self> {
+        let (plan, _) = Self::plan(config, &settings, &data, limits)?;
+        let order = Order::new(&data.train, &settings)?;
+        let precision = settings.precision;
+        let positions = longest(&data);
+        let mut model = Model::new(device, config, precision, weights, positions)?;
+        let mut master = None;
+        if let Some(lora) = &settings.lora {
+            model.adapt(device, lora, settings.seed)?;
+        } else if precision != Precision::F32 {
+            master = Some(arena(device, model.layout(), Dtype::F32, weights)?);
+        }
+        let n = model.trained().len();
+        let (m, v) = (device.zeros(Dtype::F32, n)?, device.zeros(Dtype::F32, n)?);
+        let gradients = Gradients::new(device, &model)?;
+        let memory =
+            Activations::new(device, model.sizes(), settings.recompute, plan.micro_tokens)?;
+        let state = OnDeviceState { model, master, m, v };
+        let progress = Progress::default();
+        Ok(Self { device, settings, data, order, plan, state, progress, gradients, memory })
+    }
+
+    /// The memory that was planned.
+    pub fn memory_plan(&self) -> &MemoryPlan {
+        &self.plan
+    }
+
+    /// The model as it is now.
+    pub fn model(&self) -> &Model<D> {
+        &self.state.model
+    }
+
+    /// How many steps the run has.
+    pub fn steps(&self) -> u64 {
+        self.order.steps()
+    }
+
+    /// How many steps are done.
+    pub fn done(&self) -> u64 {
+        self.progress.step
+    }
+
+    /// Whether the run has this place.
+    pub(super) fn has(&self, cursor: Cursor) -> bool {
+        (cursor.row as usize) < self.order.rows()
+    }
+
+    /// Does the next step; none is left when there is no record. After an error that says that a
+    /// number is not finite the weights are those before the step.
+    pub fn step(&mut self) -> Result<Option<Record>> {
+        if self.progress.step >= self.order.steps() {
+            return Ok(None);
+        }
+        let (batch, next) = self.order.draw(self.progress.cursor);
+        let factor = self.settings.schedule.factor(self.progress.step, self.order.steps());
+        let learning_rate = self.settings.learning_rate * factor;
+        let device = self.device;
+        let (loss, grad_norm) = device.run(|| self.differentiate(&batch))?;
+        if !loss.is_finite() || !grad_norm.is_finite() {
+            let crash = self.crash(&batch, (loss, grad_norm), learning_rate);
+            return Err(Error::NotFinite(Box::new(crash)));
+        }
+        device.run(|| self.update(learning_rate, grad_norm))?;
+
+        let progress = &mut self.progress;
+        (progress.step, progress.cursor) = (progress.step + 1, next);
+        if progress.losses.len() == KEPT_LOSSES {
+            progress.losses.pop_front();
+        }
+        progress.losses.push_back(loss);
+        Ok(Some(Record {
+            step: progress.step,
+            steps: self.order.steps(),
+            epoch: next.epoch as f64 + next.row as f64 / self.order.rows() as f64,
+            loss,
+            learning_rate,
+            grad_norm,
+            tokens: batch.tokens,
+            targets: batch.targets,
+            operations: self.operations(&batch),
+        }))
+    }
+
+    /// The loss of a batch and the length of its gradient, which is left in `gradients`.
+    fn differentiate(&mut self, batch: &Batch) -> Result<(f64, f64)> {
+        let (device, model) = (self.device, &self.state.model);
+        self.gradients.clear(device)?;
+        let mut sum = 0.0;
+        let scale = 1.0 / batch.targets as f32;
+        for samples in split(&self.data.train, &batch.samples, self.memory.tokens()) {
+            let micro = micro(&self.data.train, samples);
+            let given = (&micro, scale);
+            let losses =
+                model.losses_and_gradients(device, given, &mut self.memory, &mut self.gradients)?;
+            // One chain over the tokens of the step, however it is split.
+            sum = losses.iter().fold(sum, |sum, it| sum + f64::from(*it));
+        }
+        self.gradients.finish(device, model)?;
+        let square = device.square_sum(View::all(self.gradients.buffer()))?;
+        Ok((sum / batch.targets as f64, square.sqrt()))
+    }
+
+    fn update(&mut self, learning_rate: f64, grad_norm: f64) -> Result<()> {
+        let Settings { beta1, beta2, eps, weight_decay, max_grad_norm, .. } = self.settings;
+        let factor = max_grad_norm.map_or(1.0, |it| (it / (grad_norm + CLIP_EPS)).min(1.0));
+        let step = self.progress.step + 1;
+        let numbers =
+            AdamW { learning_rate, beta1, beta2, eps, weight_decay, step, factor: factor as f32 };
+        let slots: Vec<_> = match self.state.model.lora() {
+            Some((_, layout)) => vec![(0..layout.len(), true)],
+            None => {
+                let slots = self.state.model.layout().slots().iter();
+                slots.map(|it| (it.range(), it.decay)).collect()
+            }
+        };
+        for (range, decay) in slots {
+            let numbers = if decay { numbers } else { AdamW { weight_decay: 0.0, ..numbers } };
+            let OnDeviceState { model, master, m, v } = &mut self.state;
+            let state = State {
+                weight: ViewMut::all(model.trained_mut()).part(range.clone()),
+                master: master.as_mut().map(|it| ViewMut::all(it).part(range.clone())),
+                m: ViewMut::all(m).part(range.clone()),
+                v: ViewMut::all(v).part(range.clone()),
+                gradient: View::all(self.gradients.buffer()).part(range),
+            };
+            self.device.adamw(numbers, state)?;
+        }
+        Ok(())
+    }
+
+    /// The mean loss over the targets of the texts that are only measured; none without targets.
+    pub fn evaluate(&mut self) -> Result<Option<Evaluation>> {
+        let (device, model, eval) = (self.device, &self.state.model, &self.data.eval);
+        let all: Vec<u32> = (0..eval.len() as u32).collect();
+        let sum = |of: &dyn Fn(usize) -> usize| (0..eval.len()).map(of).sum::<usize>();
+        let (tokens, targets) = (sum(&|it| eval.tokens(it)), sum(&|it| eval.targets(it)));
+        if targets == 0 {
+            return Ok(None);
+        }
+        let memory = &mut self.memory;
+        let mut total = 0.0;
+        for samples in split(eval, &all, memory.tokens()) {
+            let micro = micro(eval, samples);
+            let losses = device.run(|| model.losses(device, &micro, memory))?;
+            total = losses.iter().fold(total, |sum, it| sum + f64::from(*it));
+        }
+        let loss = total / targets as f64;
+        Ok(Some(Evaluation { step: self.progress.step, loss, tokens, targets }))
+    }
+
+    /// Saves the model as a folder, with its adapters added to the weights.
+    pub fn save(&self, folder: &Path, config: &Config, save: &Save) -> Result<()> {
+        let OnDeviceState { model, master, .. } = &self.state;
+        let weights = OnDevice { device: self.device, model, master: master.as_ref() };
+        Ok(save.write(folder, config, &weights)?)
+    }
+
+    fn crash(&self, batch: &Batch, (loss, norm): (f64, f64), learning_rate: f64) -> Crash {
+        let train = &self.data.train;
+        let sample = |it: &u32| CrashSample {
+            sample: *it,
+            ids: train.ids(*it as usize).to_vec(),
+            trained: train.trained(*it as usize).to_vec(),
+        };
+        Crash {
+            step: self.progress.step + 1,
+            loss: loss.to_string(),
+            grad_norm: norm.to_string(),
+            learning_rate,
+            losses: self.progress.losses.iter().copied().collect(),
+            batch: batch.samples.iter().map(sample).collect(),
+        }
+    }
+
+    /// Two for each weight of a product and token forward, twice that back; half of the latter
+    /// where weights are frozen. Attention has two products, over half of a square.
+    fn operations(&self, batch: &Batch) -> f64 {
+        let config = self.state.model.config();
+        let embedding = if config.tied { 0 } else { config.vocab * config.hidden };
+        let weights = config.parameters() as f64 - embedding as f64;
+        let lengths = batch.samples.iter().map(|it| self.data.train.tokens(*it as usize) as f64);
+        let squares: f64 = lengths.map(|it| it * it).sum();
+        let attention = (config.layers * config.attention_width()) as f64 * squares;
+        let passes = if self.settings.lora.is_some() { 4.0 } else { 6.0 };
+        passes * weights * batch.tokens as f64 + 6.0 * attention
+    }
+}
+
+fn longest(data: &Data) -> usize {
+    let of = |it: &Samples| (0..it.len()).map(|i| it.tokens(i)).max().unwrap_or(0);
+    of(&data.train).max(of(&data.eval))
+}
+
+/// That the model knows all tokens and has as many positions as the texts.
+fn check_samples(config: &Config, samples: &Samples) -> Result<()> {
+    for sample in 0..samples.len() {
+        let ids = samples.ids(sample);
+        if ids.len() > config.max_positions {
+            let most = config.max_positions;
+            return Err(Error::Long { sample, tokens: ids.len(), most });
+        }
+        if let Some(place) = ids.iter().position(|it| *it as usize >= config.vocab) {
+            return Err(Error::Token { sample, place, id: ids[place], vocab: config.vocab });
+        }
+    }
+    Ok(())
+}
+
+/// Cuts texts into runs of at most this many tokens, in their order. No text is longer than that.
+fn split<'a>(
+    samples: &'a Samples,
+    mut rest: &'a [u32],
+    most: usize,
+) -> impl Iterator<Item = &'a [u32]> {
+    std::iter::from_fn(move || {
+        let mut tokens = 0;
+        let fits = |it: &&u32| {
+            tokens += samples.tokens(**it as usize);
+            tokens <= most
+        };
+        let n = rest.iter().take_while(fits).count().max(1);
+        let (part, after) = rest.split_at_checked(n)?;
+        rest = after;
+        Some(part)
+    })
+}
+
+fn micro(samples: &Samples, texts: &[u32]) -> Micro {
+    let mut micro = Micro::new();
+    for text in texts {
+        micro.push(samples.ids(*text as usize), samples.trained(*text as usize));
+    }
+    micro
+}

@@ -1,0 +1,137 @@
+//! A linear layer with its adapters, forward and backward.
+
+use super::activations::Low;
+use super::forward::Pass;
+use super::model::Gradients;
+use crate::device::{Matrix, MatrixMut, View, ViewMut};
+use crate::ops::matmul::{Form, Product, Start};
+use crate::yi::layout::Part;
+use crate::yi::lora::Adapter;
+use crate::{Device, Result};
+
+/// What the backward pass is given.
+pub(super) struct Given<'a, B> {
+    /// The gradient of the result: `[tokens, outputs]`.
+    pub(super) d_out: View<'a, B>,
+    /// What the layer was given: `[tokens, inputs]`.
+    pub(super) x: View<'a, B>,
+}
+
+/// Where the backward pass adds to, and what it works in.
+pub(super) struct Sinks<'a, D: Device> {
+    pub(super) gradients: &'a mut Gradients<D>,
+    pub(super) low: &'a mut Low<D::Buffer>,
+}
+
+impl<D: Device> Pass<'_, D> {
+    /// `out = x Wᵀ`, or `out += x Wᵀ`, and what the adapters add.
+    pub(super) fn linear(
+        &self,
+        part: Part,
+        x: View<'_, D::Buffer>,
+        out: (ViewMut<'_, D::Buffer>, Start),
+        low: &mut Low<D::Buffer>,
+    ) -> Result<()> {
+        let weight = self.model.weight(part);
+        let (out, start) = out;
+        let (x, mut out) = (x.rows(weight.columns), out.rows(weight.rows));
+        let product = Product { form: Form::Xwt, a: x, b: weight, start };
+        self.device.matmul(product, out.again())?;
+        let Some(adapters) = &self.model.adapters else { return Ok(()) };
+        for adapter in adapters.layout.of(part) {
+            self.inner(adapter, x, low)?;
+            let inner = self.inner_view(adapter, &low.inner);
+            let product =
+                Product { form: Form::Xwt, a: inner, b: self.b(adapter), start: Start::Add };
+            self.device.matmul(product, out.again().columns(columns(adapter)))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the gradient of `x`, and adds to those of what is trained.
+    pub(super) fn linear_backward(
+        &self,
+        part: Part,
+        given: Given<'_, D::Buffer>,
+        d_x: ViewMut<'_, D::Buffer>,
+        sinks: Sinks<'_, D>,
+    ) -> Result<()> {
+        let weight = self.model.weight(part);
+        let (d_out, x) = (given.d_out.rows(weight.rows), given.x.rows(weight.columns));
+        let mut d_x = d_x.rows(weight.columns);
+        let product = Product { form: Form::Dyw, a: d_out, b: weight, start: Start::Zero };
+        self.device.matmul(product, d_x.again())?;
+        let Some(adapters) = &self.model.adapters else {
+            let product = Product { form: Form::Dytx, a: d_out, b: x, start: Start::Add };
+            return self.device.matmul(product, sinks.gradients.slot(self.model, part));
+        };
+        let mut sinks = sinks;
+        for adapter in adapters.layout.of(part) {
+            self.adapter_backward(adapter, (d_out, x), d_x.again(), &mut sinks)?;
+        }
+        Ok(())
+    }
+
+    fn adapter_backward(
+        &self,
+        adapter: &Adapter,
+        (d_out, x): (Matrix<'_, D::Buffer>, Matrix<'_, D::Buffer>),
+        d_x: MatrixMut<'_, D::Buffer>,
+        sinks: &mut Sinks<'_, D>,
+    ) -> Result<()> {
+        let Sinks { gradients, low } = sinks;
+        let d_out = d_out.columns(columns(adapter));
+        self.inner(adapter, x, low)?;
+        let inner = self.inner_view(adapter, &low.inner);
+        let product = Product { form: Form::Dytx, a: d_out, b: inner, start: Start::Add };
+        let mut all = ViewMut::all(&mut gradients.all);
+        let d_b = all.again().part(adapter.b_range()).rows(adapter.rank);
+        self.device.matmul(product, d_b)?;
+
+        let mut d_inner = ViewMut::all(&mut low.d_inner).part(0..self.tokens * adapter.rank);
+        let product = Product { form: Form::Dyw, a: d_out, b: self.b(adapter), start: Start::Zero };
+        self.device.matmul(product, d_inner.again().rows(adapter.rank))?;
+        self.device.scale(self.adapter_scale(), d_inner)?;
+        let d_inner = self.inner_view(adapter, &low.d_inner);
+        let product = Product { form: Form::Dytx, a: d_inner, b: x, start: Start::Add };
+        let d_a = all.part(adapter.a_range()).rows(adapter.inputs);
+        self.device.matmul(product, d_a)?;
+        let product =
+            Product { form: Form::Dyw, a: d_inner, b: self.a(adapter), start: Start::Add };
+        self.device.matmul(product, d_x)
+    }
+
+    /// `inner = scale · x Aᵀ`.
+    fn inner(
+        &self,
+        adapter: &Adapter,
+        x: Matrix<'_, D::Buffer>,
+        low: &mut Low<D::Buffer>,
+    ) -> Result<()> {
+        let mut inner = ViewMut::all(&mut low.inner).part(0..self.tokens * adapter.rank);
+        let product = Product { form: Form::Xwt, a: x, b: self.a(adapter), start: Start::Zero };
+        self.device.matmul(product, inner.again().rows(adapter.rank))?;
+        self.device.scale(self.adapter_scale(), inner)
+    }
+
+    fn inner_view<'b>(&self, adapter: &Adapter, low: &'b D::Buffer) -> Matrix<'b, D::Buffer> {
+        View::all(low).part(0..self.tokens * adapter.rank).rows(adapter.rank)
+    }
+
+    fn adapter_scale(&self) -> f32 {
+        self.model.adapters.as_ref().map_or(0.0, |it| it.lora.scale())
+    }
+
+    fn a(&self, adapter: &Adapter) -> Matrix<'_, D::Buffer> {
+        View::all(self.model.trained()).part(adapter.a_range()).rows(adapter.inputs)
+    }
+
+    fn b(&self, adapter: &Adapter) -> Matrix<'_, D::Buffer> {
+        View::all(self.model.trained()).part(adapter.b_range()).rows(adapter.rank)
+    }
+}
+
+/// The columns of the slot's result that an adapter adds to.
+fn columns(adapter: &Adapter) -> std::ops::Range<usize> {
+    adapter.first_row..adapter.first_row + adapter.outputs
+}

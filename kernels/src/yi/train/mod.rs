@@ -1,0 +1,31 @@
+//! The model while it is trained: forward and backward, spelled out.
+//!
+//! Written once, against [`Device`](crate::Device). A step computes its batch in micro-batches, one
+//! after another, in the order of its texts; every sum over tokens is a chain that the next
+//! micro-batch continues. So neither the split nor what is computed again instead of kept changes a
+//! bit of the gradient.
+
+mod activations;
+mod backward;
+mod forward;
+mod linear;
+mod micro;
+mod model;
+
+pub use activations::{Activations, Sizes};
+pub use micro::Micro;
+pub use model::{Gradients, Model, OnDevice, Precision, arena, read_f32};
+
+use serde::{Deserialize, Serialize};
+
+/// What the forward pass does not keep, and the backward pass computes again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recompute {
+    /// Nothing: most memory, least work.
+    Nothing,
+    /// What is cheap: norms and the product of gate and up.
+    Light,
+    /// Everything but the input of each layer: least memory, a third more work.
+    Layers,
+}
