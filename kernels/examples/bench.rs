@@ -1,5 +1,5 @@
-//! What our arithmetic costs: `bench gemm DTYPE N | forward DIR BATCH | generate DIR BATCH |
-//! first-token DIR`, each with `--threads N` and `--rounds N` in front.
+//! What our arithmetic costs: `bench gemm DTYPE N | train DIR BATCH | forward DIR BATCH |
+//! generate DIR BATCH | first-token DIR`, with `--threads N --rounds N` in front of it.
 //!
 //! Prints one line of JSON: what was done in a round, the wall time of every round, and the
 //! processor time of all rounds together. `tests/bench/peers.py` puts it beside others.
@@ -16,6 +16,7 @@ use kernels::device::{Device, View, ViewMut};
 use kernels::generate::{Flow, Generator, Model, Request, Settings};
 use kernels::ops::matmul::{Form, Product, Start};
 use kernels::score::{Scorer, Text};
+use kernels::train::{BatchSize, Data, Length, Limits, Sample, Settings as Training, Trainer};
 use kernels::yi::{Config, WeightFiles};
 use kernels::{Cpu, Dtype};
 use serde_json::json;
@@ -41,6 +42,7 @@ fn main() -> Outcome<()> {
     let cpu = Cpu::new(threads)?;
     let (work, times) = match words.as_slice() {
         ["gemm", dtype, n] => gemm(&cpu, dtype, n.parse()?, rounds)?,
+        ["train", folder, batch] => train(cpu, folder, batch.parse()?, rounds)?,
         ["forward", folder, batch] => forward(cpu, folder, batch.parse()?, rounds)?,
         ["generate", folder, batch] => generate(cpu, folder, (batch.parse()?, NEW), rounds)?,
         ["first-token", folder] => generate(cpu, folder, (1, 1), 1)?,
@@ -109,6 +111,30 @@ fn load(cpu: Cpu, folder: &str) -> Outcome<Arc<Model<Cpu>>> {
 fn prompts(batch: usize, length: usize, vocab: usize) -> Vec<Vec<u32>> {
     let id = |i: usize| ((i * 7919 + 17) % (vocab - 3) + 3) as u32;
     (0..batch).map(|row| (row * length..(row + 1) * length).map(id).collect()).collect()
+}
+
+/// Tokens of a training step.
+fn train(cpu: Cpu, folder: &str, batch: usize, rounds: usize) -> Outcome<(usize, Times)> {
+    let config = Config::open(Path::new(folder))?;
+    let files = WeightFiles::open(Path::new(folder), &config)?;
+    let train = prompts(batch, CONTEXT, config.vocab).into_iter().map(Sample::all).collect();
+    let settings = Training {
+        length: Length::Steps(rounds as u64 + 1),
+        batch: BatchSize::Sequences(batch),
+        learning_rate: 1e-4,
+        beta2: 0.95,
+        weight_decay: 0.1,
+        ..Training::new()
+    };
+    let data = Data { train, ..Data::default() };
+    let limits = Limits { available: 1 << 34, micro_tokens: 1024 };
+    let mut trainer = Trainer::new(&cpu, (&config, &files), settings, data, limits)?;
+    let mut step = || -> Outcome<()> {
+        trainer.step()?.ok_or("no step is left")?;
+        Ok(())
+    };
+    step()?;
+    Ok((batch * CONTEXT, timed(rounds, step)?))
 }
 
 /// Tokens whose losses are computed.
