@@ -61,11 +61,6 @@ pub(crate) fn cross_entropy<E: Real, W: Real>(
     counted.chunks(rows.max(1)).try_for_each(|it| chunk(cpu, given, it, &mut out, &mut memory))
 }
 
-/// How many rows have logits at a time.
-pub(crate) fn chunk_rows(vocabulary: usize) -> usize {
-    (LOGITS / vocabulary.max(1)).max(FEWEST)
-}
-
 struct Memory<'a> {
     hidden: crate::cpu::scratch::Piece<'a>,   // [rows, width]
     logits: crate::cpu::scratch::Piece<'a>,   // [rows, vocabulary]
