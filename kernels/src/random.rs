@@ -2,7 +2,10 @@
 //!
 //! Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011). Nothing is
 //! drawn in an order, so nothing depends on threads, batches or where a run was taken up again. All
-//! that is made from the bits is made by `+`, `*`, `/` and roots: the same on every machine.
+//! that is made from the bits is made by `+`, `*`, `/`, roots and functions of our own: the same on
+//! every machine.
+
+use crate::cpu::math::ln;
 
 const MULTIPLIERS: [u32; 2] = [0xd251_1f53, 0xcd9e_8d57];
 const WEYL: [u32; 2] = [0x9e37_79b9, 0xbb67_ae85];
@@ -102,21 +105,6 @@ fn normal_quantile(p: f64) -> f64 {
 
 fn polynomial(x: f64, coefficients: &[f64; 8]) -> f64 {
     coefficients.iter().rev().fold(0.0, |sum, it| sum * x + it)
-}
-
-/// The natural logarithm of a normal number above 0. The library's may differ between systems.
-fn ln(x: f64) -> f64 {
-    let bits = x.to_bits();
-    let mut exponent = (bits >> 52) as i64 - 1023;
-    let mut part = f64::from_bits(bits & ((1 << 52) - 1) | 1023 << 52);
-    if part > std::f64::consts::SQRT_2 {
-        (part, exponent) = (part / 2.0, exponent + 1);
-    }
-    // ln(part) = 2·artanh(s), and s is at most 0.172: terms shrink by 34.
-    let s = (part - 1.0) / (part + 1.0);
-    let square = s * s;
-    let series = (0..13).rev().fold(0.0, |sum, it| sum * square + 1.0 / f64::from(2 * it + 1));
-    2.0 * s * series + exponent as f64 * std::f64::consts::LN_2
 }
 
 // Numerators and denominators of AS 241, lowest power first.
