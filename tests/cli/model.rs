@@ -77,8 +77,41 @@ fn a_model_is_made_asked_looked_at_and_talked_with() {
     assert_eq!(losses.matches("\"ppl\":1.0").count(), 3, "{losses}");
 
     let model = "out/chat/model";
-    assert_snapshot!(project.run("model inspect out/chat/model"), @"");
-    assert_snapshot!(project.run("model inspect out/chat/model --tokens texts.jsonl -n 2"), @"");
+    assert_snapshot!(project.run("model inspect out/chat/model"), @r"
+    exit 0
+    --- stdout
+    architecture             LlamaForCausalLM
+    parameters               34080 (0.0 M)
+    weights                  float32, 135 KiB
+    hidden_size              32
+    num_hidden_layers        2
+    num_attention_heads      4
+    num_key_value_heads      2
+    head_dim                 8
+    intermediate_size        48
+    max_position_embeddings  64
+    rope_theta               10000.0
+    rms_norm_eps             0.00001
+    embedding                290 rows, and an output layer of its own
+    tokenizer                290 tokens, ids up to 289
+    bos_token                1 <|startoftext|>
+    eos_token                2 <|endoftext|>
+    pad_token                0 <unk>
+    unk_token                0 <unk>
+    before a text            nothing
+    ends an answer           2 <|endoftext|>, 7 <|im_end|>
+    template                 tokenizer_config.json
+    to generate              135 KiB of weights, 256 bytes a token
+    to train                 532 KiB with AdamW in f32, and activations
+    ");
+    assert_snapshot!(project.run("model inspect out/chat/model --tokens texts.jsonl -n 2"), @r"
+    exit 0
+    --- stdout
+    record 1  9 of 34 tokens are trained
+    <|im_start|>user\nrain?<|im_end|>\n<|im_start|>assistant\n⟦the river<|im_end|>⟧\n
+    record 2  3 of 25 tokens are trained
+    <|im_start|>user\n今天<|im_end|>\n<|im_start|>assistant\n⟦下雨<|im_end|>⟧\n
+    ");
     let generate = ["generate", model, "--prompt", "今天"];
     assert_eq!(stdout(&said(&project, &generate, "")), "下雨\n");
     assert_eq!(stdout(&said(&project, &["generate", model], "rain?\n")), "the river\n");
@@ -91,11 +124,15 @@ fn a_model_is_made_asked_looked_at_and_talked_with() {
 #[test]
 fn a_folder_that_is_no_model_is_named() {
     let project = Project::with(&[("m/config.json", "{}"), ("m/tokenizer.json", "{}")]);
-    assert_snapshot!(project.run("model inspect nowhere"), @"");
-    assert_snapshot!(project.run("generate m --prompt a"), @r"
+    assert_snapshot!(project.run("model inspect nowhere"), @r"
     exit 2
     --- stderr
     error: `nowhere/config.json` cannot be read: No such file or directory (os error 2)
+    ");
+    assert_snapshot!(project.run("generate m --prompt a"), @r"
+    exit 2
+    --- stderr
+    error: `m/config.json`: `model_type` is missing, and so is `architectures`
     ");
 }
 
