@@ -183,6 +183,12 @@ TEMPLATES = {
         "{{ '<|im_start|>' + m.role + '\\n' + c + '<|im_end|>\\n' }}{% endfor %}"
         "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
     ),
+    "marks": (
+        "{% for m in messages %}\n"
+        "{% if m.role == 'assistant' %}\n"
+        "<|im_start|>assistant\n{%- generation %}\n{{ m.content }}<|im_end|>{% endgeneration -%}\n"
+        "{% else %}{{ m.content }}{% endif %}{% endfor %}"
+    ),
     "raises": (
         "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system role here') }}"
         "{% endif %}{{ m.content }}{% endfor %}"
