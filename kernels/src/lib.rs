@@ -12,9 +12,11 @@ pub mod cpu;
 pub mod device;
 mod dtype;
 mod error;
+pub mod generate;
 pub mod machine;
 pub mod ops;
 pub mod random;
+pub mod score;
 #[cfg(test)]
 mod testing;
 pub mod train;

@@ -7,16 +7,17 @@ use crate::project::Project;
 #[test]
 fn kinds_are_listed_and_described() {
     let project = Project::with(&[]);
-    assert_snapshot!(project.run("kinds"), @"
+    assert_snapshot!(project.run("kinds"), @r"
     exit 0
     --- stdout
-    kind    what it does
-    concat  join files byte for byte
-    split   split records into files of equal length
-    sample  keep some records drawn at random, in order
-    unique  keep the first of equal records
-    count   count lines, bytes, characters and distinct lines
-    map     make one record out of each with a program, each once
+    kind       what it does
+    concat     join files byte for byte
+    split      split records into files of equal length
+    sample     keep some records drawn at random, in order
+    unique     keep the first of equal records
+    count      count lines, bytes, characters and distinct lines
+    map        make one record out of each with a program, each once
+    tokenizer  train a tokenizer in the layout of Yi's
     ");
     assert_snapshot!(project.run("kinds concat"), @r#"
     exit 0
@@ -47,6 +48,6 @@ fn kinds_are_listed_and_described() {
     --- stderr
     error: no step kind `conct`
 
-    help: the kinds are concat, split, sample, unique, count, map
+    help: the kinds are concat, split, sample, unique, count, map, tokenizer
     ");
 }

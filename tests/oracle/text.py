@@ -4,6 +4,10 @@ Needs `transformers`, `tokenizers` and `sentencepiece` from PyPI. The tests do n
 this script wrote to `fixtures/text`. Run it again only to add cases:
 
     python3 tests/oracle/text.py
+
+`made` is a folder of ours, made of `made.jsonl` by the step kind `tokenizer`. After a change of the
+kind: `KUN_BLESS=1 cargo test -p steps tokenizer`, then this script, which asks `transformers` what it
+makes of that folder.
 """
 
 import io
@@ -377,8 +381,12 @@ def write(name, value):
 
 
 def main():
-    shutil.rmtree(HERE, ignore_errors=True)
-    HERE.mkdir(parents=True)
+    HERE.mkdir(parents=True, exist_ok=True)
+    for it in HERE.iterdir():
+        if it.is_dir() and it.name != "made":
+            shutil.rmtree(it)
+    lines = [json.dumps({"text": it}, ensure_ascii=False) + "\n" for it in SENTENCES * 3]
+    (HERE / "made.jsonl").write_text("".join(lines), encoding="utf-8")
     yi()
     space()
     byte_level()
@@ -387,6 +395,10 @@ def main():
         write(f"{name}-cases", cases_of_folder(name))
     for name in ["pieces", "pieces-space"]:
         write(f"{name}-cases", cases_of_pieces(name))
+    if (HERE / "made").exists():
+        write("made-cases", cases_of_folder("made"))
+        it = AutoTokenizer.from_pretrained(HERE / "made")
+        assert it.chat_template == TEMPLATES["yi-chatml"]
     write("chats", chats())
     versions = {it.__name__: it.__version__ for it in [transformers, tokenizers, sentencepiece]}
     write("versions", versions)

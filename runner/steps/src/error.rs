@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::model::{ModelError, TextError};
+
 /// Why a step did not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
@@ -47,6 +49,18 @@ pub enum StepError {
         /// What is wrong with them.
         reason: String,
     },
+    /// A tokenizer, a template or a conversation cannot be used.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// A model's sizes or weights cannot be used, or not be written.
+    #[error(transparent)]
+    Files(#[from] kernels::yi::Error),
+    /// A model cannot be run.
+    #[error(transparent)]
+    Inference(#[from] kernels::generate::Error),
+    /// The device cannot do it.
+    #[error(transparent)]
+    Device(#[from] kernels::Error),
     /// The row memo cannot be read or written.
     #[error("row memo: {reason}")]
     Memo {
@@ -61,6 +75,15 @@ pub enum StepError {
         /// Its name.
         name: &'static str,
     },
+}
+
+impl From<ModelError> for StepError {
+    fn from(error: ModelError) -> Self {
+        match error {
+            ModelError::Text(it) => it.into(),
+            ModelError::Files(it) => it.into(),
+        }
+    }
 }
 
 impl StepError {

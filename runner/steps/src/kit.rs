@@ -35,6 +35,7 @@ pub(crate) struct Kit {
     pub(crate) shard: Option<Shard>,
     pub(crate) seed: Option<u64>,
     pub(crate) checkpoint: Option<plan::graph::Checkpoint>,
+    pub(crate) threads: usize,
     /// After how many questions whether to stop the answer is yes.
     pub(crate) stop_after: usize,
 }
@@ -45,20 +46,34 @@ impl Kit {
         let folder = tempfile::tempdir().unwrap();
         let kind = kind(name).unwrap();
         let (shard, seed, checkpoint) = (None, None, None);
-        Self { kind, folder, memo, said, shard, seed, checkpoint, stop_after: usize::MAX }
+        let (threads, stop_after) = (1, usize::MAX);
+        Self { kind, folder, memo, said, shard, seed, checkpoint, threads, stop_after }
     }
 
     /// Runs the kind over these contents of its first port; gives the contents of its outputs.
     pub(crate) fn run(&mut self, with: &str, inputs: &[&[u8]]) -> Result<Vec<String>, StepError> {
-        let spec = self.kind.spec();
-        let path = |name: String| self.folder.path().join(name);
         let mut paths = Vec::new();
         for (i, it) in inputs.iter().enumerate() {
-            paths.push(path(format!("in{i}")));
+            paths.push(self.folder.path().join(format!("in{i}")));
             std::fs::write(&paths[i], it).unwrap();
         }
+        self.run_at(with, &[(self.kind.spec().inputs[0].name, paths)])
+    }
+
+    /// Runs the kind over what lies at these places, for each port.
+    pub(crate) fn run_at(
+        &mut self,
+        with: &str,
+        inputs: &[(&str, Vec<PathBuf>)],
+    ) -> Result<Vec<String>, StepError> {
+        let spec = self.kind.spec();
+        let path = |name: String| self.folder.path().join(name);
         let outputs: BTreeMap<String, PathBuf> =
             spec.outputs.iter().map(|it| (it.name.to_owned(), path(it.name.to_owned()))).collect();
+        // An attempt begins with nothing there.
+        for it in outputs.values() {
+            let _ = std::fs::remove_dir_all(it);
+        }
         let asked = std::cell::Cell::new(0);
         let stop = || {
             asked.set(asked.get() + 1);
@@ -66,13 +81,13 @@ impl Kit {
         };
         self.said.clear();
         let mut cx = Cx {
-            inputs: BTreeMap::from([(spec.inputs[0].name.to_owned(), paths)]),
+            inputs: inputs.iter().map(|(port, it)| ((*port).to_owned(), it.clone())).collect(),
             outputs: outputs.clone(),
             state: path("state".to_owned()),
             seed: self.seed,
             shard: self.shard,
             checkpoint: self.checkpoint,
-            threads: 1,
+            threads: self.threads,
             memo: &mut self.memo,
             report: &mut |it| self.said.push(it),
             stop: &stop,
@@ -110,7 +125,8 @@ fn read(path: &std::path::Path) -> String {
     let mut files: Vec<_> = std::fs::read_dir(path).unwrap().map(|it| it.unwrap()).collect();
     files.sort_by_key(|it| it.file_name());
     let show = |it: &std::fs::DirEntry| {
-        format!("{}: {:?}\n", it.file_name().display(), std::fs::read_to_string(it.path()).unwrap())
+        let bytes = std::fs::read(it.path()).unwrap();
+        format!("{}: {:?}\n", it.file_name().display(), String::from_utf8_lossy(&bytes))
     };
     files.iter().map(show).collect()
 }

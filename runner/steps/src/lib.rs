@@ -17,6 +17,7 @@ mod page;
 mod params;
 mod records;
 pub mod reference;
+mod texts;
 
 pub use kernels::machine;
 
@@ -33,6 +34,8 @@ pub const KINDS: &[&dyn AnyKind] = &[
     &kinds::unique::Unique,
     &kinds::count::Count,
     &kinds::map::Map,
+    &kinds::tokenizer::Tokenizer,
+    &kinds::init::Init,
 ];
 
 /// The kind with this name.

@@ -2,7 +2,9 @@
 
 pub(crate) mod concat;
 pub(crate) mod count;
+pub(crate) mod init;
 pub(crate) mod map;
 pub(crate) mod sample;
 pub(crate) mod split;
+pub(crate) mod tokenizer;
 pub(crate) mod unique;

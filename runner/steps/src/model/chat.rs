@@ -237,3 +237,13 @@ impl<'a> Rendering<'a> {
         Ok(sample)
     }
 }
+
+impl Chat<'_> {
+    /// The token with which the template ends an answer, if it has one.
+    pub fn end_token(&self) -> Option<u32> {
+        let example = Conversation::pair(None, "a", Some("b"));
+        let sample = self.sample(&example, LossOn::Answer).ok()?;
+        let last = sample.trained.iter().rposition(|it| *it)?;
+        Some(sample.ids[last]).filter(|it| self.tokenizer.is_control(*it))
+    }
+}

@@ -9,17 +9,23 @@ mod definition;
 mod disguise;
 mod error;
 mod folder;
+mod folder_model;
+pub(crate) mod layout;
 mod python_json;
+pub(crate) mod record;
 mod sentencepiece;
 mod stream;
 mod template;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tokenizer;
+pub(crate) mod train;
 mod view;
 
 pub use chat::{Ask, Chat, Conversation, LossOn, Sample};
 pub use error::TextError;
+pub(crate) use folder_model::text_files;
+pub use folder_model::{ModelError, ModelFolder, template};
 pub use stream::Stream;
 pub use template::{BUILT_IN, PLAIN, Template, YI_CHATML};
 pub use tokenizer::{Controlled, Named, Tokenizer, files_of};

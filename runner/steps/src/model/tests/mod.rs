@@ -24,6 +24,11 @@ fn tokenizer(name: &str) -> Tokenizer {
     Tokenizer::open(&fixture(name)).unwrap()
 }
 
-fn ids(value: &Value) -> Vec<u32> {
+pub(crate) fn ids(value: &Value) -> Vec<u32> {
     value.as_array().unwrap().iter().map(|it| it.as_u64().unwrap() as u32).collect()
+}
+
+/// Each case of a folder.
+pub(crate) fn each_case(folder: &str, mut check: impl FnMut(&Value)) {
+    json(&format!("{folder}-cases.json"))["cases"].as_array().unwrap().iter().for_each(&mut check);
 }

@@ -1,13 +1,9 @@
 //! Encoding and decoding.
 
 use super::super::{Controlled, Stream};
-use super::{fixture, ids, json, tokenizer};
+use super::{each_case, fixture, ids, json, tokenizer};
 
 const FOLDERS: [&str; 5] = ["yi", "space", "bytes", "pieces", "pieces-space"];
-
-fn each_case(folder: &str, mut check: impl FnMut(&serde_json::Value)) {
-    json(&format!("{folder}-cases.json"))["cases"].as_array().unwrap().iter().for_each(&mut check);
-}
 
 #[test]
 fn plain_text_becomes_the_same_ids_as_in_transformers_and_sentencepiece() {

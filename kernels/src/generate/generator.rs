@@ -1,0 +1,302 @@
+//! Continuous batching: requests go in, tokens come out step by step.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::Error;
+use super::blocks::Blocks;
+use super::model::{Batch, Model};
+use super::request::{Finish, Flow, Output, Request, Token};
+use super::schedule::{Part, Schedule};
+use super::sequence::{Numbered, Sequence};
+use super::stage::Stage;
+use crate::device::Device;
+use crate::ops::sample::{Pick, Sampler};
+
+/// How much is done at a time. Nothing here changes a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How many outputs are on their way at once.
+    pub rows: usize,
+    /// How many tokens a step computes, those of prompts included.
+    pub step_tokens: usize,
+    /// For how many tokens there are keys and values.
+    pub cache_tokens: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { rows: 32, step_tokens: 512, cache_tokens: 1 << 15 }
+    }
+}
+
+impl Settings {
+    /// How many blocks the cache has.
+    pub(crate) fn blocks<D: Device>(&self) -> usize {
+        self.cache_tokens.div_ceil(D::BLOCK)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let Self { rows, step_tokens, cache_tokens } = *self;
+        let all = [("rows", rows, 1), ("step_tokens", step_tokens, rows.max(1))];
+        let all = all.into_iter().chain([("cache_tokens", cache_tokens, 1)]);
+        for (setting, value, least) in all {
+            if value < least {
+                return Err(Error::Setting { setting, value, least });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What was done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Steps.
+    pub steps: usize,
+    /// Tokens that went through the model.
+    pub computed: usize,
+    /// Tokens of prompts that were found in the cache instead.
+    pub known: usize,
+    /// Tokens that were picked.
+    pub picked: usize,
+    /// How often a row gave its blocks back and was computed again later.
+    pub sent_back: usize,
+}
+
+/// Continues many prompts at once.
+pub struct Generator<D: Device> {
+    stage: Stage<D>,
+    schedule: Schedule,
+    counts: Counts,
+    /// Outputs that need no step.
+    ready: Vec<Ended>,
+    cache_tokens: usize,
+    submitted: u64,
+}
+
+/// An output, and the number of its request.
+type Ended = (u64, Output);
+
+impl<D: Device> Generator<D> {
+    /// A generator with nothing to do.
+    pub fn new(model: Arc<Model<D>>, settings: Settings) -> Result<Self, Error> {
+        settings.check()?;
+        let blocks = settings.blocks::<D>();
+        let stage = Stage::new(model, settings.step_tokens, blocks)?;
+        let schedule = Schedule {
+            waiting: VecDeque::new(),
+            running: Vec::new(),
+            blocks: Blocks::new(blocks, D::BLOCK),
+            most_running: settings.rows,
+            step_tokens: settings.step_tokens,
+            sent_back: 0,
+        };
+        let cache_tokens = blocks * D::BLOCK;
+        let (counts, ready) = (Counts::default(), Vec::new());
+        Ok(Self { stage, schedule, counts, ready, cache_tokens, submitted: 0 })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model<D> {
+        self.stage.model()
+    }
+
+    /// What was done so far.
+    pub fn counts(&self) -> Counts {
+        Counts { sent_back: self.schedule.sent_back, ..self.counts }
+    }
+
+    /// Whether nothing is queued or running.
+    pub fn is_idle(&self) -> bool {
+        self.schedule.waiting.is_empty()
+            && self.schedule.running.is_empty()
+            && self.ready.is_empty()
+    }
+
+    /// How many outputs are queued or running; a request with many samples counts once until its
+    /// prompt is computed.
+    pub fn pending(&self) -> usize {
+        self.schedule.waiting.len() + self.schedule.running.len() + self.ready.len()
+    }
+
+    /// Queues a request.
+    pub fn submit(&mut self, request: Request) -> Result<(), Error> {
+        let (vocab, context) = (self.model().config().vocab, self.model().context());
+        request.check(vocab, context, self.cache_tokens)?;
+        let (samples, needs_steps) = (request.samples, request.max_new_tokens > 0);
+        let numbered = Arc::new(Numbered { number: self.submitted, request });
+        self.submitted += 1;
+        let mut first = Sequence::new(numbered, 0, context);
+        first.followers = (1..samples).collect();
+        if needs_steps {
+            self.schedule.waiting.push_back(first);
+        } else {
+            self.end_all(first, Finish::Length);
+        }
+        Ok(())
+    }
+
+    /// Ends all outputs of a row; they come back from the next step as they are.
+    pub fn cancel(&mut self, row: u64) {
+        let schedule = &mut self.schedule;
+        let all = schedule.waiting.drain(..).map(|it| (false, it));
+        let all: Vec<_> = all.chain(schedule.running.drain(..).map(|it| (true, it))).collect();
+        let mut gone = Vec::new();
+        for (runs, mut sequence) in all {
+            if sequence.request.row == row {
+                schedule.blocks.release(std::mem::take(&mut sequence.table));
+                gone.push(sequence);
+            } else if runs {
+                schedule.running.push(sequence);
+            } else {
+                schedule.waiting.push_back(sequence);
+            }
+        }
+        gone.into_iter().for_each(|it| self.end_all(it, Finish::Cancelled));
+    }
+
+    /// Ends an output, and those that wait for its prompt.
+    fn end_all(&mut self, mut sequence: Sequence, finish: Finish) {
+        let context = self.stage.model().context();
+        let followers = std::mem::take(&mut sequence.followers);
+        let others = followers
+            .into_iter()
+            .map(|sample| Sequence::new(Arc::clone(&sequence.request), sample, context));
+        let others: Vec<_> = others.collect();
+        for it in std::iter::once(sequence).chain(others) {
+            self.ready.push((it.request.number, it.into_output(finish)));
+        }
+    }
+
+    /// One step for everybody. `watch` sees each token as it comes and may end its output.
+    ///
+    /// Returns the outputs that ended. After an error the generator is of no use.
+    pub fn step(&mut self, watch: &mut dyn FnMut(Token) -> Flow) -> Result<Vec<Output>, Error> {
+        Ok(self.advance(watch)?.into_iter().map(|it| it.1).collect())
+    }
+
+    fn advance(&mut self, watch: &mut dyn FnMut(Token) -> Flow) -> Result<Vec<Ended>, Error> {
+        let mut ended = std::mem::take(&mut self.ready);
+        if self.schedule.running.is_empty() && self.schedule.waiting.is_empty() {
+            return Ok(ended);
+        }
+        let device = Arc::clone(self.stage.model().device());
+        let picks = device.run(|| self.compute())?;
+        let finishes: Vec<_> =
+            picks.into_iter().map(|(i, pick)| self.take(i, pick, watch)).collect();
+        self.remove(finishes, &mut ended);
+        self.counts.steps += 1;
+        Ok(ended)
+    }
+
+    /// Does requests to their ends; outputs in the order of the requests and their samples.
+    pub fn run(
+        &mut self,
+        requests: impl IntoIterator<Item = Request>,
+        watch: &mut dyn FnMut(Token) -> Flow,
+    ) -> Result<Vec<Output>, Error> {
+        for request in requests {
+            self.submit(request)?;
+        }
+        let mut all = Vec::new();
+        while !self.is_idle() {
+            all.extend(self.advance(watch)?);
+        }
+        all.sort_by_key(|(number, it)| (*number, it.sample));
+        Ok(all.into_iter().map(|it| it.1).collect())
+    }
+
+    /// Runs the next plan; picks a token for every sequence that is computed to its end.
+    fn compute(&mut self) -> Result<Vec<(usize, Pick)>, Error> {
+        let plan = self.schedule.plan();
+        self.stage.copy(&plan.copies)?;
+        let mut batch = Batch::default();
+        for Part { sequence, rows } in plan.parts.iter().copied() {
+            let it = &self.schedule.running[sequence];
+            let past = it.table.len;
+            batch.push(&it.ids[past..past + rows], past, &it.table.blocks);
+        }
+        self.counts.computed += batch.ids.len();
+        self.stage.forward(&batch)?;
+        // Each sequence that picks, and the row of its logits.
+        let mut picking: Vec<(usize, u32)> = Vec::new();
+        for (part, run) in plan.parts.iter().zip(&batch.runs) {
+            let it = &mut self.schedule.running[part.sequence];
+            let len = it.table.len + part.rows;
+            self.schedule.blocks.advance(&mut it.table, &it.ids, len);
+            if it.pending() == 0 {
+                picking.push((part.sequence, (run.first_row + run.rows - 1) as u32));
+            }
+        }
+        self.split(&mut picking);
+        let rows: Vec<u32> = picking.iter().map(|it| it.1).collect();
+        let running = &self.schedule.running;
+        let pick = |sampler: &mut Sampler, i: usize, logits: &[f32]| {
+            let it: &Sequence = &running[picking[i].0];
+            let (row, place) = (it.request.row, it.output().len());
+            let pick = sampler.pick(logits, it.given());
+            pick.map_err(|source| Error::Pick { row, place, source })
+        };
+        let picks = self.stage.each_row(&rows, Sampler::default, pick)?;
+        picking.iter().zip(picks).map(|(it, pick)| Ok((it.0, pick?))).collect()
+    }
+
+    /// Lets the other samples of a request go on from its prompt: now, where there is a place, and
+    /// else from the queue, where they find most of it known.
+    fn split(&mut self, picking: &mut Vec<(usize, u32)>) {
+        let context = self.stage.model().context();
+        for i in 0..picking.len() {
+            let (place, row) = picking[i];
+            let schedule = &mut self.schedule;
+            let request = Arc::clone(&schedule.running[place].request);
+            let followers = std::mem::take(&mut schedule.running[place].followers);
+            let free = schedule.most_running - schedule.running.len();
+            let (now, later) = followers.split_at(free.min(followers.len()));
+            for &sample in now {
+                let mut it = Sequence::new(Arc::clone(&request), sample, context);
+                it.table = schedule.blocks.fork(&schedule.running[place].table);
+                it.known = Some(it.table.len);
+                picking.push((schedule.running.len(), row));
+                schedule.running.push(it);
+            }
+            for &sample in later.iter().rev() {
+                let it = Sequence::new(Arc::clone(&request), sample, context);
+                schedule.waiting.push_front(it);
+            }
+        }
+    }
+
+    /// Gives a sequence its token; says whether and why it ends.
+    fn take(
+        &mut self,
+        place: usize,
+        pick: Pick,
+        watch: &mut dyn FnMut(Token) -> Flow,
+    ) -> (usize, Option<Finish>) {
+        self.counts.picked += 1;
+        let it = &mut self.schedule.running[place];
+        let token = Token {
+            row: it.request.row,
+            sample: it.sample,
+            place: it.output().len(),
+            id: pick.id,
+            log_probability: pick.log_probability,
+        };
+        let finish = it.push(pick);
+        let flow = watch(token);
+        (place, finish.or((flow == Flow::Stop).then_some(Finish::Asked)))
+    }
+
+    /// Takes out the sequences that ended.
+    fn remove(&mut self, mut finishes: Vec<(usize, Option<Finish>)>, ended: &mut Vec<Ended>) {
+        finishes.sort_by_key(|it| it.0);
+        for (place, finish) in finishes.into_iter().rev() {
+            let Some(finish) = finish else { continue };
+            let mut it = self.schedule.running.remove(place);
+            self.schedule.blocks.release(std::mem::take(&mut it.table));
+            self.counts.known += it.known.unwrap_or(0);
+            ended.push((it.request.number, it.into_output(finish)));
+        }
+    }
+}

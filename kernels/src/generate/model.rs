@@ -1,0 +1,334 @@
+//! A model made ready for inference, written once for all devices.
+//!
+//! Weights go tensor by tensor from the file into the form that the device multiplies with, query,
+//! key and value rows as one matrix, gate and up rows as another; there is never a second copy of
+//! the model. Activations are f32; weights stay bf16 where the file has bf16.
+
+use std::sync::Arc;
+
+use half::bf16;
+
+use super::Error;
+use crate::Dtype;
+use crate::device::{Buffer, Device, View, ViewMut};
+use crate::ops::attention::Heads;
+use crate::ops::matmul::Start;
+use crate::ops::paged::{CacheShape, Run, Tokens};
+use crate::ops::rms_norm::Forward;
+use crate::ops::rope::{Direction, RopeTable};
+use crate::yi::{Config, Layout, Part, WeightDtype, WeightFiles};
+
+/// A model made ready for inference.
+pub struct Model<D: Device> {
+    device: Arc<D>,
+    config: Config,
+    /// How many positions it has a table for.
+    context: usize,
+    embedding: D::Buffer, // [vocab, hidden]
+    layers: Vec<Layer<D>>,
+    norm: D::Buffer, // [hidden]
+    head: D::Packed, // [vocab, hidden]
+    rope: RopeTable<D::Buffer>,
+}
+
+struct Layer<D: Device> {
+    input_norm: D::Buffer, // [hidden]
+    qkv: D::Packed,        // [(heads + 2 kv) dim, hidden]
+    o: D::Packed,          // [hidden, heads dim]
+    post_norm: D::Buffer,  // [hidden]
+    gate_up: D::Packed,    // [2 intermediate, hidden]
+    down: D::Packed,       // [hidden, intermediate]
+}
+
+impl<D: Device> Model<D> {
+    /// Loads the weights, for contexts of at most this many tokens.
+    pub fn load(
+        device: Arc<D>,
+        config: &Config,
+        files: &WeightFiles,
+        context: usize,
+    ) -> Result<Self, Error> {
+        let context = context.min(config.max_positions);
+        let loader = Loader { device: &*device, files, layout: Layout::new(config) };
+        let on_device = &device;
+        on_device.run(|| {
+            let layers = (0..config.layers).map(|it| loader.layer(it)).collect::<Result<_, _>>()?;
+            Ok(Self {
+                config: config.clone(),
+                context,
+                embedding: loader.buffer(Part::Embed)?,
+                layers,
+                norm: loader.buffer(Part::Norm)?,
+                head: loader.packed(Part::Head)?,
+                rope: RopeTable::new(&*device, config.rope_theta, config.head_dim, context)?,
+                device: Arc::clone(&device),
+            })
+        })
+    }
+
+    /// Its sizes.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// How many tokens a sequence may have.
+    pub fn context(&self) -> usize {
+        self.context
+    }
+
+    /// What it runs on.
+    pub fn device(&self) -> &Arc<D> {
+        &self.device
+    }
+
+    /// Room for keys and values in this many blocks.
+    pub(crate) fn cache(&self, blocks: usize) -> Result<D::Cache, Error> {
+        let Config { layers, kv_heads, head_dim, .. } = self.config;
+        Ok(self.device.cache(CacheShape { layers, blocks, kv_heads, head_dim })?)
+    }
+
+    fn heads(&self) -> Heads {
+        Heads { query: self.config.heads, kv: self.config.kv_heads, dim: self.config.head_dim }
+    }
+
+    /// Computes new tokens: keys and values go into the cache, what the last layer leaves stays in
+    /// `work`. `ids` and `positions` are those of the runs' rows, one run after another.
+    pub(crate) fn forward(
+        &self,
+        batch: &Batch,
+        cache: &mut D::Cache,
+        work: &mut Work<D::Buffer>,
+    ) -> Result<(), Error> {
+        self.embed(batch, work)?;
+        (0..self.layers.len()).try_for_each(|it| self.layer(it, batch, cache, work))
+    }
+
+    /// One layer.
+    pub(crate) fn layer(
+        &self,
+        layer: usize,
+        batch: &Batch,
+        cache: &mut D::Cache,
+        work: &mut Work<D::Buffer>,
+    ) -> Result<(), Error> {
+        self.attend(layer, batch, cache, work)?;
+        self.feed_forward(&self.layers[layer], batch.ids.len(), work)
+    }
+
+    /// Token ids into the residual stream.
+    pub(crate) fn embed(&self, batch: &Batch, work: &mut Work<D::Buffer>) -> Result<(), Error> {
+        let (n, hidden) = (batch.ids.len(), self.config.hidden);
+        self.device.write(ViewMut::all(&mut work.ids).part(0..n), &batch.ids)?;
+        self.device.write(ViewMut::all(&mut work.positions).part(0..n), &batch.positions)?;
+        let table = View::all(&self.embedding).rows(hidden);
+        let ids = View::all(&work.ids).part(0..n);
+        self.device.embed(table, ids, ViewMut::all(&mut work.x).part(0..n * hidden))?;
+        Ok(())
+    }
+
+    /// The attention half of a layer, added to the residual stream.
+    fn attend(
+        &self,
+        layer: usize,
+        batch: &Batch,
+        cache: &mut D::Cache,
+        work: &mut Work<D::Buffer>,
+    ) -> Result<(), Error> {
+        let (n, heads, device) = (batch.ids.len(), self.heads(), &*self.device);
+        let weights = &self.layers[layer];
+        self.norm(&weights.input_norm, n, work)?;
+        let Work { positions, x, normed, qkv, attended, .. } = work;
+        let (hidden, row, out) = (self.config.hidden, heads.row(), heads.out());
+        let normed = View::all(normed).part(0..n * hidden).rows(hidden);
+        let to = ViewMut::all(qkv).part(0..n * row).rows(row);
+        device.linear(normed, &weights.qkv, to, Start::Zero)?;
+        let turn = self.rope.turn(heads, Direction::Forward);
+        let positions = View::all(positions).part(0..n);
+        device.rope(ViewMut::all(qkv).part(0..n * row), positions, turn)?;
+        let qkv = View::all(qkv).part(0..n * row);
+        device.cache_append(cache, layer, Tokens { qkv, heads, runs: &batch.runs })?;
+        let to = ViewMut::all(attended).part(0..n * out);
+        device.attention_paged(cache, layer, Tokens { qkv, heads, runs: &batch.runs }, to)?;
+        let attended = View::all(attended).part(0..n * out).rows(out);
+        let to = ViewMut::all(x).part(0..n * hidden).rows(hidden);
+        Ok(device.linear(attended, &weights.o, to, Start::Add)?)
+    }
+
+    /// The feed-forward half of a layer, added to the residual stream.
+    fn feed_forward(
+        &self,
+        weights: &Layer<D>,
+        n: usize,
+        work: &mut Work<D::Buffer>,
+    ) -> Result<(), Error> {
+        let (hidden, wide, device) = (self.config.hidden, self.config.intermediate, &*self.device);
+        self.norm(&weights.post_norm, n, work)?;
+        let Work { x, normed, gate_up, gated, .. } = work;
+        let normed = View::all(normed).part(0..n * hidden).rows(hidden);
+        let to = ViewMut::all(gate_up).part(0..n * 2 * wide).rows(2 * wide);
+        device.linear(normed, &weights.gate_up, to, Start::Zero)?;
+        let from = View::all(gate_up).part(0..n * 2 * wide);
+        device.swiglu(from, wide, ViewMut::all(gated).part(0..n * wide))?;
+        let gated = View::all(gated).part(0..n * wide).rows(wide);
+        let to = ViewMut::all(x).part(0..n * hidden).rows(hidden);
+        Ok(device.linear(gated, &weights.down, to, Start::Add)?)
+    }
+
+    /// The residual stream's norm into `normed`.
+    fn norm(&self, gain: &D::Buffer, n: usize, work: &mut Work<D::Buffer>) -> Result<(), Error> {
+        let hidden = self.config.hidden;
+        let x = View::all(&work.x).part(0..n * hidden);
+        let out = ViewMut::all(&mut work.normed).part(0..n * hidden);
+        let scale = ViewMut::all(&mut work.scale).part(0..n);
+        let eps = self.config.rms_norm_eps as f32;
+        Ok(self.device.rms_norm(Forward { x, gain: View::all(gain), eps }, out, scale)?)
+    }
+
+    /// The logits of some rows of the last forward pass: `[rows, vocab]`. At most as many rows as
+    /// `work` has room for.
+    pub(crate) fn logits(
+        &self,
+        rows: &[u32],
+        work: &mut Work<D::Buffer>,
+    ) -> Result<Vec<f32>, Error> {
+        let (n, hidden, vocab) = (rows.len(), self.config.hidden, self.config.vocab);
+        let device = &*self.device;
+        let Work { x, picked, chosen, normed, scale, logits, .. } = work;
+        device.write(ViewMut::all(picked).part(0..n), rows)?;
+        let (stream, picked) = (View::all(x).rows(hidden), View::all(picked).part(0..n));
+        device.embed(stream, picked, ViewMut::all(chosen).part(0..n * hidden))?;
+        let x = View::all(chosen).part(0..n * hidden);
+        let (gain, eps) = (View::all(&self.norm), self.config.rms_norm_eps as f32);
+        let to = ViewMut::all(normed).part(0..n * hidden);
+        device.rms_norm(Forward { x, gain, eps }, to, ViewMut::all(scale).part(0..n))?;
+        let normed = View::all(normed).part(0..n * hidden).rows(hidden);
+        let to = ViewMut::all(logits).part(0..n * vocab).rows(vocab);
+        device.linear(normed, &self.head, to, Start::Zero)?;
+        Ok(device.read(View::all(logits).part(0..n * vocab))?)
+    }
+
+    /// What the residual stream holds.
+    #[cfg(test)]
+    pub(crate) fn stream(&self, n: usize, work: &Work<D::Buffer>) -> Vec<f32> {
+        self.device.read(View::all(&work.x).part(0..n * self.config.hidden)).unwrap()
+    }
+
+    /// What the head saw last.
+    #[cfg(test)]
+    pub(crate) fn normed(&self, n: usize, work: &Work<D::Buffer>) -> Vec<f32> {
+        self.device.read(View::all(&work.normed).part(0..n * self.config.hidden)).unwrap()
+    }
+}
+
+/// New tokens of some sequences.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) ids: Vec<u32>,
+    pub(crate) positions: Vec<u32>,
+    pub(crate) runs: Vec<Run>,
+}
+
+impl Batch {
+    /// Adds tokens that come after `past` others in these blocks.
+    pub(crate) fn push(&mut self, ids: &[u32], past: usize, blocks: &[u32]) {
+        let first_row = self.ids.len();
+        self.ids.extend_from_slice(ids);
+        self.positions.extend((past..past + ids.len()).map(|it| it as u32));
+        self.runs.push(Run { first_row, rows: ids.len(), past, blocks: blocks.to_vec() });
+    }
+}
+
+/// Memory of a step, for a number of tokens and a number of rows with logits.
+pub(crate) struct Work<B> {
+    ids: B,       // u32 [tokens]
+    positions: B, // u32 [tokens]
+    x: B,         // [tokens, hidden]: the residual stream
+    normed: B,    // [tokens, hidden]
+    scale: B,     // [tokens]
+    qkv: B,       // [tokens, (heads + 2 kv) dim]
+    attended: B,  // [tokens, heads dim]
+    gate_up: B,   // [tokens, 2 intermediate]
+    gated: B,     // [tokens, intermediate]
+    picked: B,    // u32 [rows]
+    chosen: B,    // [rows, hidden]
+    logits: B,    // [rows, vocab]
+}
+
+impl<B: Buffer> Work<B> {
+    /// How many rows may have logits at once.
+    pub(crate) fn rows(&self) -> usize {
+        self.picked.len()
+    }
+
+    /// Room for this many tokens, and logits of this many of them.
+    pub(crate) fn new<D: Device<Buffer = B>>(
+        model: &Model<D>,
+        tokens: usize,
+        rows: usize,
+    ) -> Result<Self, Error> {
+        let (config, heads) = (&model.config, model.heads());
+        let new = |dtype, n: usize, width: usize| model.device.zeros(dtype, n * width);
+        Ok(Self {
+            ids: new(Dtype::U32, tokens, 1)?,
+            positions: new(Dtype::U32, tokens, 1)?,
+            x: new(Dtype::F32, tokens, config.hidden)?,
+            normed: new(Dtype::F32, tokens.max(rows), config.hidden)?,
+            scale: new(Dtype::F32, tokens.max(rows), 1)?,
+            qkv: new(Dtype::F32, tokens, heads.row())?,
+            attended: new(Dtype::F32, tokens, heads.out())?,
+            gate_up: new(Dtype::F32, tokens, 2 * config.intermediate)?,
+            gated: new(Dtype::F32, tokens, config.intermediate)?,
+            picked: new(Dtype::U32, rows, 1)?,
+            chosen: new(Dtype::F32, rows, config.hidden)?,
+            logits: new(Dtype::F32, rows, config.vocab)?,
+        })
+    }
+}
+
+/// Brings weights from files to a device.
+struct Loader<'a, D> {
+    device: &'a D,
+    files: &'a WeightFiles,
+    layout: Layout,
+}
+
+impl<D: Device> Loader<'_, D> {
+    fn layer(&self, layer: usize) -> Result<Layer<D>, Error> {
+        Ok(Layer {
+            input_norm: self.buffer(Part::InputNorm(layer))?,
+            qkv: self.packed(Part::Qkv(layer))?,
+            o: self.packed(Part::O(layer))?,
+            post_norm: self.buffer(Part::PostNorm(layer))?,
+            gate_up: self.packed(Part::GateUp(layer))?,
+            down: self.packed(Part::Down(layer))?,
+        })
+    }
+
+    fn packed(&self, part: Part) -> Result<D::Packed, Error> {
+        let weight = self.buffer(part)?;
+        let columns = self.layout.slot(part).columns;
+        Ok(self.device.pack(View::all(&weight).rows(columns))?)
+    }
+
+    /// The rows of a slot, from the tensors that make it.
+    fn buffer(&self, part: Part) -> Result<D::Buffer, Error> {
+        let slot = self.layout.slot(part);
+        let tensors = self.layout.tensors().iter().filter(|it| it.part == slot.part);
+        let matrix = slot.decay;
+        if matrix && self.files.dtype() == WeightDtype::Bf16 {
+            let mut all = vec![bf16::ZERO; slot.len()];
+            for it in tensors {
+                let at = it.start - slot.start;
+                let out = &mut all[at..at + it.len()];
+                self.files.read_bf16(&it.name, 0..it.shape[0], out)?;
+            }
+            return Ok(self.device.upload(&all)?);
+        }
+        let mut all = vec![0.0f32; slot.len()];
+        for it in tensors {
+            let at = it.start - slot.start;
+            self.files.read_f32(&it.name, 0..it.shape[0], &mut all[at..at + it.len()])?;
+        }
+        Ok(self.device.upload(&all)?)
+    }
+}
