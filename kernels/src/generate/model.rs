@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use half::bf16;
+use rayon::prelude::*;
 
 use super::Error;
 use crate::Dtype;
@@ -50,9 +51,9 @@ impl<D: Device> Model<D> {
     ) -> Result<Self, Error> {
         let context = context.min(config.max_positions);
         let loader = Loader { device: &*device, files, layout: Layout::new(config) };
-        let on_device = &device;
-        on_device.run(|| {
-            let layers = (0..config.layers).map(|it| loader.layer(it)).collect::<Result<_, _>>()?;
+        device.run(|| {
+            let layers = (0..config.layers).into_par_iter().map(|it| loader.layer(it));
+            let layers = layers.collect::<Result<_, _>>()?;
             Ok(Self {
                 config: config.clone(),
                 context,

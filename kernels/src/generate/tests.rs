@@ -14,7 +14,7 @@ use crate::machine::Isa;
 use crate::ops::sample::{SampleError, Sampling};
 use crate::yi::{Config, WeightFiles};
 
-fn fixture(name: &str) -> PathBuf {
+pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/oracle/fixtures").join(name)
 }
 

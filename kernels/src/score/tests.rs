@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use super::*;
 use crate::cpu::Cpu;
-use crate::generate::tests::{floats, ids, json, model, model_on};
+use crate::device::Device;
+use crate::generate::tests::{fixture, floats, ids, json, model, model_on};
 use crate::generate::{Error, Flow, Generator, Model, Refusal, Request, Settings};
 use crate::machine::Isa;
+use crate::yi::WeightFiles;
+use crate::yi::train::{self, Micro, Precision, Recompute};
 
 const ROOMY: Settings = Settings { rows: 8, step_tokens: 64, cache_tokens: 2048 };
 
@@ -149,6 +152,27 @@ fn what_is_generated_has_the_log_probabilities_that_scoring_gives_it() {
     let scored = scorer(&model, ROOMY).texts(&[text]).unwrap().swap_remove(0);
     let got: Vec<f32> = scored.nll.iter().map(|it| -it).collect();
     assert_eq!(got, output.log_probabilities);
+}
+
+#[test]
+fn training_has_the_same_losses() {
+    let mut scores = scorer(&model("gqa"), ROOMY);
+    let config = scores.model().config().clone();
+    let files = WeightFiles::open(&fixture("gqa"), &config).unwrap();
+    let cpu = Cpu::new(2).unwrap();
+    let model = train::Model::new(&cpu, &config, Precision::F32, &files, 256).unwrap();
+    let mut memory = train::Activations::new(&cpu, model.sizes(), Recompute::Nothing, 300).unwrap();
+    let texts: Vec<Vec<u32>> =
+        [3u32, 90, 32, 64, 1, 33].map(|n| (0..n).map(|i| (i * i + n) % 96).collect()).to_vec();
+    let mut micro = Micro::new();
+    texts.iter().for_each(|it| micro.push(it, &vec![true; it.len()]));
+    let losses = cpu.run(|| model.losses(&cpu, &micro, &mut memory)).unwrap();
+    let text = |ids: Vec<u32>| Text { prompt: vec![], ids };
+    let texts: Vec<Text> = texts.into_iter().map(text).collect();
+    // Training has a zero where a text ends.
+    let scored = scores.texts(&texts).unwrap().into_iter();
+    let got: Vec<f32> = scored.flat_map(|it| it.nll.into_iter().chain([0.0])).collect();
+    assert_eq!(got, losses);
 }
 
 #[test]
