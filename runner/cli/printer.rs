@@ -46,6 +46,33 @@ impl Printer {
         }
     }
 
+    /// A piece of text as it comes, such as a model's. On a terminal, what would steer the terminal
+    /// is shown instead.
+    pub(crate) fn piece(&self, text: &str) {
+        let mut out = io::stdout().lock();
+        let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
+        let result = if out.is_terminal() && text.contains(steers) {
+            let shown = text.chars().map(|c| match steers(c) {
+                true => c.escape_default().to_string(),
+                false => c.to_string(),
+            });
+            write!(out, "{}", shown.collect::<String>())
+        } else {
+            write!(out, "{text}")
+        };
+        if result.and_then(|()| out.flush()).is_err() {
+            std::process::exit(0);
+        }
+    }
+
+    /// A prompt for somebody who types: only where somebody does.
+    pub(crate) fn ask(&self, text: &str) {
+        if io::stdin().is_terminal() && self.talk == Talk::Normal {
+            let mut err = anstream::stderr().lock();
+            let _ = write!(err, "{NAME}{text}{NAME:#}").and_then(|()| err.flush());
+        }
+    }
+
     /// A value as JSON, on one line.
     pub(crate) fn json(&self, value: &impl serde::Serialize) {
         self.data(serde_json::to_string(value).unwrap_or_else(|it| format!("\"{it}\"")));

@@ -31,6 +31,11 @@ impl Trouble {
         Self::User { what: what.into(), help: Some(help.into()) }
     }
 
+    /// A model that cannot be used.
+    pub(crate) fn model(error: &dyn std::error::Error) -> Self {
+        Self::user(engine::error::chain(error))
+    }
+
     pub(crate) fn io(path: &std::path::Path, source: std::io::Error) -> Self {
         Self::Io { path: path.display().to_string(), source }
     }

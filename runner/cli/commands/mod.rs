@@ -1,17 +1,20 @@
 //! The commands: one file each. A command computes nothing itself; it calls a library and says
 //! what came of it.
 
+mod chat;
 mod check;
 mod completions;
 mod diff;
 mod doctor;
 mod fmt;
 mod gc;
+mod generate;
 mod graph;
 mod kinds;
 mod lock;
 mod log;
 mod man;
+mod model;
 mod new;
 mod out;
 mod plan;
@@ -59,6 +62,9 @@ enum Command {
     Fmt(fmt::Args),
     Kinds(kinds::Args),
     Schema(schema::Args),
+    Model(model::Args),
+    Generate(generate::Args),
+    Chat(chat::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -96,6 +102,9 @@ pub(crate) fn main() -> Exit {
         Command::Fmt(args) => fmt::run(args, &printer),
         Command::Kinds(args) => kinds::run(args, &printer),
         Command::Schema(args) => schema::run(args, &printer),
+        Command::Model(args) => model::run(args, &printer),
+        Command::Generate(args) => generate::run(args, &printer),
+        Command::Chat(args) => chat::run(args, &printer),
         Command::Doctor(args) => doctor::run(args, &printer),
         Command::Completions(args) => completions::run(args, &printer),
         Command::Man(args) => man::run(args, &printer),

@@ -58,6 +58,9 @@ pub enum StepError {
     /// A model cannot be run.
     #[error(transparent)]
     Inference(#[from] kernels::generate::Error),
+    /// Tokens cannot be picked so.
+    #[error(transparent)]
+    Sampling(kernels::ops::sample::SampleError),
     /// The device cannot do it.
     #[error(transparent)]
     Device(#[from] kernels::Error),

@@ -36,6 +36,8 @@ pub const KINDS: &[&dyn AnyKind] = &[
     &kinds::map::Map,
     &kinds::tokenizer::Tokenizer,
     &kinds::init::Init,
+    &kinds::generate::Generate,
+    &kinds::score_text::ScoreText,
 ];
 
 /// The kind with this name.

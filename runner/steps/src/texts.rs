@@ -35,6 +35,26 @@ impl<'a> Texts<'a> {
         let wrong = |it: Unfit| self.lines.mistake(it.field.as_deref(), it.reason);
         take(record).map(Some).map_err(wrong)
     }
+
+    /// Passes over `n` records.
+    pub(crate) fn skip(&mut self, n: u64) -> Result<(), StepError> {
+        self.lines.skip(n)
+    }
+
+    /// How many records were read or passed over.
+    pub(crate) fn line(&self) -> u64 {
+        self.lines.line
+    }
+
+    /// The bytes of the record that was read last.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// An error about the record that was read last.
+    pub(crate) fn mistake(&self, field: Option<&str>, reason: String) -> StepError {
+        self.lines.mistake(field, reason)
+    }
 }
 
 /// `columns` may only name what is read.

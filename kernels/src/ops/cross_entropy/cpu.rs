@@ -17,6 +17,11 @@ const LOGITS: usize = 1 << 22;
 /// Rows that make packing the head worth while.
 const FEWEST: usize = 384;
 
+/// Rows of a chunk.
+pub(crate) fn chunk_rows(vocabulary: usize) -> usize {
+    (LOGITS / vocabulary.max(1)).max(FEWEST)
+}
+
 /// What is read.
 #[derive(Clone, Copy)]
 pub(crate) struct Numbers<'a, E, W> {
@@ -54,11 +59,6 @@ pub(crate) fn cross_entropy<E: Real, W: Real>(
         d_hidden: cpu.scratch.take(if out.d_hidden.is_some() { rows * given.width } else { 0 })?,
     };
     counted.chunks(rows.max(1)).try_for_each(|it| chunk(cpu, given, it, &mut out, &mut memory))
-}
-
-/// How many rows have logits at a time.
-pub(crate) fn chunk_rows(vocabulary: usize) -> usize {
-    (LOGITS / vocabulary.max(1)).max(FEWEST)
 }
 
 struct Memory<'a> {

@@ -2,9 +2,11 @@
 
 pub(crate) mod concat;
 pub(crate) mod count;
+pub(crate) mod generate;
 pub(crate) mod init;
 pub(crate) mod map;
 pub(crate) mod sample;
+pub(crate) mod score_text;
 pub(crate) mod split;
 pub(crate) mod tokenizer;
 pub(crate) mod unique;

@@ -91,6 +91,18 @@ impl Conversation {
         self.messages.push(message(role, content));
     }
 
+    /// The conversation up to where the assistant answers last.
+    pub fn without_last_answer(mut self) -> Result<Self, TextError> {
+        while self.messages.len() > 1 && self.is_answer(self.messages.len() - 1) {
+            self.messages.pop();
+        }
+        if self.is_answer(self.messages.len() - 1) {
+            let reason = "asks nothing: there is only an answer".to_owned();
+            return Err(TextError::Conversation { reason });
+        }
+        Ok(self)
+    }
+
     fn is_answer(&self, i: usize) -> bool {
         self.messages[i].get("role").and_then(Value::as_str) == Some("assistant")
     }

@@ -3,6 +3,7 @@
 //! What comes in are texts and conversations, what goes out are token ids; no numbers of a model
 //! pass here.
 
+mod answers;
 mod chat;
 mod control;
 mod definition;
@@ -10,6 +11,7 @@ mod disguise;
 mod error;
 mod folder;
 mod folder_model;
+mod inspect;
 pub(crate) mod layout;
 mod python_json;
 pub(crate) mod record;
@@ -22,10 +24,13 @@ mod tokenizer;
 pub(crate) mod train;
 mod view;
 
+pub use answers::{Answer, Answers, How, context, settings};
 pub use chat::{Ask, Chat, Conversation, LossOn, Sample};
 pub use error::TextError;
 pub(crate) use folder_model::text_files;
 pub use folder_model::{ModelError, ModelFolder, template};
+pub use inspect::{Inspection, inspect, tokens_of_records};
+pub use kernels::ops::sample::Sampling;
 pub use stream::Stream;
 pub use template::{BUILT_IN, PLAIN, Template, YI_CHATML};
 pub use tokenizer::{Controlled, Named, Tokenizer, files_of};

@@ -20,11 +20,11 @@ pub(crate) struct Unfit {
 }
 
 impl Unfit {
-    fn new(reason: impl Into<String>) -> Self {
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
         Self { field: None, reason: reason.into() }
     }
 
-    fn field(field: impl Into<String>, reason: impl Into<String>) -> Self {
+    pub(crate) fn field(field: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { field: Some(field.into()), reason: reason.into() }
     }
 }
@@ -79,6 +79,11 @@ impl<'a> Record<'a> {
     fn text_of(&self, ours: &str) -> Result<&'a str, Unfit> {
         let missing = || Unfit::field(self.name(ours), "is missing");
         self.optional_text(ours)?.ok_or_else(missing)
+    }
+
+    /// Whether the record is one text.
+    pub(crate) fn has_text(&self) -> bool {
+        self.get("text").is_some()
     }
 
     /// The text of a record that is one text.
