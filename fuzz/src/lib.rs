@@ -8,6 +8,7 @@ use std::io;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use kernels::yi::{Config, Layout, WeightDtype, WeightFiles};
 use plan::{Ask, Digest, Entry, Files, KindSpec};
 use steps::{Cx, Memo, StepError};
 use store::{Durability, Record, Rows, Settings, Store};
@@ -26,6 +27,8 @@ pub const SEEDS: &[(&str, Target, &[&[u8]])] = &[
     ("record", record, &[RECORD.as_bytes(), b"{}\n", b"{\"format\":1}\nb3:00\n"]),
     ("index", index, &[b"kun-index 1\n", b"kun-index 1\n\x01\xff\xff\xff\xff", b"kun-index 2\n"]),
     ("rows", rows, &[b"kun-rows 1\n", b"kun-rows 1\n\x20\x00\x00\x00", b"\x00"]),
+    ("config", config, &[CONFIG.as_bytes(), b"{\"rope_theta\": 1e309}", b"[[[[", b"\xff"]),
+    ("weights", weights, &[WEIGHTS, b"\x02\0\0\0\0\0\0\0{}", b"\xff\xff\xff\xff\xff\xff\xff\xff{"]),
     ("lines", lines, &[b"{\"a\":1}\n{\"a\":1.0}\n", b"{\"a\":\"\\ud800\"}\n", b"[[[[", b"\xff\n"]),
 ];
 
@@ -94,6 +97,18 @@ const RECORD: &str = r#"{
   "kun": "0.1.0",
   "attempts": 1
 }"#;
+
+/// What a small model's `config.json` says.
+const CONFIG: &str = r#"{"architectures": ["LlamaForCausalLM"], "model_type": "llama",
+"hidden_size": 2, "intermediate_size": 3, "vocab_size": 4, "num_hidden_layers": 1,
+"num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 2, "hidden_act": "silu",
+"max_position_embeddings": 64, "rms_norm_eps": 1e-05, "initializer_range": 0.02,
+"rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"}, "rope_scaling": null,
+"attention_bias": false, "tie_word_embeddings": false, "bos_token_id": 1, "eos_token_id": [2, 3],
+"pad_token_id": 0, "dtype": "float32"}"#;
+
+/// The weights of that model, as `kernels` saves them.
+const WEIGHTS: &[u8] = include_bytes!("../seeds/model.safetensors");
 
 /// A project of one manifest and one text.
 struct OneFile<'a>(&'a [u8]);
@@ -215,6 +230,45 @@ impl Memo for Nothing {
 
     fn sync(&mut self) -> Result<(), StepError> {
         Ok(())
+    }
+}
+
+/// A text is a configuration that reads back from what is written, or it is refused by name.
+pub fn config(bytes: &[u8]) {
+    let path = Path::new("config.json");
+    if let Ok(config) = Config::parse(bytes, path) {
+        config.check(path).expect("what was read has been checked");
+        let text = config.to_json(WeightDtype::F32);
+        let again = Config::parse(text.as_bytes(), path).expect("what was written reads back");
+        // The parser may miss a number's last bit.
+        for (a, b) in [
+            (again.rope_theta, config.rope_theta),
+            (again.rms_norm_eps, config.rms_norm_eps),
+            (again.initializer_range, config.initializer_range),
+        ] {
+            assert!((a - b).abs() <= 1e-15 * b, "{a} and not {b}");
+        }
+        let Config { rope_theta, rms_norm_eps, initializer_range, .. } = again;
+        let dtype = Some(WeightDtype::F32);
+        let read = Config { dtype, rope_theta, rms_norm_eps, initializer_range, ..config };
+        assert_eq!(again, read);
+    }
+}
+
+/// Bytes are the weights of a small model, all of which can be read or are refused by name, or they
+/// are refused as a whole.
+pub fn weights(bytes: &[u8]) {
+    let config = Config::parse(CONFIG.as_bytes(), Path::new("config.json"))
+        .expect("the configuration is a good one");
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    std::fs::write(folder.path().join("model.safetensors"), bytes)
+        .expect("the folder can be written to");
+    let Ok(files) = WeightFiles::open(folder.path(), &config) else { return };
+    for tensor in Layout::new(&config).tensors() {
+        let mut numbers = vec![f32::NAN; tensor.len()];
+        if files.read_f32(&tensor.name, 0..tensor.shape[0], &mut numbers).is_ok() {
+            assert!(numbers.iter().all(|it| it.is_finite()));
+        }
     }
 }
 
