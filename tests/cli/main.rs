@@ -12,6 +12,7 @@ mod kinds;
 mod lock;
 mod log;
 mod man;
+mod model;
 mod new;
 mod out;
 mod plan;

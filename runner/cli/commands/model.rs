@@ -69,6 +69,7 @@ pub(crate) fn run(args: Args, printer: &Printer) -> Result<Exit, Trouble> {
 
 fn show(it: &Inspection, printer: &Printer) {
     let mut table = Table::new(&[(Side::Left, ""); 2]);
+    table.row(["architecture".to_owned(), it.architecture.to_owned()]);
     let millions = it.parameters as f64 / 1e6;
     table.row(["parameters".to_owned(), format!("{} ({millions:.1} M)", it.parameters)]);
     table.row(["weights".to_owned(), format!("{}, {}", it.dtype, words::size(it.weight_bytes))]);

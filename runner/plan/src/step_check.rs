@@ -73,7 +73,7 @@ impl StepReader<'_, '_> {
         let spec = &kinds.specs[index];
         for (name, term) in &step.with {
             let Some(param) = params.iter().find(|it| it.name == *name) else {
-                let help = suggest::advice(name, params.iter().map(|it| it.name.as_str()));
+                let help = suggest::parameter(name, params.iter().map(|it| it.name.as_str()));
                 let message = format!("kind `{}` has no parameter `{name}`", spec.name);
                 self.checker.say("manifest::unknown-with", term.at, message).help = help;
                 continue;

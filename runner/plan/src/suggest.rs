@@ -38,6 +38,52 @@ pub(crate) fn advice<'a>(
     Some(format!("there are `{}` and `{last}`", names.join("`, `")))
 }
 
+/// Names that other tools have for parameters of ours.
+const SYNONYMS: &[(&str, &str)] = &[
+    ("adam_eps", "adam_epsilon"),
+    ("cutoff_len", "max_seq_len"),
+    ("embed_dim", "hidden_size"),
+    ("eval_every", "eval_steps"),
+    ("gradient_accumulation_steps", "batch_size"),
+    ("intermediate_dim", "intermediate_size"),
+    ("lora_alpha", "lora"),
+    ("lora_r", "lora"),
+    ("lora_rank", "lora"),
+    ("lora_target", "lora"),
+    ("lr", "learning_rate"),
+    ("lr_scheduler_type", "lr_scheduler"),
+    ("max_length", "max_seq_len"),
+    ("max_tokens", "max_new_tokens"),
+    ("micro_batch_size", "batch_size"),
+    ("neat_packing", "packing"),
+    ("num_epochs", "epochs"),
+    ("num_samples", "samples"),
+    ("num_train_epochs", "epochs"),
+    ("per_device_train_batch_size", "batch_size"),
+    ("rep_penalty", "repetition_penalty"),
+    ("sample_packing", "packing"),
+    ("sequence_len", "max_seq_len"),
+    ("stop_strings", "stop"),
+    ("train_on_input", "loss_on"),
+    ("train_on_inputs", "loss_on"),
+    ("train_on_prompt", "loss_on"),
+    ("val_set_size", "val_size"),
+    ("warmup_proportion", "warmup_ratio"),
+];
+
+/// Advice for a parameter that a kind does not have: what other tools call one that it has, else as
+/// for any name.
+pub(crate) fn parameter<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str> + Clone,
+) -> Option<String> {
+    let ours = SYNONYMS.iter().find(|it| it.0 == word).map(|it| it.1);
+    match ours.filter(|ours| candidates.clone().into_iter().any(|it| it == *ours)) {
+        Some(ours) => Some(format!("`{word}` is called `{ours}` here")),
+        None => advice(word, candidates),
+    }
+}
+
 /// Advice where one input is wanted and several are given: the kind that makes one of them.
 pub(crate) fn joining(kinds: &[KindSpec]) -> Option<String> {
     let is_there = kinds.iter().any(|it| it.name == "concat");
@@ -79,6 +125,14 @@ mod tests {
         assert_eq!(nearest("Sample", names), Some("sample"));
         assert_eq!(nearest("topk", names), Some("top_k"));
         assert_eq!(nearest("tokenize", names), None);
+    }
+
+    #[test]
+    fn names_of_other_tools_are_understood_where_the_kind_has_such_a_parameter() {
+        let said = |names: &[&'static str]| parameter("cutoff_len", names.iter().copied());
+        let want = "`cutoff_len` is called `max_seq_len` here";
+        assert_eq!(said(&["max_seq_len"]).unwrap(), want);
+        assert_eq!(said(&["field"]).unwrap(), "there is `field`");
     }
 
     #[test]

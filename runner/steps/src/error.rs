@@ -58,6 +58,9 @@ pub enum StepError {
     /// A model cannot be run.
     #[error(transparent)]
     Inference(#[from] kernels::generate::Error),
+    /// A run cannot begin or go on.
+    #[error(transparent)]
+    Training(#[from] kernels::train::Error),
     /// Tokens cannot be picked so.
     #[error(transparent)]
     Sampling(kernels::ops::sample::SampleError),

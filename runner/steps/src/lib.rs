@@ -18,6 +18,7 @@ mod params;
 mod records;
 pub mod reference;
 mod texts;
+mod training;
 
 pub use kernels::machine;
 
@@ -36,6 +37,8 @@ pub const KINDS: &[&dyn AnyKind] = &[
     &kinds::map::Map,
     &kinds::tokenizer::Tokenizer,
     &kinds::init::Init,
+    &kinds::pretrain::Pretrain,
+    &kinds::sft::Sft,
     &kinds::generate::Generate,
     &kinds::score_text::ScoreText,
 ];

@@ -17,6 +17,8 @@ use crate::texts::Texts;
 /// Facts about a model's folder.
 #[derive(Clone, Debug, Serialize)]
 pub struct Inspection {
+    /// What is computed: Llama's, of which Yi's is one.
+    pub architecture: &'static str,
     /// How many numbers the model has.
     pub parameters: u64,
     /// What they are stored as.
@@ -75,6 +77,7 @@ pub fn inspect(folder: &ModelFolder) -> Result<Inspection, ModelError> {
     });
     let name = |id: &u32| (*id, tokenizer.token(*id).unwrap_or("no token").to_owned());
     Ok(Inspection {
+        architecture: "LlamaForCausalLM",
         parameters,
         dtype: weights.dtype().word().to_owned(),
         weight_bytes: weights.bytes(),

@@ -1,0 +1,212 @@
+//! `sft`: trains a model on conversations, to write the answers.
+//!
+//! ```toml
+//! [steps.chat]
+//! op   = "sft"
+//! in   = { model = "${steps.base.model}", data = ["${steps.seed.data}"] }
+//! with = { learning_rate = 1e-5, epochs = 4, batch_size = 32, max_seq_len = 2048 }
+//! ```
+//!
+//! A record is a conversation in one of the forms that people have:
+//!
+//! - `{"messages": [{"role": "user", "content": ".."}, {"role": "assistant", ..}], "tools": [..]}`;
+//! - `{"conversations": [{"from": "human", "value": ".."}, {"from": "gpt", ..}], "system": ".."}`;
+//! - `{"instruction": "..", "input": "..", "output": "..", "system": "..", "history": [[".."], ..]}`;
+//! - `{"prompt": "..", "completion": ".."}`, or `chosen` for `completion`.
+//!
+//! `columns` gives the names that the data has for these: `columns = { instruction = "output",
+//! output = "instruction" }` trains a model to guess the question.
+//!
+//! The conversation is rendered by `template`, or by the model's own; a model that has none gets
+//! `yi-chatml`. Texts in a record never become control tokens. The loss counts the tokens of the
+//! assistant's answers and the token that ends each; everything else is only read. With
+//! `loss_on = "all"` everything counts. `kun model inspect MODEL --tokens FILE` shows which tokens
+//! that are. The mean is over all counted tokens of a step, however they lie in rows.
+//!
+//! A record that is longer than `max_seq_len` is cut, left out or refused (`on_overlong`); how many
+//! were is said, and what is left out goes to `dropped` with its reason. A record of which nothing
+//! counts is refused: it would teach nothing, and mostly is a mistake.
+//!
+//! The model's folder says that the template's end token ends an answer (`generation_config.json`)
+//! and holds the template, so that other programs ask it as it was trained.
+//!
+//! Runs write checkpoints, by time and with `save_steps`, and go on from them: a run that was killed
+//! ends with the same bytes as one that was not. `log` has a line for each step: loss, learning rate,
+//! gradient norm, tokens. A loss or gradient that is no number stops the run at once; the batch is kept.
+
+use kernels::yi::Save;
+use kernels::yi::save::Extra;
+use plan::KindSpec;
+use plan::kind::{Arity, Form, Port, Slot};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::kinds::score_text::On;
+use crate::model::{self, Chat, ModelFolder, Template};
+use crate::page::page;
+use crate::records::Progress;
+use crate::texts::{Texts, check_columns};
+use crate::training::{self, Dropped, Gathered, Job, Settled, training_params};
+use crate::{Cx, Kind, Say, StepError, params_of};
+
+pub(crate) struct Sft;
+
+training_params!("sft" {
+    /// The chat template: `yi-chatml` or `plain`; nothing: the model's own, or else `yi-chatml`.
+    template: Option<String>,
+    /// Which tokens count in the loss.
+    #[serde(default)]
+    loss_on: On,
+    /// What becomes of a record that is longer than `max_seq_len`.
+    #[serde(default)]
+    on_overlong: OnOverlong,
+});
+
+/// What becomes of a record that is too long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OnOverlong {
+    /// Its end is cut off.
+    #[default]
+    Truncate,
+    /// It is left out.
+    Drop,
+    /// The step fails and names it.
+    Error,
+}
+
+/// The outputs of a kind that trains.
+pub(crate) const OUTPUTS: &[Slot] = &[
+    Slot { name: "model", form: Form::Model, about: "the trained model" },
+    Slot { name: "log", form: Form::Records, about: "a line for each step and measurement" },
+    Slot { name: "metrics", form: Form::Metrics, about: "steps and the last losses" },
+    Slot { name: "dropped", form: Form::Records, about: "what was left out, with reasons" },
+];
+
+impl Kind for Sft {
+    const SPEC: KindSpec = KindSpec {
+        name: "sft",
+        version: 1,
+        about: "train a model on conversations, to write the answers",
+        page: page!("sft.rs"),
+        inputs: &[
+            Port { name: "model", arity: Arity::One, about: "the model to begin with" },
+            Port { name: "data", arity: Arity::Many, about: "the conversations" },
+        ],
+        outputs: OUTPUTS,
+        unkeyed: &["save_steps", "gradient_checkpointing", "micro_batch_tokens"],
+        draws: true,
+        numerics: true,
+        shards: None,
+        runs_programs: false,
+        params: params_of::<Params>,
+    };
+    type Params = Params;
+
+    fn run(&self, params: &Params, cx: &mut Cx<'_>) -> Result<(), StepError> {
+        check_columns("sft", &params.columns)?;
+        let folder = ModelFolder::open(cx.input("model")?)?;
+        let seed = cx.seed()?;
+        let settled = params.common().settle(&folder.config, seed)?;
+        let template = template(params, &folder)?;
+        let chat = Chat { tokenizer: &folder.tokenizer, template: &template };
+        let mut dropped = Dropped::create(cx.output("dropped")?)?;
+        let gathered = gather(params, &settled, chat, &mut dropped, cx)?;
+        say(&gathered, &dropped, cx);
+        dropped.finish()?;
+        let data = training::split(gathered, settled.val_size, seed);
+        let mut save = Save::new(settled.dtype);
+        save.files = model::text_files(&folder.path, Some(&template))?;
+        let mut ends = folder.config.clone();
+        ends.eos = folder.stop_ids(&template);
+        let generation = Extra::Bytes(ends.generation_json().into_bytes());
+        save.files.insert("generation_config.json".to_owned(), generation);
+        let weights = folder.weights()?;
+        let job = Job { settled, config: &folder.config, weights: &weights, data, save };
+        training::run(job, cx)
+    }
+}
+
+fn template(params: &Params, folder: &ModelFolder) -> Result<Template, StepError> {
+    if let Some(name) = &params.template {
+        return Ok(Template::built_in(name)?);
+    }
+    match Template::of_folder(&folder.path)? {
+        Some(it) => Ok(it),
+        None => Ok(Template::built_in("yi-chatml")?),
+    }
+}
+
+fn gather(
+    params: &Params,
+    settled: &Settled,
+    chat: Chat<'_>,
+    dropped: &mut Dropped,
+    cx: &mut Cx<'_>,
+) -> Result<Gathered, StepError> {
+    let mut gathered = Gathered::default();
+    let mut progress = Progress::new("records", None);
+    for path in cx.inputs("data").to_vec() {
+        let mut texts = Texts::open(&path, &params.columns)?;
+        while let Some((conversation, map)) =
+            texts.next(|it| Ok((it.conversation()?, it.map.clone())))?
+        {
+            cx.check_stop()?;
+            progress.did(1, cx);
+            let sample = chat.sample(&conversation, params.loss_on.loss());
+            let mut sample = sample.map_err(|it| texts.mistake(None, it.to_string()))?;
+            let (n, most) = (sample.ids.len(), settled.max_seq_len);
+            if n > most {
+                let reason = format!("has {n} tokens; `max_seq_len` is {most}");
+                match params.on_overlong {
+                    OnOverlong::Error => return Err(texts.mistake(None, reason)),
+                    OnOverlong::Drop => {
+                        dropped.note(("overlong", reason), &map)?;
+                        continue;
+                    }
+                    OnOverlong::Truncate => {
+                        sample.ids.truncate(most);
+                        sample.trained.truncate(most);
+                        gathered.truncated += 1;
+                    }
+                }
+            }
+            if !sample.trained.iter().skip(1).any(|it| *it) {
+                return Err(texts.mistake(None, no_target(n, most)));
+            }
+            gathered.push(sample, texts.bytes());
+        }
+    }
+    progress.say(cx);
+    Ok(gathered)
+}
+
+fn no_target(n: usize, most: usize) -> String {
+    if n > most {
+        format!(
+            "has {n} tokens, and the first {most} hold nothing to train on; `on_overlong = \"drop\"` \
+             leaves such records out"
+        )
+    } else {
+        "holds nothing to train on: there is no answer".to_owned()
+    }
+}
+
+/// What came in, in numbers.
+fn say(gathered: &Gathered, dropped: &Dropped, cx: &mut Cx<'_>) {
+    let samples = &gathered.samples;
+    let tokens: usize = samples.iter().map(|it| it.ids.len()).sum();
+    let targets: usize = samples.iter().map(|it| it.n_trained()).sum();
+    let (n, truncated, left_out) = (samples.len(), gathered.truncated, dropped.total());
+    (cx.report)(Say::Note(format!(
+        "{n} samples, {tokens} tokens, {targets} of them trained; {truncated} cut, {left_out} left out"
+    )));
+    cx.count("samples", n as u64);
+    cx.count("tokens", tokens as u64);
+    cx.count("targets", targets as u64);
+    cx.count("truncated", truncated);
+    cx.count("dropped", left_out);
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,222 @@
+//! A run: steps, measurements, checkpoints, and the model at the end.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use kernels::train::{
+    Data, Error, Evaluation, Limits, Measured, Meter, Record, Settings, Trainer, peak_bytes,
+};
+use kernels::yi::{Config, Save, WeightFiles};
+use kernels::{Cpu, machine};
+use serde_json::json;
+
+use super::keep::Log;
+use super::params::Settled;
+use crate::records::Output;
+use crate::{Cx, Say, StepError};
+
+/// All that a run needs.
+pub(crate) struct Job<'a> {
+    pub(crate) settled: Settled,
+    pub(crate) config: &'a Config,
+    pub(crate) weights: &'a WeightFiles,
+    pub(crate) data: Data,
+    /// How the model is saved.
+    pub(crate) save: Save,
+}
+
+/// What a kill costs at most, where the step has no `checkpoint`.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(600);
+/// How often a line about the run goes to the step's log.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+/// More tokens at once make a processor no faster.
+const MICRO_TOKENS: usize = 4096;
+
+/// Trains, and writes the slots `model`, `log` and `metrics`.
+pub(crate) fn run(mut job: Job<'_>, cx: &mut Cx<'_>) -> Result<(), StepError> {
+    let limits = limits();
+    job.settled.settings = fitting(&job, limits, cx)?;
+    let device = Cpu::new(cx.threads)?;
+    let (config, weights) = (job.config, job.weights);
+    let settings = job.settled.settings.clone();
+    let data = std::mem::take(&mut job.data);
+    let trainer = Trainer::new(&device, (config, weights), settings, data, limits)?;
+    let (log, meter) = (Log::default(), Meter::new(None));
+    let now = Instant::now();
+    let mut run = Run {
+        settled: &job.settled,
+        state: cx.state.join("training"),
+        trainer,
+        log,
+        meter,
+        saved: now,
+        told: now,
+        last: None,
+        measured: None,
+    };
+    run.resume(cx)?;
+    run.all(cx)?;
+    run.trainer.save(cx.output("model")?, config, &job.save)?;
+    run.write(cx)
+}
+
+/// Nine tenths of the machine's memory.
+fn limits() -> Limits {
+    let available = match machine::memory_bytes() {
+        0 => u64::MAX,
+        it => it / 10 * 9,
+    };
+    Limits { available, micro_tokens: MICRO_TOKENS }
+}
+
+/// The settings with the first level of recomputation that fits into memory; says the plan.
+fn fitting(job: &Job<'_>, limits: Limits, cx: &mut Cx<'_>) -> Result<Settings, StepError> {
+    let mut refused = None;
+    for recompute in &job.settled.levels {
+        let settings = Settings { recompute: *recompute, ..job.settled.settings.clone() };
+        match Trainer::<Cpu>::plan(job.config, &settings, &job.data, limits) {
+            Ok((plan, steps)) => {
+                let [weights, gradients, optimizer, activations, logits] =
+                    [plan.weights, plan.gradients, plan.optimizer, plan.activations, plan.logits]
+                        .map(mebibytes);
+                let (total, micro) = (mebibytes(plan.total()), plan.micro_tokens);
+                (cx.report)(Say::Note(format!(
+                    "{steps} steps, {micro} tokens at once; {total} of memory: weights {weights}, \
+                     gradients {gradients}, optimizer {optimizer}, activations {activations}, \
+                     logits {logits}; recomputed: {recompute:?}"
+                )));
+                return Ok(settings);
+            }
+            Err(it @ Error::NoRoom { .. }) => refused = Some(it),
+            Err(it) => return Err(it.into()),
+        }
+    }
+    let none = StepError::Wiring { what: "level", name: "gradient_checkpointing" };
+    Err(refused.map_or(none, StepError::from))
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+struct Run<'a> {
+    settled: &'a Settled,
+    state: PathBuf,
+    trainer: Trainer<'a, Cpu>,
+    log: Log,
+    meter: Meter,
+    saved: Instant,
+    told: Instant,
+    last: Option<Record>,
+    measured: Option<Evaluation>,
+}
+
+impl Run<'_> {
+    fn resume(&mut self, cx: &mut Cx<'_>) -> Result<(), StepError> {
+        if self.trainer.resume(&self.state)? {
+            let done = self.trainer.done();
+            self.log = Log::resume(&self.state, done)?;
+            (cx.report)(Say::Note(format!("goes on after step {done}")));
+        }
+        Ok(())
+    }
+
+    fn all(&mut self, cx: &mut Cx<'_>) -> Result<(), StepError> {
+        let skipped = self.trainer.done();
+        if skipped == 0 {
+            self.evaluate()?;
+        }
+        while self.trainer.done() < self.trainer.steps() {
+            if (cx.stop)() {
+                self.checkpoint()?;
+                return Err(StepError::Stopped);
+            }
+            let record = match self.trainer.step() {
+                Ok(Some(it)) => it,
+                Ok(None) => break,
+                Err(Error::NotFinite(crash)) => {
+                    let path = self.state.join(format!("crash-{}.json", crash.step));
+                    std::fs::create_dir_all(&self.state).map_err(StepError::io(&self.state))?;
+                    crash.write(&path)?;
+                    (cx.report)(Say::Note(format!("the batch is in `{}`", path.display())));
+                    return Err(Error::NotFinite(crash).into());
+                }
+                Err(it) => return Err(it.into()),
+            };
+            let measured = self.meter.take(&record);
+            self.log.step(&record);
+            self.tell(&record, &measured, skipped, cx);
+            self.last = Some(record);
+            self.between(cx)?;
+        }
+        Ok(())
+    }
+
+    /// What stands between two steps.
+    fn between(&mut self, cx: &mut Cx<'_>) -> Result<(), StepError> {
+        let (done, steps) = (self.trainer.done(), self.trainer.steps());
+        let due = |every: Option<u64>| every.is_some_and(|it| done.is_multiple_of(it));
+        if done == steps || due(self.settled.eval_steps) {
+            self.evaluate()?;
+        }
+        let every = cx.checkpoint.map_or(CHECKPOINT_EVERY, |it| it.every);
+        if done < steps && (due(self.settled.save_steps) || self.saved.elapsed() >= every) {
+            self.checkpoint()?;
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self) -> Result<(), StepError> {
+        if let Some(it) = self.trainer.evaluate()? {
+            self.log.evaluation(&it);
+            self.measured = Some(it);
+        }
+        self.meter.pause_ends();
+        Ok(())
+    }
+
+    fn checkpoint(&mut self) -> Result<(), StepError> {
+        self.log.keep(&self.state)?;
+        self.trainer.checkpoint(&self.state)?;
+        self.saved = Instant::now();
+        self.meter.pause_ends();
+        Ok(())
+    }
+
+    fn tell(&mut self, it: &Record, measured: &Measured, skipped: u64, cx: &mut Cx<'_>) {
+        let (done, total, unit) = (it.step, Some(it.steps), "steps".to_owned());
+        (cx.report)(Say::Progress { done, total, unit, skipped });
+        if self.told.elapsed() < TELL_EVERY && it.step != it.steps && it.step != 1 {
+            return;
+        }
+        self.told = Instant::now();
+        (cx.report)(Say::Note(format!(
+            "step {} of {}: loss {:.4}, learning rate {:.3e}, gradient {:.3}, {:.0} tokens/s, {:.0} s \
+             left, {} at most",
+            it.step,
+            it.steps,
+            it.loss,
+            it.learning_rate,
+            it.grad_norm,
+            measured.tokens_per_second,
+            measured.seconds_left,
+            mebibytes(peak_bytes()),
+        )));
+    }
+
+    fn write(self, cx: &mut Cx<'_>) -> Result<(), StepError> {
+        let mut log = Output::create(cx.output("log")?)?;
+        log.bytes(self.log.text().as_bytes())?;
+        log.finish()?;
+        let metrics = json!({
+            "steps": self.trainer.steps(),
+            "loss": self.last.as_ref().map(|it| it.loss),
+            "eval_loss": self.measured.map(|it| it.loss),
+        });
+        let mut output = Output::create(cx.output("metrics")?)?;
+        output.line(format!("{metrics:#}").as_bytes())?;
+        output.finish()?;
+        cx.count("steps", self.trainer.steps());
+        Ok(())
+    }
+}
