@@ -207,6 +207,18 @@ fn fresh_adapters_change_nothing_and_trained_ones_are_added_when_saved() {
     let outcome = finish(&mut adapted, Vec::new());
     assert_ne!(before, outcome.1[0]);
 
+    // Alone they are a file with PEFT's names.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    adapted.save_adapters(&path, "base").unwrap();
+    let bytes = fs::read(path.join("adapter_model.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(file.len(), 2 * 2 * Target::ALL.len());
+    let name = "base_model.model.model.layers.1.mlp.down_proj.lora_B.weight";
+    assert_eq!(file.tensor(name).unwrap().shape(), [24, 3]);
+    let refused = plain.save_adapters(&folder.path().join("b"), "base").unwrap_err();
+    assert_eq!(refused.to_string(), "`lora` is not set: there are no adapters to save");
+
     // The merged model has the loss of the one with adapters beside it.
     let folder = tempfile::tempdir().unwrap();
     let (path, config) = (folder.path().join("m"), config(false));
