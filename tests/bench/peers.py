@@ -3,8 +3,9 @@
     python peers.py --ours target/release/examples/bench [--candle .../candle-peer] [--only train]
 
 Needs torch and transformers (../oracle/requirements.txt). Every measurement is a process of its own,
-ours and theirs in turn, several times over; the table has the fastest round of each and the
-processor time of all, which the neighbours on a busy machine disturb least.
+ours and theirs in turn, several times over; the table has the fastest round of each and the least
+processor time of a round. On a busy machine only the latter means anything, and only with
+`--threads 1`: the threads of torch wait for one another by spinning.
 """
 
 import argparse
@@ -164,17 +165,17 @@ def fastest(arguments, what, words, threads, rounds):
     return best
 
 
-def rows(folder):
+def rows(folder, n):
     """What is measured: title, kind, words, threads, rounds, unit."""
     for dtype in ("f32", "bf16"):
         yield f"GEMM {dtype} 2048³, one thread", "gemm", [dtype, "2048"], 1, 5, "GFLOP/s"
     for name in MODELS:
         path = str(folder / name)
-        yield f"training step {name}, 16 × 256", "train", [path, "16"], 2, 4, "tok/s"
-        yield f"forward {name}, 16 × 256", "forward", [path, "16"], 2, 5, "tok/s"
+        yield f"training step {name}, 16 × 256", "train", [path, "16"], n, 4, "tok/s"
+        yield f"forward {name}, 16 × 256", "forward", [path, "16"], n, 5, "tok/s"
         for batch in ("1", "16"):
-            yield f"generate {name}, batch {batch}", "generate", [path, batch], 2, 5, "tok/s"
-        yield f"load and first token of {name}", "first-token", [path], 2, 1, "s"
+            yield f"generate {name}, batch {batch}", "generate", [path, batch], n, 5, "tok/s"
+        yield f"load and first token of {name}", "first-token", [path], n, 1, "s"
 
 
 def show(title, unit, best):
@@ -203,7 +204,7 @@ def show_versions(arguments, libraries):
     with open("/proc/cpuinfo") as file:
         processor = next((it.split(":")[1].strip() for it in file if "model name" in it), "?")
     compiler = subprocess.run(["rustc", "--version"], capture_output=True, text=True).stdout
-    print(f"{processor}, {os.cpu_count()} threads, Linux {platform.release()}; {libraries}, "
+    print(f"{processor}, {arguments.threads} of {os.cpu_count()} threads, Linux {platform.release()}; {libraries}, "
           f"candle 0.11.1 with gemm's x86-v4, {compiler.strip()}; load {os.getloadavg()[0]:.1f}; "
           f"the best of {arguments.turns} turns.\n")
 
@@ -232,7 +233,7 @@ def main():
               " our MiB | theirs | |")
         print("|" + "---|" * 12)
         only = arguments.only.split(",") if arguments.only else None
-        for title, what, words, threads, rounds, unit in rows(Path(folder)):
+        for title, what, words, threads, rounds, unit in rows(Path(folder), arguments.threads):
             if only is None or what in only:
                 show(title, unit, fastest(arguments, what, words, threads, rounds))
 

@@ -4,13 +4,13 @@
 //! key and value rows as one matrix, gate and up rows as another; there is never a second copy of
 //! the model. Activations are f32; weights stay bf16 where the file has bf16.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use half::bf16;
 use rayon::prelude::*;
 
 use super::Error;
-use crate::Dtype;
 use crate::device::{Buffer, Device, View, ViewMut};
 use crate::ops::attention::Heads;
 use crate::ops::matmul::Start;
@@ -18,6 +18,7 @@ use crate::ops::paged::{CacheShape, Run, Tokens};
 use crate::ops::rms_norm::Forward;
 use crate::ops::rope::{Direction, RopeTable};
 use crate::yi::{Config, Layout, Part, WeightDtype, WeightFiles};
+use crate::{Dtype, Element, yi};
 
 /// A model made ready for inference.
 pub struct Model<D: Device> {
@@ -52,8 +53,7 @@ impl<D: Device> Model<D> {
         let context = context.min(config.max_positions);
         let loader = Loader { device: &*device, files, layout: Layout::new(config) };
         device.run(|| {
-            let layers = (0..config.layers).into_par_iter().map(|it| loader.layer(it));
-            let layers = layers.collect::<Result<_, _>>()?;
+            let layers = (0..config.layers).map(|it| loader.layer(it)).collect::<Result<_, _>>()?;
             Ok(Self {
                 config: config.clone(),
                 context,
@@ -313,23 +313,45 @@ impl<D: Device> Loader<'_, D> {
 
     /// The rows of a slot, from the tensors that make it.
     fn buffer(&self, part: Part) -> Result<D::Buffer, Error> {
+        let files = self.files;
+        if self.layout.slot(part).decay && files.dtype() == WeightDtype::Bf16 {
+            self.read(part, bf16::ZERO, |name, rows, out| files.read_bf16(name, rows, out))
+        } else {
+            self.read(part, 0.0, |name, rows, out| files.read_f32(name, rows, out))
+        }
+    }
+
+    /// Reads a few megabytes at a time, rows in parallel.
+    fn read<E: Element>(
+        &self,
+        part: Part,
+        zero: E,
+        read: impl Fn(&str, Range<usize>, &mut [E]) -> yi::Result<()> + Sync,
+    ) -> Result<D::Buffer, Error> {
         let slot = self.layout.slot(part);
-        let tensors = self.layout.tensors().iter().filter(|it| it.part == slot.part);
-        let matrix = slot.decay;
-        if matrix && self.files.dtype() == WeightDtype::Bf16 {
-            let mut all = vec![bf16::ZERO; slot.len()];
-            for it in tensors {
-                let at = it.start - slot.start;
-                let out = &mut all[at..at + it.len()];
-                self.files.read_bf16(&it.name, 0..it.shape[0], out)?;
+        let mut buffer = self.device.zeros(E::DTYPE, slot.len())?;
+        let mut piece = vec![zero; slot.len().min(PIECE.max(slot.columns))];
+        for tensor in self.layout.tensors().iter().filter(|it| it.part == slot.part) {
+            let (n_rows, width) = (tensor.shape[0], tensor.len() / tensor.shape[0]);
+            let most = piece.len() / width;
+            for first in (0..n_rows).step_by(most) {
+                let rows = first..n_rows.min(first + most);
+                let piece = &mut piece[..rows.len() * width];
+                let some = (TASK / width).max(1);
+                piece.par_chunks_mut(some * width).enumerate().try_for_each(|(n, out)| {
+                    let first = first + n * some;
+                    read(&tensor.name, first..first + out.len() / width, out)
+                })?;
+                let at = tensor.start - slot.start + first * width;
+                let to = ViewMut::all(&mut buffer).part(at..at + piece.len());
+                self.device.write(to, piece)?;
             }
-            return Ok(self.device.upload(&all)?);
         }
-        let mut all = vec![0.0f32; slot.len()];
-        for it in tensors {
-            let at = it.start - slot.start;
-            self.files.read_f32(&it.name, 0..it.shape[0], &mut all[at..at + it.len()])?;
-        }
-        Ok(self.device.upload(&all)?)
+        Ok(buffer)
     }
 }
+
+/// Numbers that are read before they go to the device.
+const PIECE: usize = 1 << 20;
+/// Numbers that are worth a task.
+const TASK: usize = 1 << 15;

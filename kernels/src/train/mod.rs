@@ -4,6 +4,7 @@
 //! [`Settings`]: neither threads nor micro-batches nor a kill and a resume change a bit. What is
 //! measured ([`Measured`]) is kept apart from what is computed ([`Record`]).
 
+mod adapter;
 mod checkpoint;
 mod crash;
 mod digest;

@@ -269,7 +269,7 @@ pub(crate) fn sync(folder: &Path) -> Result<()> {
 }
 
 /// Where a folder is written before it gets its name.
-fn beside(folder: &Path) -> Result<PathBuf> {
+pub(crate) fn beside(folder: &Path) -> Result<PathBuf> {
     match folder.file_name() {
         Some(name) => {
             let mut partial = name.to_owned();

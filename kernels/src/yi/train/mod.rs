@@ -13,7 +13,7 @@ mod micro;
 mod model;
 
 pub use activations::{Activations, Sizes};
-pub use micro::Micro;
+pub use micro::{Micro, StepPart};
 pub use model::{Gradients, Model, OnDevice, Precision, arena, read_f32};
 
 use serde::{Deserialize, Serialize};
