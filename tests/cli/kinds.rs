@@ -22,6 +22,9 @@ fn kinds_are_listed_and_described() {
     pretrain    train a model on texts, to write what follows
     sft         train a model on conversations, to write the answers
     generate    answer each record with a model, each once
+    label       ask a model which instruction each passage answers
+    refine      answer each instruction anew, with the passage known
+    answer      answer prompts with a model, as the method's authors do
     score_text  loss and perplexity of each record under a model
     ");
     assert_snapshot!(project.run("kinds concat"), @r#"
@@ -53,6 +56,6 @@ fn kinds_are_listed_and_described() {
     --- stderr
     error: no step kind `conct`
 
-    help: the kinds are concat, split, sample, unique, count, map, tokenizer, init, pretrain, sft, generate, score_text
+    help: the kinds are concat, split, sample, unique, count, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, score_text
     ");
 }

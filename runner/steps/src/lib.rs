@@ -5,6 +5,7 @@
 //! its [`Cx`] and nothing else: no store, no key, no engine. It is synchronous, it streams, and
 //! what it writes counts only once it has ended well.
 
+mod asking;
 pub mod cx;
 pub mod error;
 mod filter;
@@ -40,6 +41,9 @@ pub const KINDS: &[&dyn AnyKind] = &[
     &kinds::pretrain::Pretrain,
     &kinds::sft::Sft,
     &kinds::generate::Generate,
+    &kinds::label::Label,
+    &kinds::refine::Refine,
+    &kinds::answer::AnswerKind,
     &kinds::score_text::ScoreText,
 ];
 

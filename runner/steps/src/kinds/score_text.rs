@@ -45,7 +45,7 @@ pub(crate) struct ScoreText;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Params {
-    /// The chat template for conversations: `yi-chatml` or `plain`; nothing: the model's own.
+    /// The name of a built-in chat template; nothing: the model's own.
     template: Option<String>,
     /// What of a conversation is scored.
     #[serde(default)]
@@ -335,7 +335,7 @@ fn known(record: &Digest, cx: &mut Cx<'_>) -> Result<Option<Score>, StepError> {
 }
 
 /// The exponential, of numbers up to some hundreds. The library's may differ between systems.
-fn exp(x: f64) -> f64 {
+pub(crate) fn exp(x: f64) -> f64 {
     let exponent = (x * std::f64::consts::LOG2_E).round().clamp(-1000.0, 1000.0);
     // The logarithm of 2 in two parts: products with the first are exact.
     let rest = x - exponent * 6.931_471_803_691_238e-1 - exponent * 1.908_214_929_270_588e-10;

@@ -14,11 +14,14 @@
 //! - `{"instruction": "..", "input": "..", "output": "..", "system": "..", "history": [[".."], ..]}`;
 //! - `{"prompt": "..", "completion": ".."}`, or `chosen` for `completion`.
 //!
-//! `columns` gives the names that the data has for these: `columns = { instruction = "output",
-//! output = "instruction" }` trains a model to guess the question.
+//! `columns` gives the names that the data has for these. `direction = "backward"` trains a model to
+//! guess the question: of a record with one question and its answer, the answer is what is read and
+//! the question what is written. Such a model is what `label` asks.
 //!
 //! The conversation is rendered by `template`, or by the model's own; a model that has none gets
-//! `yi-chatml`. Texts in a record never become control tokens. The loss counts the tokens of the
+//! `yi-chatml`. Built in are also `plain`, and four as the code of the Kun method writes them: `kun`, with
+//! no line feed behind the word `user`; `kun-label`, `kun-point` and `kun-answer`, which are `kun` with
+//! the method's words for labelling, scoring and polishing before each of the user's messages. Texts in a record never become control tokens. The loss counts the tokens of the
 //! assistant's answers and the token that ends each; everything else is only read. With
 //! `loss_on = "all"` everything counts. `kun model inspect MODEL --tokens FILE` shows which tokens
 //! that are. The mean is over all counted tokens of a step, however they lie in rows.
@@ -42,7 +45,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::kinds::score_text::On;
-use crate::model::{self, Chat, ModelFolder, Template};
+use crate::model::record::{Record, Unfit};
+use crate::model::{self, Chat, Conversation, ModelFolder, Template};
 use crate::page::page;
 use crate::records::Progress;
 use crate::texts::{Texts, check_columns};
@@ -52,8 +56,11 @@ use crate::{Cx, Kind, Say, StepError, params_of};
 pub(crate) struct Sft;
 
 training_params!("sft" {
-    /// The chat template: `yi-chatml` or `plain`; nothing: the model's own, or else `yi-chatml`.
+    /// The name of a built-in chat template; nothing: the model's own, or else `yi-chatml`.
     template: Option<String>,
+    /// Whether answers are written to questions, or questions to answers.
+    #[serde(default)]
+    direction: Direction,
     /// Which tokens count in the loss.
     #[serde(default)]
     loss_on: On,
@@ -61,6 +68,29 @@ training_params!("sft" {
     #[serde(default)]
     on_overlong: OnOverlong,
 });
+
+/// What is read and what is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Direction {
+    /// The question is read, the answer written.
+    #[default]
+    Forward,
+    /// The answer is read, the question written.
+    Backward,
+}
+
+impl Direction {
+    fn of(self, record: Record<'_>) -> Result<Conversation, Unfit> {
+        let conversation = record.conversation()?;
+        match self {
+            Direction::Forward => Ok(conversation),
+            Direction::Backward => {
+                conversation.turned_round().map_err(|it| Unfit::new(it.to_string()))
+            }
+        }
+    }
+}
 
 /// What becomes of a record that is too long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -149,7 +179,7 @@ fn gather(
     for path in cx.inputs("data").to_vec() {
         let mut texts = Texts::open(&path, &params.columns)?;
         while let Some((conversation, map)) =
-            texts.next(|it| Ok((it.conversation()?, it.map.clone())))?
+            texts.next(|it| Ok((params.direction.of(it)?, it.map.clone())))?
         {
             cx.check_stop()?;
             progress.did(1, cx);

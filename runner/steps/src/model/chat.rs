@@ -103,9 +103,32 @@ impl Conversation {
         Ok(self)
     }
 
+    /// The answer as the question, and the question as the answer, where there is one of each.
+    pub fn turned_round(self) -> Result<Self, TextError> {
+        let wrong = |reason: &str| TextError::Conversation { reason: reason.to_owned() };
+        let said: Vec<(&str, &str)> = self.messages.iter().filter_map(said).collect();
+        if said.len() != self.messages.len() {
+            return Err(wrong("has a message that is no text and cannot be turned round"));
+        }
+        match said[..] {
+            [("user", question), ("assistant", answer)] => {
+                Ok(Self::pair(None, answer, Some(question)))
+            }
+            [("system", system), ("user", question), ("assistant", answer)] => {
+                Ok(Self::pair(Some(system), answer, Some(question)))
+            }
+            _ => Err(wrong("is not one question and its answer, and cannot be turned round")),
+        }
+    }
+
     fn is_answer(&self, i: usize) -> bool {
         self.messages[i].get("role").and_then(Value::as_str) == Some("assistant")
     }
+}
+
+/// Role and text of a message that is a text.
+fn said(message: &Value) -> Option<(&str, &str)> {
+    Some((message.get("role")?.as_str()?, message.get("content")?.as_str()?))
 }
 
 fn message(role: &str, content: &str) -> Value {

@@ -60,6 +60,16 @@ pub enum TextError {
         /// What happened.
         reason: String,
     },
+    /// A prompt file cannot be used, or not for this record.
+    #[error("`{}`{}: {reason}", path.display(), at_line(*line))]
+    Prompt {
+        /// The file.
+        path: PathBuf,
+        /// The line in it, from 1.
+        line: Option<usize>,
+        /// What is wrong.
+        reason: String,
+    },
     /// A conversation that cannot be trained on or answered.
     #[error("conversation: {reason}")]
     Conversation {
@@ -86,4 +96,8 @@ impl TextError {
 
 fn in_field(field: &str) -> String {
     if field.is_empty() { String::new() } else { format!("field `{field}`: ") }
+}
+
+fn at_line(line: Option<usize>) -> String {
+    line.map(|it| format!(" line {it}")).unwrap_or_default()
 }

@@ -59,7 +59,8 @@ pub(crate) struct Record<'a> {
 }
 
 impl<'a> Record<'a> {
-    fn name(&self, ours: &str) -> String {
+    /// What the data calls a field of ours.
+    pub(crate) fn name(&self, ours: &str) -> String {
         self.columns.get(ours).map_or(ours, String::as_str).to_owned()
     }
 
@@ -76,7 +77,8 @@ impl<'a> Record<'a> {
         }
     }
 
-    fn text_of(&self, ours: &str) -> Result<&'a str, Unfit> {
+    /// A field that must be there and be a text.
+    pub(crate) fn text_of(&self, ours: &str) -> Result<&'a str, Unfit> {
         let missing = || Unfit::field(self.name(ours), "is missing");
         self.optional_text(ours)?.ok_or_else(missing)
     }
@@ -104,7 +106,7 @@ impl<'a> Record<'a> {
         Ok(conversation.messages().iter().filter_map(content).collect())
     }
 
-    fn fields(&self) -> String {
+    pub(crate) fn fields(&self) -> String {
         let names: Vec<String> = self.map.keys().take(8).map(|it| format!("`{it}`")).collect();
         let more = if self.map.len() > 8 { " and more" } else { "" };
         if names.is_empty() {

@@ -20,7 +20,14 @@ use super::folder::{self, Settings};
 use super::python_json::{self, Style};
 
 /// Templates that are built in, by name.
-pub const BUILT_IN: &[(&str, &str)] = &[("yi-chatml", YI_CHATML), ("plain", PLAIN)];
+pub const BUILT_IN: &[(&str, &str)] = &[
+    ("yi-chatml", YI_CHATML),
+    ("plain", PLAIN),
+    ("kun", include_str!("kun/bare.jinja")),
+    ("kun-label", include_str!("kun/label.jinja")),
+    ("kun-point", include_str!("kun/point.jinja")),
+    ("kun-answer", include_str!("kun/answer.jinja")),
+];
 
 /// The template of Yi's chat models.
 pub const YI_CHATML: &str = "\
@@ -36,11 +43,11 @@ pub const PLAIN: &str = "\
 {% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}";
 
 /// A template longer than this is none.
-const MAX_SOURCE_BYTES: usize = 1 << 20;
+pub(super) const MAX_SOURCE_BYTES: usize = 1 << 20;
 /// A long conversation takes some ten thousand steps.
 const MAX_STEPS: u64 = 5_000_000;
 /// What a template may write beyond some multiple of what it was given.
-const MAX_WRITTEN_BYTES: usize = 16 << 20;
+pub(super) const MAX_WRITTEN_BYTES: usize = 16 << 20;
 
 /// A compiled chat template.
 pub struct Template {
@@ -138,7 +145,7 @@ impl Template {
     }
 }
 
-fn environment() -> Result<Environment<'static>, Error> {
+pub(super) fn environment() -> Result<Environment<'static>, Error> {
     let mut environment = Environment::new();
     let mut syntax = SyntaxConfig::builder();
     syntax.trim_blocks(true).lstrip_blocks(true);
@@ -217,7 +224,7 @@ fn to_json(value: Value, options: Kwargs) -> Result<String, Error> {
 }
 
 /// Why it went wrong, in a sentence.
-fn reason_of(error: &Error) -> String {
+pub(super) fn reason_of(error: &Error) -> String {
     let detail = error.detail().unwrap_or_default();
     if let Some(at) = detail.find(RAISED) {
         return detail[at..].to_owned();
@@ -236,9 +243,9 @@ fn reason_of(error: &Error) -> String {
     }
 }
 
-struct Bounded {
-    out: Vec<u8>,
-    limit: usize,
+pub(super) struct Bounded {
+    pub(super) out: Vec<u8>,
+    pub(super) limit: usize,
 }
 
 impl Write for Bounded {
@@ -255,7 +262,7 @@ impl Write for Bounded {
     }
 }
 
-fn size_of_texts(json: &Json) -> usize {
+pub(super) fn size_of_texts(json: &Json) -> usize {
     match json {
         Json::String(it) => it.len(),
         Json::Array(all) => all.iter().map(size_of_texts).sum(),

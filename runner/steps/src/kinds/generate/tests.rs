@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::*;
+use crate::Say;
 use crate::kit::Kit;
 use crate::model::tests::fixture;
 
@@ -165,7 +168,7 @@ fn what_cannot_be_answered_is_named() {
     records:1: field `generated`: is there already
     records:1: is no conversation: none of `messages`, `conversations`, `instruction` and `prompt` is there; it has `text`
     `temperature` cannot be -1
-    no chat template: `qwen` is none of `yi-chatml`, `plain`
+    no chat template: `qwen` is none of `yi-chatml`, `plain`, `kun`, `kun-label`, `kun-point`, `kun-answer`
     records:1: makes an empty prompt
     ");
     let mut kit = kit();

@@ -220,3 +220,24 @@ fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_batch() {
     let crash: Value = serde_json::from_slice(&std::fs::read(crash).unwrap()).unwrap();
     assert_eq!(crash["batch"].as_array().unwrap().len(), 2);
 }
+
+#[test]
+fn backward_is_forward_with_question_and_answer_exchanged() {
+    let bytes_of = |with: &str, data: &str| {
+        let (kit, _) = trained("sft", with, data).unwrap();
+        bytes(&kit.folder.path().join("model"))
+    };
+    // Which record is in which step follows from content, so both read the same file.
+    let data = "{\"instruction\":\"rain?\",\"output\":\"river\"}\n";
+    let backward = format!("{WITH}\ndirection = 'backward'");
+    let swapped = format!("{WITH}\ncolumns = {{ instruction = 'output', output = 'instruction' }}");
+    assert_eq!(bytes_of(&backward, data), bytes_of(&swapped, data));
+    assert_ne!(bytes_of(&backward, data), bytes_of(WITH, data));
+    let two = r#"{"instruction":"a","output":"b","history":[["c","d"]]}"#;
+    let Err(error) = trained("sft", &backward, two) else { panic!("it was trained") };
+    let error = error.to_string();
+    assert!(
+        error.ends_with("is not one question and its answer, and cannot be turned round"),
+        "{error}"
+    );
+}

@@ -177,5 +177,8 @@ fn a_folder_without_a_template_has_none_and_a_list_must_name_the_default() {
         assert!(write(text).is_err());
     }
     let built_in = Template::built_in("yi").err().unwrap().to_string();
-    assert_eq!(built_in, "no chat template: `yi` is none of `yi-chatml`, `plain`");
+    assert_eq!(
+        built_in,
+        "no chat template: `yi` is none of `yi-chatml`, `plain`, `kun`, `kun-label`, `kun-point`, `kun-answer`"
+    );
 }

@@ -3,6 +3,7 @@
 
 mod chats;
 mod hostile;
+mod prompts;
 mod tokenizers;
 
 use std::path::PathBuf;
