@@ -17,6 +17,7 @@ mod page;
 mod params;
 mod records;
 pub mod reference;
+pub mod text;
 mod texts;
 mod training;
 
