@@ -18,6 +18,7 @@ mod page;
 mod params;
 mod records;
 pub mod reference;
+pub mod text;
 mod texts;
 mod training;
 

@@ -1,0 +1,3 @@
+//! What the kinds that work on texts share.
+
+pub mod ledger;
