@@ -16,6 +16,8 @@ fn kinds_are_listed_and_described() {
     sample      keep some records drawn at random, in order
     unique      keep the first of equal records
     count       count lines, bytes, characters and distinct lines
+    rules       measure texts and drop those that break a rule
+    cut         keep other records by the values of a ledger
     map         make one record out of each with a program, each once
     tokenizer   train a tokenizer in the layout of Yi's
     init        make a model with fresh weights for a tokenizer
@@ -25,6 +27,8 @@ fn kinds_are_listed_and_described() {
     label       ask a model which instruction each passage answers
     refine      answer each instruction anew, with the passage known
     answer      answer prompts with a model, as the method's authors do
+    judge       let a model choose one of several answers about each record
+    classify    let a model give each record one or more of several labels
     score_text  loss and perplexity of each record under a model
     ");
     assert_snapshot!(project.run("kinds concat"), @r#"
@@ -56,6 +60,6 @@ fn kinds_are_listed_and_described() {
     --- stderr
     error: no step kind `conct`
 
-    help: the kinds are concat, split, sample, unique, count, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, score_text
+    help: the kinds are concat, split, sample, unique, count, rules, cut, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, judge, classify, score_text
     ");
 }

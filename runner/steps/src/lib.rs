@@ -6,6 +6,7 @@
 //! what it writes counts only once it has ended well.
 
 mod asking;
+mod choosing;
 pub mod cx;
 pub mod error;
 mod filter;
@@ -36,6 +37,8 @@ pub const KINDS: &[&dyn AnyKind] = &[
     &kinds::sample::Sample,
     &kinds::unique::Unique,
     &kinds::count::Count,
+    &kinds::rules::Rules,
+    &kinds::cut::Cut,
     &kinds::map::Map,
     &kinds::tokenizer::Tokenizer,
     &kinds::init::Init,
@@ -45,6 +48,8 @@ pub const KINDS: &[&dyn AnyKind] = &[
     &kinds::label::Label,
     &kinds::refine::Refine,
     &kinds::answer::AnswerKind,
+    &kinds::judge::Judge,
+    &kinds::classify::Classify,
     &kinds::score_text::ScoreText,
 ];
 

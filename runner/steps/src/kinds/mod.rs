@@ -1,14 +1,18 @@
 //! The kinds, one file each. The head of a file is the kind's reference page.
 
 pub(crate) mod answer;
+pub(crate) mod classify;
 pub(crate) mod concat;
 pub(crate) mod count;
+pub(crate) mod cut;
 pub(crate) mod generate;
 pub(crate) mod init;
+pub(crate) mod judge;
 pub(crate) mod label;
 pub(crate) mod map;
 pub(crate) mod pretrain;
 pub(crate) mod refine;
+pub(crate) mod rules;
 pub(crate) mod sample;
 pub(crate) mod score_text;
 pub(crate) mod sft;

@@ -94,11 +94,21 @@ impl<'a> Answers<'a> {
         rows: usize,
     ) -> Result<Self, StepError> {
         how.sampling.check().map_err(StepError::Sampling)?;
-        let settings = settings(&folder.config, context, rows);
         let device = Arc::new(Cpu::new(threads)?);
-        let weights = folder.weights()?;
-        let model = Model::load(device, &folder.config, &weights, context)?;
-        let generator = Generator::new(Arc::new(model), settings)?;
+        let model = Model::load(device, &folder.config, &folder.weights()?, context)?;
+        Self::of(folder, Arc::new(model), how, rows)
+    }
+
+    /// Answers of a model that is loaded.
+    pub fn of(
+        folder: &'a ModelFolder,
+        model: Arc<Model<Cpu>>,
+        how: How,
+        rows: usize,
+    ) -> Result<Self, StepError> {
+        how.sampling.check().map_err(StepError::Sampling)?;
+        let settings = settings(&folder.config, model.context(), rows);
+        let generator = Generator::new(model, settings)?;
         let (watched, parts) = (BTreeMap::new(), BTreeMap::new());
         Ok(Self { tokenizer: &folder.tokenizer, how, generator, watched, parts })
     }
