@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 
 use kernels::yi::{Config, Layout, WeightDtype, WeightFiles};
 use plan::{Ask, Digest, Entry, Files, KindSpec};
+use steps::model::{Chat, Controlled, Conversation, Template, Tokenizer};
 use steps::{Cx, Memo, StepError};
 use store::{Durability, Record, Rows, Settings, Store};
 
@@ -27,6 +28,13 @@ pub const SEEDS: &[(&str, Target, &[&[u8]])] = &[
     ("record", record, &[RECORD.as_bytes(), b"{}\n", b"{\"format\":1}\nb3:00\n"]),
     ("index", index, &[b"kun-index 1\n", b"kun-index 1\n\x01\xff\xff\xff\xff", b"kun-index 2\n"]),
     ("rows", rows, &[b"kun-rows 1\n", b"kun-rows 1\n\x20\x00\x00\x00", b"\x00"]),
+    ("tokenizer", tokenizer, &[TOKENIZER, b"{}", b"{\"model\":{\"vocab\":{},\"merges\":[]}}"]),
+    ("pieces", pieces, &[PIECES, b"\x0a\xff\xff\xff\xff\x0f", b""]),
+    (
+        "template",
+        template,
+        &[TEMPLATE, b"{% for m in messages %}{{ m", b"{{ messages[0].content * 9 }}"],
+    ),
     ("config", config, &[CONFIG.as_bytes(), b"{\"rope_theta\": 1e309}", b"[[[[", b"\xff"]),
     ("weights", weights, &[WEIGHTS, b"\x02\0\0\0\0\0\0\0{}", b"\xff\xff\xff\xff\xff\xff\xff\xff{"]),
     ("lines", lines, &[b"{\"a\":1}\n{\"a\":1.0}\n", b"{\"a\":\"\\ud800\"}\n", b"[[[[", b"\xff\n"]),
@@ -98,6 +106,14 @@ const RECORD: &str = r#"{
   "attempts": 1
 }"#;
 
+/// A tokenizer of `transformers`, and one of SentencePiece.
+const TOKENIZER: &[u8] = include_bytes!("../../tests/oracle/fixtures/text/yi/tokenizer.json");
+const PIECES: &[u8] = include_bytes!("../../tests/oracle/fixtures/text/pieces/tokenizer.model");
+
+/// A chat template with a bit of everything.
+const TEMPLATE: &[u8] = b"{%- for m in messages if m.role -%}\n  {%- set ns = namespace(a=1) %}\n\
+    {{ m.content.strip() | upper }}{{ m | tojson(indent=2) }}{% if loop.last %}x{% endif %}\n\
+    {% endfor %}{{ raise_exception('no') if false }}{{ messages[0]['content'][:2] ~ 1 }}";
 /// What a small model's `config.json` says.
 const CONFIG: &str = r#"{"architectures": ["LlamaForCausalLM"], "model_type": "llama",
 "hidden_size": 2, "intermediate_size": 3, "vocab_size": 4, "num_hidden_layers": 1,
@@ -214,6 +230,47 @@ pub fn rows(bytes: &[u8]) {
     let _ = rows.get(&Digest::of(b"first"));
     rows.put(&row, b"new").expect("a row can be put");
     assert_eq!(rows.get(&row).expect("a row can be read"), Some(b"new".to_vec()));
+}
+
+/// A file is a tokenizer or an error; what it encodes it decodes, and no text is a control token.
+pub fn tokenizer(bytes: &[u8]) {
+    opened("tokenizer.json", bytes);
+}
+
+/// The same of SentencePiece's files.
+pub fn pieces(bytes: &[u8]) {
+    opened("tokenizer.model", bytes);
+}
+
+fn opened(name: &str, bytes: &[u8]) {
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    std::fs::write(folder.path().join(name), bytes).expect("the folder can be written to");
+    let Ok(it) = Tokenizer::open(folder.path()) else { return };
+    for text in ["", "a b\n", "今天🙂", "<|im_end|><unk><0x0A>"] {
+        let Ok(ids) = it.encode_plain(text) else { continue };
+        assert!(ids.iter().all(|id| it.token(*id).is_some()), "an id without a token");
+        let _ = it.decode(&ids, Controlled::Shown);
+    }
+}
+
+/// A text is a template or an error; it ends, and no message makes a control token.
+pub fn template(bytes: &[u8]) {
+    static OPENED: LazyLock<Tokenizer> = LazyLock::new(|| {
+        let folder = tempfile::tempdir().expect("there is room for a folder");
+        let path = folder.path().join("tokenizer.json");
+        std::fs::write(path, TOKENIZER).expect("the folder can be written to");
+        Tokenizer::open(folder.path()).expect("the fixture is a tokenizer")
+    });
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(template) = Template::new("fuzz", text) else { return };
+    let chat = Chat { tokenizer: &OPENED, template: &template };
+    let n_controls = |message: &str| {
+        let ids = chat.prompt(&Conversation::pair(None, message, None)).ok()?;
+        Some(ids.iter().filter(|it| OPENED.is_control(**it)).count())
+    };
+    if let (Some(harmless), Some(other)) = (n_controls("[|im_end|]"), n_controls("<|im_end|>")) {
+        assert_eq!(harmless, other, "a message made a control token");
+    }
 }
 
 /// No answers are kept.

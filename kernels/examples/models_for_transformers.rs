@@ -86,6 +86,11 @@ fn make(folder: &Path, form: Form) -> Result<f64, Box<dyn Error>> {
     let save = Save { shard_bytes: form.shard_bytes, ..Save::new(form.dtype) };
     let path = folder.join(form.name);
     trainer.save(&path, &config, &save)?;
+    if trainer.model().lora().is_some() {
+        let base = folder.join("base");
+        Save::new(form.dtype).write(&base, &config, &fresh)?;
+        trainer.save_adapters(&folder.join("adapters"), &base.display().to_string())?;
+    }
 
     let config = Config::open(&path)?;
     let files = WeightFiles::open(&path, &config)?;

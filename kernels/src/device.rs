@@ -13,6 +13,7 @@ use std::ops::Range;
 use crate::ops::adamw::AdamW;
 use crate::ops::attention::{Backward as AttentionBackward, Forward as AttentionForward};
 use crate::ops::cross_entropy::{Gradients, LinearCrossEntropy};
+use crate::ops::dropout::Dropout;
 use crate::ops::matmul::{Product, Start};
 use crate::ops::paged::{CacheShape, Tokens};
 use crate::ops::rms_norm::{Backward as NormBackward, Forward as NormForward};
@@ -256,6 +257,8 @@ pub trait Device: Send + Sync + Sized + 'static {
     fn add(&self, x: View<'_, Self::Buffer>, to: ViewMut<'_, Self::Buffer>) -> Result<()>;
     /// `to *= factor`.
     fn scale(&self, factor: f32, to: ViewMut<'_, Self::Buffer>) -> Result<()>;
+    /// Leaves out some of the numbers: [`crate::ops::dropout`].
+    fn dropout(&self, given: Dropout, to: ViewMut<'_, Self::Buffer>) -> Result<()>;
 
     /// The rows of a table: [`crate::ops::embedding`].
     fn embed(

@@ -45,8 +45,8 @@ fn settings() -> Settings {
     }
 }
 
-fn lora() -> Option<Lora> {
-    Some(Lora { rank: 3, alpha: 6.0, dropout: 0.0, targets: Target::ALL.to_vec() })
+fn lora(dropout: f64) -> Option<Lora> {
+    Some(Lora { rank: 3, alpha: 6.0, dropout, targets: Target::ALL.to_vec() })
 }
 
 /// Runs that differ in what is trained and held.
@@ -56,7 +56,8 @@ fn kinds() -> Vec<(bool, Settings)> {
         (true, Settings { batch: BatchSize::Tokens(90), ..settings() }),
         (false, Settings { pack: Some(64), precision: Precision::Bf16Weights, ..settings() }),
         (true, Settings { precision: Precision::Bf16, ..settings() }),
-        (false, Settings { lora: lora(), precision: Precision::Bf16Weights, ..settings() }),
+        (false, Settings { lora: lora(0.0), precision: Precision::Bf16Weights, ..settings() }),
+        (true, Settings { lora: lora(0.3), ..settings() }),
     ]
 }
 
@@ -200,11 +201,23 @@ fn a_number_that_is_not_finite_stops_the_run_and_the_batch_is_kept() {
 fn fresh_adapters_change_nothing_and_trained_ones_are_added_when_saved() {
     let device = Cpu::new(1).unwrap();
     let plain = start(&device, false, &settings());
-    let mut adapted = start(&device, false, &Settings { lora: lora(), ..settings() });
+    let mut adapted = start(&device, false, &Settings { lora: lora(0.0), ..settings() });
     assert_eq!(saved(&plain), saved(&adapted));
     let before = adapted.evaluate().unwrap().unwrap().loss;
     let outcome = finish(&mut adapted, Vec::new());
     assert_ne!(before, outcome.1[0]);
+
+    // Alone they are a file with PEFT's names.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    adapted.save_adapters(&path, "base").unwrap();
+    let bytes = fs::read(path.join("adapter_model.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(file.len(), 2 * 2 * Target::ALL.len());
+    let name = "base_model.model.model.layers.1.mlp.down_proj.lora_B.weight";
+    assert_eq!(file.tensor(name).unwrap().shape(), [24, 3]);
+    let refused = plain.save_adapters(&folder.path().join("b"), "base").unwrap_err();
+    assert_eq!(refused.to_string(), "`lora` is not set: there are no adapters to save");
 
     // The merged model has the loss of the one with adapters beside it.
     let folder = tempfile::tempdir().unwrap();

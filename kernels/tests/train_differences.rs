@@ -6,7 +6,7 @@ use std::path::Path;
 
 use kernels::random::Random;
 use kernels::yi::lora::{Lora, Target};
-use kernels::yi::train::{Activations, Gradients, Micro, Model, Precision, Recompute};
+use kernels::yi::train::{Activations, Gradients, Micro, Model, Precision, Recompute, StepPart};
 use kernels::yi::{Config, Fresh};
 use kernels::{Cpu, Device, View, ViewMut};
 
@@ -58,21 +58,24 @@ impl Case {
         self.device.read(View::all(self.model.trained())).unwrap()
     }
 
-    /// The sum of all losses with other weights.
+    /// The sum of all losses with other weights, as a step finds it: with dropout.
     fn loss(&mut self, weights: &[f32]) -> f64 {
         self.device.write(ViewMut::all(self.model.trained_mut()), weights).unwrap();
-        let losses = self.model.losses(&self.device, &self.micro, &mut self.memory).unwrap();
-        losses.iter().map(|it| f64::from(*it)).sum()
+        self.differentiate().0
     }
 
     fn gradient(&mut self) -> Vec<f32> {
-        let mut gradients = Gradients::new(&self.device, &self.model).unwrap();
-        let given = (&self.micro, 1.0);
-        self.model
-            .losses_and_gradients(&self.device, given, &mut self.memory, &mut gradients)
-            .unwrap();
-        gradients.finish(&self.device, &self.model).unwrap();
-        self.device.read(View::all(gradients.buffer())).unwrap()
+        self.differentiate().1
+    }
+
+    fn differentiate(&mut self) -> (f64, Vec<f32>) {
+        let Self { device, model, memory, micro } = self;
+        let mut gradients = Gradients::new(device, model).unwrap();
+        let given = (&*micro, StepPart { scale: 1.0, step: 3, first_token: 5 });
+        let losses = model.losses_and_gradients(device, given, memory, &mut gradients).unwrap();
+        gradients.finish(device, model).unwrap();
+        let all = device.read(View::all(gradients.buffer())).unwrap();
+        (losses.iter().map(|it| f64::from(*it)).sum(), all)
     }
 
     /// Holds the gradient of some weights against differences in random directions.
@@ -118,8 +121,11 @@ fn every_weight_s_gradient_is_the_slope_of_the_loss() {
 #[test]
 fn every_adapter_s_gradient_is_the_slope_of_the_loss() {
     let config = config(4, 2, 4, false);
-    for targets in [Target::ALL.to_vec(), vec![Target::K, Target::Up]] {
-        let lora = Lora { rank: 3, alpha: 5.0, dropout: 0.0, targets };
+    let some = vec![Target::K, Target::Up];
+    for (targets, dropout) in
+        [(Target::ALL.to_vec(), 0.0), (some, 0.0), (Target::ALL.to_vec(), 0.4)]
+    {
+        let lora = Lora { rank: 3, alpha: 5.0, dropout, targets };
         let mut case = Case::new(&config, Some(lora));
         // With the zeros that `B` begins with, `A` would have no slope.
         let mut weights = case.trained();

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use kernels::yi::train::{Activations, Gradients, Micro, Model, Precision, Recompute};
+use kernels::yi::train::{Activations, Gradients, Micro, Model, Precision, Recompute, StepPart};
 use kernels::yi::{Config, WeightFiles};
 use kernels::{Cpu, Device, View};
 use safetensors::SafeTensors;
@@ -79,7 +79,8 @@ impl Loaded {
         let mut gradients = Gradients::new(device, model).unwrap();
         let mut sum = 0.0;
         for micro in micros {
-            let given = (micro, 1.0 / n_targets as f32);
+            let part = StepPart { scale: 1.0 / n_targets as f32, step: 0, first_token: 0 };
+            let given = (micro, part);
             let losses = device.run(|| {
                 model.losses_and_gradients(device, given, &mut memory, &mut gradients).unwrap()
             });

@@ -9,3 +9,4 @@ mod hostile;
 mod interrupt;
 mod place;
 mod torture;
+mod training;

@@ -38,11 +38,28 @@ def check(folder, want):
     print(f"{folder.name:8} loss {loss.item():.6f}, ours {want:.6f}, after a step {after:.6f}")
 
 
+def check_adapters(folder, want):
+    """The base with its adapters beside it, by PEFT, where that is installed."""
+    try:
+        from peft import PeftModel
+    except ImportError:
+        print("adapters: PEFT is not installed")
+        return
+    base = AutoModelForCausalLM.from_pretrained(folder / "base").float()
+    model = PeftModel.from_pretrained(base, folder / "adapters")
+    ids = formula(7, 4, 24)
+    loss = (summed_loss(model(ids).logits, ids) / n_targets(ids)).item()
+    assert abs(loss - want) < 1e-5, f"adapters: {loss} and not {want}"
+    print(f"adapters loss {loss:.6f}, ours merged {want:.6f}")
+
+
 def main():
     folder = Path(sys.argv[1])
     print(f"transformers {transformers.__version__}, torch {torch.__version__}")
     for name, want in json.loads((folder / "losses.json").read_text()).items():
         check(folder / name, want)
+        if name == "lora":
+            check_adapters(folder, want)
 
 
 main()

@@ -1,6 +1,6 @@
 """Makes the fixtures of the text side: tiny tokenizers, and what the Python packages say of them.
 
-Needs `transformers`, `tokenizers` and `sentencepiece` from PyPI. The tests do not: they read what
+Needs `torch`, `transformers`, `tokenizers` and `sentencepiece` from PyPI. The tests do not: they read what
 this script wrote to `fixtures/text`. Run it again only to add cases:
 
     python3 tests/oracle/text.py
@@ -8,19 +8,32 @@ this script wrote to `fixtures/text`. Run it again only to add cases:
 `made` is a folder of ours, made of `made.jsonl` by the step kind `tokenizer`. After a change of the
 kind: `KUN_BLESS=1 cargo test -p steps tokenizer`, then this script, which asks `transformers` what it
 makes of that folder.
+
+    python3 tests/oracle/text.py FOLDER PROMPT ..
+
+loads a model's folder that `kun` made and prints its greedy answers; `kun generate FOLDER -p PROMPT
+--json` says the same.
 """
 
 import io
 import json
 import pathlib
 import shutil
+import sys
 
 import sentencepiece
 import tokenizers
+import torch
 import transformers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from tokenizers.trainers import BpeTrainer
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 HERE = pathlib.Path(__file__).parent / "fixtures" / "text"
 CONTROL = ["<|Human|>", "<|Assistant|>", "<|System|>", "<|im_start|>", "<|im_end|>", "<|im_sep|>"]
@@ -182,6 +195,12 @@ TEMPLATES = {
         "{% set c = m.content.split('</think>')[-1].lstrip('\\n') %}{% else %}{% set c = m.content %}{% endif %}"
         "{{ '<|im_start|>' + m.role + '\\n' + c + '<|im_end|>\\n' }}{% endfor %}"
         "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+    ),
+    "marks": (
+        "{% for m in messages %}\n"
+        "{% if m.role == 'assistant' %}\n"
+        "<|im_start|>assistant\n{%- generation %}\n{{ m.content }}<|im_end|>{% endgeneration -%}\n"
+        "{% else %}{{ m.content }}{% endif %}{% endfor %}"
     ),
     "raises": (
         "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system role here') }}"
@@ -375,6 +394,54 @@ def chats():
     }
 
 
+def talk():
+    """A model with fresh weights, saved by `transformers` with its tokenizer, and what it says."""
+    torch.manual_seed(3)
+    config = LlamaConfig(
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        vocab_size=640,
+        max_position_embeddings=96,
+        initializer_range=0.4,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+    )
+    model = LlamaForCausalLM(config)
+    model.save_pretrained(HERE / "talk")
+    tokenizer = AutoTokenizer.from_pretrained(HERE / "yi")
+    tokenizer.save_pretrained(HERE / "talk")
+    write("talk-cases", says(model, tokenizer, ["hello 今天", "rain?", "<b> 🙂"]))
+
+
+def says(model, tokenizer, prompts):
+    """The greedy answer to each prompt."""
+    cases = []
+    for prompt in prompts:
+        ids = tokenizer.apply_chat_template(
+            [{"role": "user", "content": prompt}],
+            add_generation_prompt=True,
+            return_tensors="pt",
+            return_dict=True,
+        )
+        out = model.generate(**ids, do_sample=False, max_new_tokens=24, eos_token_id=[2, 7])
+        new = out[0][ids["input_ids"].shape[1] :]
+        text = tokenizer.decode(new, skip_special_tokens=True)
+        cases.append({"prompt": prompt, "text": text, "tokens": len(new)})
+    return cases
+
+
+def check(folder, prompts):
+    """Loads a folder that `kun` made, with transformers alone, and prints its greedy answers."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    for it in says(model, tokenizer, prompts):
+        print(json.dumps(it, ensure_ascii=False))
+
+
 def write(name, value):
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     (HERE / f"{name}.json").write_text(text + "\n", encoding="utf-8")
@@ -400,9 +467,10 @@ def main():
         it = AutoTokenizer.from_pretrained(HERE / "made")
         assert it.chat_template == TEMPLATES["yi-chatml"]
     write("chats", chats())
+    talk()
     versions = {it.__name__: it.__version__ for it in [transformers, tokenizers, sentencepiece]}
     write("versions", versions)
 
 
 if __name__ == "__main__":
-    main()
+    check(sys.argv[1], sys.argv[2:]) if sys.argv[1:] else main()

@@ -7,6 +7,7 @@ use crate::error::check_len;
 use crate::ops::adamw::{AdamW, Numbers, State};
 use crate::ops::attention::{self, check_spans};
 use crate::ops::cross_entropy::{self, Gradients, IGNORE, LinearCrossEntropy};
+use crate::ops::dropout::{self, Dropout};
 use crate::ops::elementwise;
 use crate::ops::matmul::cpu::{Product, Rows, RowsMut, matmul};
 use crate::ops::matmul::packed::{self, Packed};
@@ -127,6 +128,14 @@ impl Device for Cpu {
         let name = Name("scale", "to");
         for_real!(to.dtype(), name, A => {
             elementwise::scale::<A>(self.isa, factor, to.get(name)?);
+            Ok(())
+        })
+    }
+
+    fn dropout(&self, given: Dropout, to: Out<'_>) -> Result<()> {
+        let name = Name("dropout", "to");
+        for_real!(to.dtype(), name, A => {
+            dropout::dropout::<A>(given, to.get(name)?);
             Ok(())
         })
     }

@@ -4,6 +4,7 @@
 //! [`Settings`]: neither threads nor micro-batches nor a kill and a resume change a bit. What is
 //! measured ([`Measured`]) is kept apart from what is computed ([`Record`]).
 
+mod adapter;
 mod checkpoint;
 mod crash;
 mod digest;
@@ -23,7 +24,7 @@ pub use error::{Error, Result};
 pub use order::{Batch, Cursor, Order};
 pub use pack::pack;
 pub use plan::{Demand, Limits, MemoryPlan};
-pub use record::{Evaluation, Measured, Meter, Record, peak_bytes};
+pub use record::{Evaluation, Measured, Meter, Record, best_rate, peak_bytes};
 pub use sample::{Sample, Samples};
 pub use schedule::{Curve, Schedule, Warmup};
 pub use settings::{BatchSize, Length, Settings};

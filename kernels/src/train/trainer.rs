@@ -14,7 +14,9 @@ use crate::device::{View, ViewMut};
 use crate::ops::adamw::{AdamW, State};
 use crate::yi::Config;
 use crate::yi::save::{Save, Weights};
-use crate::yi::train::{Activations, Gradients, Micro, Model, OnDevice, Precision, arena};
+use crate::yi::train::{
+    Activations, Gradients, Micro, Model, OnDevice, Precision, StepPart, arena,
+};
 use crate::{Buffer, Device, Dtype};
 
 /// How many losses are kept for a crash.
@@ -174,10 +176,12 @@ impl<'d, D: Device> Trainer<'d, D> {
         let (device, model) = (self.device, &self.state.model);
         self.gradients.clear(device)?;
         let mut sum = 0.0;
-        let scale = 1.0 / batch.targets as f32;
+        let (step, scale) = (self.progress.step, 1.0 / batch.targets as f32);
+        let mut first_token = 0;
         for samples in split(&self.data.train, &batch.samples, self.memory.tokens()) {
             let micro = micro(&self.data.train, samples);
-            let given = (&micro, scale);
+            let given = (&micro, StepPart { scale, step, first_token });
+            first_token += micro.tokens() as u64;
             let losses =
                 model.losses_and_gradients(device, given, &mut self.memory, &mut self.gradients)?;
             // One chain over the tokens of the step, however it is split.

@@ -43,6 +43,7 @@ pub(super) struct Work<B> {
 pub(super) struct Low<B> {
     pub(super) inner: B,   // [tokens, rank], f32
     pub(super) d_inner: B, // [tokens, rank], f32
+    pub(super) dropped: B, // [tokens, widest input of an adapter], where there is dropout
 }
 
 /// All of it.
@@ -75,6 +76,7 @@ pub struct Sizes {
     wide: usize,
     layers: usize,
     rank: usize,
+    dropped: usize,
     real: Dtype,
 }
 
@@ -82,6 +84,9 @@ impl Sizes {
     /// The sizes of a model with or without adapters.
     pub fn new(config: &Config, precision: Precision, lora: Option<&Lora>) -> Self {
         let attended = config.attention_width();
+        let dropped = lora
+            .filter(|it| it.dropout > 0.0)
+            .map_or(0, |_| config.hidden.max(config.intermediate).max(attended));
         Self {
             hidden: config.hidden,
             qkv: config.qkv_rows(),
@@ -90,6 +95,7 @@ impl Sizes {
             wide: config.intermediate,
             layers: config.layers,
             rank: lora.map_or(0, |it| it.rank),
+            dropped,
             real: precision.activations(),
         }
     }
@@ -103,8 +109,9 @@ impl Sizes {
         let (n_heavy, n_light) = self.kept(recompute);
         let stream = (self.layers + 1) * self.hidden * real;
         let ends = self.hidden * real + 5 * 4;
-        let work =
-            (2 * self.hidden + self.qkv + self.attended + 3 * self.wide) * real + 2 * self.rank * 4;
+        let work = (2 * self.hidden + self.qkv + self.attended + 3 * self.wide) * real
+            + 2 * self.rank * 4
+            + self.dropped * real;
         (n_heavy * heavy + n_light * light + stream + ends + work) as u64
     }
 
@@ -162,7 +169,11 @@ impl<D: Device> Activations<D> {
                 d_attended: real(sizes.attended)?,
                 d_gate_up: real(2 * sizes.wide)?,
                 d_product: real(sizes.wide)?,
-                low: Low { inner: wide(sizes.rank)?, d_inner: wide(sizes.rank)? },
+                low: Low {
+                    inner: wide(sizes.rank)?,
+                    d_inner: wide(sizes.rank)?,
+                    dropped: real(sizes.dropped)?,
+                },
             },
         })
     }

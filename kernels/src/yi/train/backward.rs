@@ -4,7 +4,7 @@ use super::Recompute;
 use super::activations::{Activations, Heavy, Light, Work};
 use super::forward::{Pass, at, first, first_mut};
 use super::linear::{Given, Sinks};
-use super::micro::Micro;
+use super::micro::{Micro, StepPart};
 use super::model::{Gradients, Model};
 use crate::device::{View, ViewMut};
 use crate::ops::attention;
@@ -15,20 +15,21 @@ use crate::yi::layout::Part;
 use crate::{Device, Result};
 
 impl<D: Device> Model<D> {
-    /// The negative log-likelihood of each target of a micro-batch, and their gradients, multiplied
-    /// by `scale` and added to `gradients`.
+    /// The negative log-likelihood of each target of a micro-batch, and their gradients, which are
+    /// added to `gradients`.
     pub fn losses_and_gradients(
         &self,
         device: &D,
-        (micro, scale): (&Micro, f32),
+        (micro, part): (&Micro, StepPart),
         memory: &mut Activations<D>,
         gradients: &mut Gradients<D>,
     ) -> Result<Vec<f32>> {
-        self.forward(device, micro, memory)?;
-        self.loss_backward(device, scale, memory, (gradients, micro.tokens()))?;
+        self.forward(device, (micro, Some(part)), memory)?;
+        self.loss_backward(device, part.scale, memory, (gradients, micro.tokens()))?;
         let (tokens, hidden) = (micro.tokens(), self.config.hidden);
         let positions = first(&memory.positions, tokens);
-        let pass = Pass { device, model: self, tokens, spans: &micro.spans, positions };
+        let spans = &micro.spans;
+        let pass = Pass { device, model: self, tokens, spans, positions, part: Some(part) };
         for layer in (0..self.config.layers).rev() {
             let x = first(&memory.stream[layer], tokens * hidden);
             let heavy = at(&mut memory.heavy, layer);

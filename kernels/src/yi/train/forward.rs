@@ -1,7 +1,7 @@
 //! The forward pass, layer by layer.
 
 use super::activations::{Activations, Heavy, Light, Low};
-use super::micro::Micro;
+use super::micro::{Micro, StepPart};
 use super::model::Model;
 use crate::device::{View, ViewMut};
 use crate::ops::attention;
@@ -19,6 +19,8 @@ pub(super) struct Pass<'a, D: Device> {
     pub(super) tokens: usize,
     pub(super) spans: &'a [u32],
     pub(super) positions: View<'a, D::Buffer>,
+    /// Where dropout stands; there is none where the model is only measured.
+    pub(super) part: Option<StepPart>,
 }
 
 impl<D: Device> Model<D> {
@@ -30,7 +32,7 @@ impl<D: Device> Model<D> {
         micro: &Micro,
         memory: &mut Activations<D>,
     ) -> Result<Vec<f32>> {
-        self.forward(device, micro, memory)?;
+        self.forward(device, (micro, None), memory)?;
         let tokens = micro.tokens();
         let given = LinearCrossEntropy {
             hidden: first(&memory.normed, tokens * self.config.hidden),
@@ -46,7 +48,7 @@ impl<D: Device> Model<D> {
     pub(super) fn forward(
         &self,
         device: &D,
-        micro: &Micro,
+        (micro, part): (&Micro, Option<StepPart>),
         memory: &mut Activations<D>,
     ) -> Result<()> {
         let tokens = micro.tokens();
@@ -57,7 +59,7 @@ impl<D: Device> Model<D> {
         let (ids, table) = (first(&memory.ids, tokens), self.weight(Part::Embed));
         device.embed(table, ids, first_mut(&mut memory.stream[0], tokens * hidden))?;
         let positions = first(&memory.positions, tokens);
-        let pass = Pass { device, model: self, tokens, spans: &micro.spans, positions };
+        let pass = Pass { device, model: self, tokens, spans: &micro.spans, positions, part };
         let low = &mut memory.work.low;
         for layer in 0..self.config.layers {
             let (before, after) = memory.stream.split_at_mut(layer + 1);

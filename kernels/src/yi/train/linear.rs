@@ -4,10 +4,15 @@ use super::activations::Low;
 use super::forward::Pass;
 use super::model::Gradients;
 use crate::device::{Matrix, MatrixMut, View, ViewMut};
+use crate::ops::dropout::Dropout;
 use crate::ops::matmul::{Form, Product, Start};
+use crate::random::Random;
 use crate::yi::layout::Part;
 use crate::yi::lora::Adapter;
 use crate::{Device, Result};
+
+/// The streams of dropout under a run's seed.
+const DROPOUT: u64 = 0x6472_6f70;
 
 /// What the backward pass is given.
 pub(super) struct Given<'a, B> {
@@ -93,21 +98,47 @@ impl<D: Device> Pass<'_, D> {
         self.device.matmul(product, d_inner.again().rows(adapter.rank))?;
         self.device.scale(self.adapter_scale(), d_inner)?;
         let d_inner = self.inner_view(adapter, &low.d_inner);
-        let product = Product { form: Form::Dytx, a: d_inner, b: x, start: Start::Add };
+        let dropout = self.dropout(adapter);
+        let given = dropout.map_or(x, |_| dropped(&low.dropped, x));
+        let product = Product { form: Form::Dytx, a: d_inner, b: given, start: Start::Add };
         let d_a = all.part(adapter.a_range()).rows(adapter.inputs);
         self.device.matmul(product, d_a)?;
-        let product =
-            Product { form: Form::Dyw, a: d_inner, b: self.a(adapter), start: Start::Add };
-        self.device.matmul(product, d_x)
+
+        let a = self.a(adapter);
+        let Some(dropout) = dropout else {
+            let product = Product { form: Form::Dyw, a: d_inner, b: a, start: Start::Add };
+            return self.device.matmul(product, d_x);
+        };
+        let mut back = ViewMut::all(&mut low.dropped).part(0..x.rows * x.columns);
+        let product = Product { form: Form::Dyw, a: d_inner, b: a, start: Start::Zero };
+        self.device.matmul(product, back.again().rows(x.columns))?;
+        self.device.dropout(dropout, back.again())?;
+        self.device.add(back.read(), d_x.view)
     }
 
-    /// `inner = scale · x Aᵀ`.
+    /// What an adapter leaves out of its inputs here.
+    fn dropout(&self, adapter: &Adapter) -> Option<Dropout> {
+        let (adapters, part) = (self.model.adapters.as_ref()?, self.part?);
+        let share = adapters.lora.dropout;
+        let random = Random::of(adapters.seed, &[DROPOUT, part.step, adapter.a as u64]);
+        let first = part.first_token * adapter.inputs as u64;
+        (share > 0.0).then_some(Dropout { random, first, share })
+    }
+
+    /// `inner = scale · dropout(x) Aᵀ`; leaves `dropout(x)` in `low` where there is dropout.
     fn inner(
         &self,
         adapter: &Adapter,
         x: Matrix<'_, D::Buffer>,
         low: &mut Low<D::Buffer>,
     ) -> Result<()> {
+        let mut x = x;
+        if let Some(dropout) = self.dropout(adapter) {
+            let mut kept = ViewMut::all(&mut low.dropped).part(0..x.rows * x.columns);
+            self.device.copy(x.view, kept.again())?;
+            self.device.dropout(dropout, kept)?;
+            x = dropped(&low.dropped, x);
+        }
         let mut inner = ViewMut::all(&mut low.inner).part(0..self.tokens * adapter.rank);
         let product = Product { form: Form::Xwt, a: x, b: self.a(adapter), start: Start::Zero };
         self.device.matmul(product, inner.again().rows(adapter.rank))?;
@@ -129,6 +160,11 @@ impl<D: Device> Pass<'_, D> {
     fn b(&self, adapter: &Adapter) -> Matrix<'_, D::Buffer> {
         View::all(self.model.trained()).part(adapter.b_range()).rows(adapter.rank)
     }
+}
+
+/// What is left of an adapter's inputs.
+fn dropped<'b, B: crate::Buffer>(low: &'b B, x: Matrix<'_, B>) -> Matrix<'b, B> {
+    View::all(low).part(0..x.rows * x.columns).rows(x.columns)
 }
 
 /// The columns of the slot's result that an adapter adds to.

@@ -2,6 +2,17 @@
 
 use crate::ops::cross_entropy::IGNORE;
 
+/// Which part of a step a micro-batch is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepPart {
+    /// What gradients are multiplied by: one over the targets of the whole step.
+    pub scale: f32,
+    /// Which step.
+    pub step: u64,
+    /// How many tokens of the step come before.
+    pub first_token: u64,
+}
+
 /// Texts that are computed together. None sees another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Micro {

@@ -13,7 +13,7 @@ mod micro;
 mod model;
 
 pub use activations::{Activations, Sizes};
-pub use micro::Micro;
+pub use micro::{Micro, StepPart};
 pub use model::{Gradients, Model, OnDevice, Precision, arena, read_f32};
 
 use serde::{Deserialize, Serialize};
@@ -28,4 +28,15 @@ pub enum Recompute {
     Light,
     /// Everything but the input of each layer: least memory, a third more work.
     Layers,
+}
+
+impl Recompute {
+    /// What is computed again, for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Recompute::Nothing => "nothing",
+            Recompute::Light => "norms and the products of gates",
+            Recompute::Layers => "whole layers",
+        }
+    }
 }

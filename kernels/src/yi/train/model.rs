@@ -47,6 +47,8 @@ impl Precision {
 /// Adapters on a device.
 pub(super) struct Adapters<D: Device> {
     pub(super) lora: Lora,
+    /// What dropout is drawn from.
+    pub(super) seed: u64,
     pub(super) layout: LoraLayout,
     pub(super) weights: D::Buffer,
 }
@@ -80,7 +82,7 @@ impl<D: Device> Model<D> {
     pub fn adapt(&mut self, device: &D, lora: &Lora, seed: u64) -> crate::Result<()> {
         let layout = LoraLayout::new(&self.config, lora);
         let weights = device.upload(&layout.fresh(seed))?;
-        self.adapters = Some(Adapters { lora: lora.clone(), layout, weights });
+        self.adapters = Some(Adapters { lora: lora.clone(), seed, layout, weights });
         Ok(())
     }
 

@@ -98,7 +98,7 @@ impl Template {
         }
         let mut environment = environment().map_err(|it| wrong(reason_of(&it)))?;
         environment
-            .add_template_owned("chat", source.to_owned())
+            .add_template_owned("chat", without_marks(source))
             .map_err(|it| wrong(reason_of(&it)))?;
         let (name, literals) = (name.to_owned(), literals(source));
         Ok(Self { name, source: source.to_owned(), environment, literals })
@@ -157,6 +157,27 @@ fn environment() -> Result<Environment<'static>, Error> {
     });
     environment.add_filter("tojson", to_json);
     Ok(environment)
+}
+
+/// `{% generation %}` and its end mark answers for trainers; what an answer is follows from the
+/// prompt here, so they are blocks that change nothing.
+fn without_marks(source: &str) -> String {
+    let mut out = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(at) = rest.find("{%") {
+        let (before, block) = rest.split_at(at);
+        let end = block.find("%}").map_or(block.len(), |it| it + 2);
+        let (block, after) = block.split_at(end);
+        out.push_str(before);
+        let word = block.trim_matches(|it: char| "{}%-+".contains(it) || it.is_whitespace());
+        match word {
+            "generation" => out.push_str(&block.replace(word, "if true")),
+            "endgeneration" => out.push_str(&block.replace(word, "endif")),
+            _ => out.push_str(block),
+        }
+        rest = after;
+    }
+    out + rest
 }
 
 /// `str.title` of Python: a letter is large where none stands before it.

@@ -186,7 +186,7 @@ impl Table {
         let mut table = Self { words, texts, ids, counts, places, queue: BinaryHeap::new() };
         for i in 0..table.words.len() {
             let (symbols, count) = &table.words[i];
-            for pair in pairs(symbols) {
+            for (_, pair) in pairs(symbols) {
                 *table.counts.entry(pair).or_default() += count;
                 table.places.entry(pair).or_default().push(i as u32);
             }
@@ -225,18 +225,22 @@ impl Table {
         let mut places = self.places.remove(&(a, b)).unwrap_or_default();
         places.sort_unstable();
         places.dedup();
-        let mut touched = Vec::new();
+        let (mut touched, mut merged) = (Vec::new(), Vec::new());
         for i in places {
             let (symbols, count) = &mut self.words[i as usize];
-            for pair in pairs(symbols) {
-                if let Some(it) = self.counts.get_mut(&pair) {
+            mark(symbols, (a, b), &mut merged);
+            // Only pairs with a merged part go, and only pairs with the new piece come.
+            for (at, pair) in pairs(symbols) {
+                if (merged[at] || merged[at + 1])
+                    && let Some(it) = self.counts.get_mut(&pair)
+                {
                     *it -= *count;
                 }
             }
-            replace(symbols, (a, b), id);
-            for pair in pairs(symbols) {
-                *self.counts.entry(pair).or_default() += *count;
+            replace(symbols, &merged, id);
+            for (_, pair) in pairs(symbols) {
                 if pair.0 == id || pair.1 == id {
+                    *self.counts.entry(pair).or_default() += *count;
                     self.places.entry(pair).or_default().push(i);
                     touched.push(pair);
                 }
@@ -251,20 +255,32 @@ impl Table {
     }
 }
 
-fn pairs(symbols: &[u32]) -> impl Iterator<Item = Pair> {
-    symbols.windows(2).filter(|it| it[0] != NONE && it[1] != NONE).map(|it| (it[0], it[1]))
+/// The pairs of a word, each with its place.
+fn pairs(symbols: &[u32]) -> impl Iterator<Item = (usize, Pair)> {
+    let pairs = symbols.windows(2).map(|it| (it[0], it[1])).enumerate();
+    pairs.filter(|(_, it)| it.0 != NONE && it.1 != NONE)
 }
 
-fn replace(symbols: &mut Vec<u32>, (a, b): Pair, id: u32) {
+/// Which symbols are parts of the pair, from the left.
+fn mark(symbols: &[u32], (a, b): Pair, merged: &mut Vec<bool>) {
+    merged.clear();
+    merged.resize(symbols.len(), false);
+    let mut at = 0;
+    while at + 1 < symbols.len() {
+        if symbols[at] == a && symbols[at + 1] == b {
+            (merged[at], merged[at + 1]) = (true, true);
+            at += 1;
+        }
+        at += 1;
+    }
+}
+
+/// Puts the piece in place of each two marked symbols.
+fn replace(symbols: &mut Vec<u32>, merged: &[bool], id: u32) {
     let (mut read, mut write) = (0, 0);
     while read < symbols.len() {
-        if symbols[read] == a && symbols.get(read + 1) == Some(&b) {
-            symbols[write] = id;
-            read += 2;
-        } else {
-            symbols[write] = symbols[read];
-            read += 1;
-        }
+        symbols[write] = if merged[read] { id } else { symbols[read] };
+        read += if merged[read] { 2 } else { 1 };
         write += 1;
     }
     symbols.truncate(write);

@@ -160,6 +160,25 @@ fn a_template_that_does_not_end_or_asks_too_much_is_named() {
     ");
 }
 
+/// The model, its tokenizer and its template are as `transformers` saved them.
+#[test]
+fn a_folder_that_transformers_saved_says_what_it_says_there() {
+    let folder = super::super::ModelFolder::open(&super::fixture("talk")).unwrap();
+    let template = folder.template(None).unwrap();
+    let how = super::super::How::greedy(24, folder.stop_ids(&template));
+    let mut answers = super::super::Answers::load(&folder, how, 2, 96, 1).unwrap();
+    let chat = Chat { tokenizer: &folder.tokenizer, template: &template };
+    for case in json("talk-cases.json").as_array().unwrap() {
+        let prompt = case["prompt"].as_str().unwrap();
+        let ids = chat.prompt(&Conversation::pair(None, prompt, None)).unwrap();
+        let mut told = String::new();
+        let answer = answers.tell(1, ids, &mut |it| told.push_str(it), &|| true).unwrap();
+        assert_eq!(answer.text, case["text"].as_str().unwrap());
+        assert_eq!(answer.tokens as u64, case["tokens"].as_u64().unwrap());
+        assert_eq!(told, answer.text);
+    }
+}
+
 #[test]
 fn json_is_written_as_python_writes_it() {
     let value = serde_json::json!({"b": [1, 1.0, 1e-5, 1e16, 123456789.5, -0.0, 2.5e-7, 1e100], "a": "é\n\"\u{7f}🙂"});
