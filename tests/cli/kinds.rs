@@ -16,6 +16,8 @@ fn kinds_are_listed_and_described() {
     sample      keep some records drawn at random, in order
     unique      keep the first of equal records
     count       count lines, bytes, characters and distinct lines
+    normalize   one width, one composition, plain spaces
+    anonymize   replace personal data, or drop what holds it
     rules       measure texts and drop those that break a rule
     cut         keep other records by the values of a ledger
     map         make one record out of each with a program, each once
@@ -60,6 +62,6 @@ fn kinds_are_listed_and_described() {
     --- stderr
     error: no step kind `conct`
 
-    help: the kinds are concat, split, sample, unique, count, rules, cut, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, judge, classify, score_text
+    help: the kinds are concat, split, sample, unique, count, normalize, anonymize, rules, cut, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, judge, classify, score_text
     ");
 }

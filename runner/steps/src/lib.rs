@@ -37,6 +37,8 @@ pub const KINDS: &[&dyn AnyKind] = &[
     &kinds::sample::Sample,
     &kinds::unique::Unique,
     &kinds::count::Count,
+    &kinds::normalize::Normalize,
+    &kinds::anonymize::Anonymize,
     &kinds::rules::Rules,
     &kinds::cut::Cut,
     &kinds::map::Map,

@@ -1,5 +1,6 @@
 //! The kinds, one file each. The head of a file is the kind's reference page.
 
+pub(crate) mod anonymize;
 pub(crate) mod answer;
 pub(crate) mod classify;
 pub(crate) mod concat;
@@ -10,6 +11,7 @@ pub(crate) mod init;
 pub(crate) mod judge;
 pub(crate) mod label;
 pub(crate) mod map;
+pub(crate) mod normalize;
 pub(crate) mod pretrain;
 pub(crate) mod refine;
 pub(crate) mod rules;

@@ -24,8 +24,19 @@ pub(crate) enum Type {
     Address,
 }
 
-#[cfg(test)]
 impl Type {
+    pub(crate) const ALL: [Type; 9] = [
+        Type::Mobile,
+        Type::IdCard,
+        Type::BankCard,
+        Type::Landline,
+        Type::Email,
+        Type::Ip,
+        Type::Qq,
+        Type::Wechat,
+        Type::Address,
+    ];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Type::Mobile => "mobile",
@@ -37,6 +48,21 @@ impl Type {
             Type::Qq => "qq",
             Type::Wechat => "wechat",
             Type::Address => "address",
+        }
+    }
+
+    /// What stands in its place.
+    pub(crate) fn placeholder(self) -> &'static str {
+        match self {
+            Type::Mobile => "[手机号]",
+            Type::IdCard => "[身份证号]",
+            Type::BankCard => "[银行卡号]",
+            Type::Landline => "[电话号码]",
+            Type::Email => "[邮箱]",
+            Type::Ip => "[IP地址]",
+            Type::Qq => "[QQ号]",
+            Type::Wechat => "[微信号]",
+            Type::Address => "[地址]",
         }
     }
 }
