@@ -16,6 +16,8 @@ fn kinds_are_listed_and_described() {
     sample      keep some records drawn at random, in order
     unique      keep the first of equal records
     count       count lines, bytes, characters and distinct lines
+    rules       measure texts and drop those that break a rule
+    cut         keep other records by the values of a ledger
     map         make one record out of each with a program, each once
     tokenizer   train a tokenizer in the layout of Yi's
     init        make a model with fresh weights for a tokenizer
@@ -53,6 +55,6 @@ fn kinds_are_listed_and_described() {
     --- stderr
     error: no step kind `conct`
 
-    help: the kinds are concat, split, sample, unique, count, map, tokenizer, init, pretrain, sft, generate, score_text
+    help: the kinds are concat, split, sample, unique, count, rules, cut, map, tokenizer, init, pretrain, sft, generate, score_text
     ");
 }

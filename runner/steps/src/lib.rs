@@ -17,6 +17,7 @@ mod page;
 mod params;
 mod records;
 pub mod reference;
+pub mod text;
 mod texts;
 mod training;
 
@@ -34,6 +35,8 @@ pub const KINDS: &[&dyn AnyKind] = &[
     &kinds::sample::Sample,
     &kinds::unique::Unique,
     &kinds::count::Count,
+    &kinds::rules::Rules,
+    &kinds::cut::Cut,
     &kinds::map::Map,
     &kinds::tokenizer::Tokenizer,
     &kinds::init::Init,

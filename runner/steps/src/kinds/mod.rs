@@ -2,10 +2,12 @@
 
 pub(crate) mod concat;
 pub(crate) mod count;
+pub(crate) mod cut;
 pub(crate) mod generate;
 pub(crate) mod init;
 pub(crate) mod map;
 pub(crate) mod pretrain;
+pub(crate) mod rules;
 pub(crate) mod sample;
 pub(crate) mod score_text;
 pub(crate) mod sft;

@@ -1,0 +1,8 @@
+//! What the kinds that work on texts share: records seen as fields, batches on several threads, the
+//! ledger, and what can be counted in a text.
+
+pub(crate) mod fields;
+pub mod ledger;
+pub(crate) mod personal;
+pub(crate) mod stream;
+pub(crate) mod words;
