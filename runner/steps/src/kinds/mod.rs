@@ -1,15 +1,20 @@
 //! The kinds, one file each. The head of a file is the kind's reference page.
 
 pub(crate) mod concat;
+pub(crate) mod corpus;
 pub(crate) mod count;
 pub(crate) mod cut;
+pub(crate) mod decontaminate;
+pub(crate) mod dedup;
 pub(crate) mod generate;
 pub(crate) mod init;
 pub(crate) mod map;
+pub(crate) mod mix;
 pub(crate) mod pretrain;
 pub(crate) mod rules;
 pub(crate) mod sample;
 pub(crate) mod score_text;
+pub(crate) mod select;
 pub(crate) mod sft;
 pub(crate) mod split;
 pub(crate) mod tokenizer;
