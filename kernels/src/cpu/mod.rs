@@ -1,7 +1,7 @@
 //! The processor as a device: the backend that is always there, and the definition of every result.
 //!
 //! Results do not depend on the instruction set or the number of threads: sums are chains or fixed
-//! lanes ([`math`]), and work is cut into tasks that own what they write.
+//! lanes (`math.rs`), and work is cut into tasks that own what they write.
 
 mod buffer;
 mod device;

@@ -24,7 +24,7 @@ pub use error::{Error, Result};
 pub use order::{Batch, Cursor, Order};
 pub use pack::pack;
 pub use plan::{Demand, Limits, MemoryPlan};
-pub use record::{Evaluation, Measured, Meter, Record, peak_bytes};
+pub use record::{Evaluation, Measured, Meter, Record, best_rate, peak_bytes};
 pub use sample::{Sample, Samples};
 pub use schedule::{Curve, Schedule, Warmup};
 pub use settings::{BatchSize, Length, Settings};

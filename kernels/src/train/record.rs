@@ -4,6 +4,10 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use crate::device::{Device, View, ViewMut};
+use crate::dtype::Dtype;
+use crate::ops::matmul::{Form, Product, Start};
+
 /// A step, as the run computed it: the same each time the run is done.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -92,6 +96,26 @@ impl Meter {
             peak_bytes: peak_bytes(),
         }
     }
+}
+
+/// The operations a second of a large product, the best of a few: what a device without a published
+/// rate is measured by.
+pub fn best_rate<D: Device>(device: &D) -> crate::Result<f64> {
+    const SIDE: usize = 512;
+    const ROUNDS: usize = 6;
+    let numbers = device.upload(&vec![0.5f32; SIDE * SIDE])?;
+    let mut out = device.zeros(Dtype::F32, SIDE * SIDE)?;
+    let rows = View::all(&numbers).rows(SIDE);
+    device.run(|| {
+        let mut best = f64::INFINITY;
+        for _ in 0..ROUNDS {
+            let begun = Instant::now();
+            let product = Product { form: Form::Xwt, a: rows, b: rows, start: Start::Zero };
+            device.matmul(product, ViewMut::all(&mut out).rows(SIDE))?;
+            best = best.min(begun.elapsed().as_secs_f64().max(1e-9));
+        }
+        Ok(2.0 * (SIDE * SIDE * SIDE) as f64 / best)
+    })
 }
 
 /// The most memory that this process had; 0 where the system does not say.

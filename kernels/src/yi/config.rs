@@ -49,12 +49,12 @@ impl WeightDtype {
         }
     }
 
-    /// The word in the header of a file of weights.
-    pub fn header_word(self) -> &'static str {
+    /// What the header of a file of weights calls it.
+    pub fn in_header(self) -> safetensors::Dtype {
         match self {
-            WeightDtype::F32 => "F32",
-            WeightDtype::Bf16 => "BF16",
-            WeightDtype::F16 => "F16",
+            WeightDtype::F32 => safetensors::Dtype::F32,
+            WeightDtype::Bf16 => safetensors::Dtype::BF16,
+            WeightDtype::F16 => safetensors::Dtype::F16,
         }
     }
 
@@ -62,7 +62,7 @@ impl WeightDtype {
     pub fn from_header(word: &str) -> Option<Self> {
         [WeightDtype::F32, WeightDtype::Bf16, WeightDtype::F16]
             .into_iter()
-            .find(|it| it.header_word() == word)
+            .find(|it| it.in_header().to_string() == word)
     }
 }
 

@@ -5,14 +5,15 @@
 //! The folder is written beside its place, synced and then renamed: it is there whole or not at
 //! all. Weights are streamed, a few megabytes at a time. The same weights give the same bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
-use serde_json::{Value, json};
+use safetensors::tensor::{Metadata, TensorInfo};
+use serde_json::json;
 
 use super::config::{Config, WeightDtype};
 use super::error::{Error, Result, TensorFault};
@@ -205,18 +206,22 @@ pub(crate) fn header<'a>(
     tensors: impl Iterator<Item = (&'a str, &'a [usize])>,
     dtype: WeightDtype,
 ) -> Vec<u8> {
-    let mut map = serde_json::Map::new();
-    // Readers ask for it: without it older versions of `transformers` refuse the file.
-    map.insert("__metadata__".to_owned(), json!({ "format": "pt" }));
+    // Readers ask for it: without it older versions of `transformers` refuse the file. More than one
+    // entry would have no order.
+    let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let mut at = 0;
-    for (name, shape) in tensors {
+    let place = |(name, shape): (&str, &[usize])| {
         let end = at + shape.iter().product::<usize>() * dtype.bytes();
-        let entry =
-            json!({ "dtype": dtype.header_word(), "shape": shape, "data_offsets": [at, end] });
-        map.insert(name.to_owned(), entry);
+        let data_offsets = (at, end);
         at = end;
-    }
-    let mut text = Value::Object(map).to_string().into_bytes();
+        (
+            name.to_owned(),
+            TensorInfo { dtype: dtype.in_header(), shape: shape.to_vec(), data_offsets },
+        )
+    };
+    let header = Metadata::new(Some(format), tensors.map(place).collect())
+        .expect("tensors lie one after another, each with the bytes of its shape");
+    let mut text = serde_json::to_vec(&header).expect("names and numbers are JSON");
     text.resize(text.len().next_multiple_of(8), b' ');
     [&(text.len() as u64).to_le_bytes(), text.as_slice()].concat()
 }

@@ -9,7 +9,7 @@
 //! | `out`, `d_out` | `[rows, query · dim]`, of the type of `qkv` |
 //! | `lse` | `[rows, query]`, f32: the logarithm of the sum of exponentials |
 //! | memory | no more than a block of scores at a time |
-//! | arithmetic | f32. A score is a chain over `dim`, then times 1/√dim. Keys come in blocks of [`BLOCK`], counted from the start of the span: each block's greatest score joins the running one, sums and results so far shrink by the difference, the block's 32 weights are summed over lanes and a tree, and the values are added by a chain over the keys in rising order |
+//! | arithmetic | f32. A score is a chain over `dim`, then times 1/√dim. Keys come in blocks of 32, counted from the start of the span: each block's greatest score joins the running one, sums and results so far shrink by the difference, the block's 32 weights are summed over lanes and a tree, and the values are added by a chain over the keys in rising order |
 //! | backward | weights are made again from `lse`. The chains of keys and values go over the query heads of a group, then over queries; those of queries over keys; all rising |
 //! | rounding | once, where the result is bf16 |
 //!

@@ -18,7 +18,7 @@
 //!
 //! Since a chain can be continued, a sum over tokens may be cut into calls at will: gradients do
 //! not depend on how a batch is split. The same chains are used where weights lie packed
-//! ([`packed`]) and inside attention, so a token's numbers do not depend on its company.
+//! (`packed.rs`) and inside attention, so a token's numbers do not depend on its company.
 
 pub(crate) mod cpu;
 pub(crate) mod pack;

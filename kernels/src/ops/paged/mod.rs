@@ -4,7 +4,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | block | [`super::attention::BLOCK`] tokens of one sequence, from a position that is a multiple of it; all layers |
+//! | block | 32 tokens of one sequence, from a position that is a multiple of it; all layers |
 //! | a new block | zero: what nobody wrote is never a number that matters |
 //! | `qkv` | `[rows, (query + 2 · kv) · dim]`, keys and queries already turned by their positions |
 //! | arithmetic | that of [`super::attention`], bit for bit |

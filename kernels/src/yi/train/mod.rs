@@ -29,3 +29,14 @@ pub enum Recompute {
     /// Everything but the input of each layer: least memory, a third more work.
     Layers,
 }
+
+impl Recompute {
+    /// What is computed again, for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Recompute::Nothing => "nothing",
+            Recompute::Light => "norms and the products of gates",
+            Recompute::Layers => "whole layers",
+        }
+    }
+}

@@ -85,9 +85,9 @@ impl Kind for Pretrain {
         let gathered = gather(params, &settled, &folder.tokenizer, &mut dropped, cx)?;
         let (n, left_out) = (gathered.samples.len() as u64, dropped.total());
         let tokens: usize = gathered.samples.iter().map(|it| it.ids.len()).sum();
-        let (truncated, kinds) = (gathered.truncated, &dropped.counts);
+        let (truncated, left_out_as) = (gathered.truncated, dropped.told());
         (cx.report)(Say::Note(format!(
-            "{n} samples, {tokens} tokens; {truncated} texts cut, left out: {kinds:?}"
+            "{n} samples, {tokens} tokens; {truncated} texts cut, {left_out_as}"
         )));
         cx.count("samples", n);
         cx.count("tokens", tokens as u64);

@@ -50,6 +50,17 @@ impl Dropped {
         self.output.line(line.to_string().as_bytes())
     }
 
+    /// How many were left out, and as what.
+    pub(crate) fn told(&self) -> String {
+        let classes: Vec<String> =
+            self.counts.iter().map(|(class, n)| format!("{n} {class}")).collect();
+        if classes.is_empty() {
+            "none left out".into()
+        } else {
+            format!("left out: {}", classes.join(", "))
+        }
+    }
+
     /// How many were left out.
     pub(crate) fn total(&self) -> u64 {
         self.counts.values().sum()

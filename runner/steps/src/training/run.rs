@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use kernels::train::{
-    Data, Error, Evaluation, Limits, Measured, Meter, Record, Settings, Trainer, peak_bytes,
+    Data, Error, Evaluation, Limits, Measured, Meter, Record, Settings, Trainer, best_rate,
+    peak_bytes,
 };
 use kernels::yi::{Config, Save, WeightFiles};
 use kernels::{Cpu, machine};
@@ -41,7 +42,7 @@ pub(crate) fn run(mut job: Job<'_>, cx: &mut Cx<'_>) -> Result<(), StepError> {
     let settings = job.settled.settings.clone();
     let data = std::mem::take(&mut job.data);
     let trainer = Trainer::new(&device, (config, weights), settings, data, limits)?;
-    let (log, meter) = (Log::default(), Meter::new(None));
+    let (log, meter) = (Log::default(), Meter::new(Some(best_rate(&device)?)));
     let now = Instant::now();
     let mut run = Run {
         settled: &job.settled,
@@ -83,7 +84,8 @@ fn fitting(job: &Job<'_>, limits: Limits, cx: &mut Cx<'_>) -> Result<Settings, S
                 (cx.report)(Say::Note(format!(
                     "{steps} steps, {micro} tokens at once; {total} of memory: weights {weights}, \
                      gradients {gradients}, optimizer {optimizer}, activations {activations}, \
-                     logits {logits}; recomputed: {recompute:?}"
+                     logits {logits}; computed again: {}",
+                    recompute.word()
                 )));
                 return Ok(settings);
             }
@@ -191,14 +193,15 @@ impl Run<'_> {
         }
         self.told = Instant::now();
         (cx.report)(Say::Note(format!(
-            "step {} of {}: loss {:.4}, learning rate {:.3e}, gradient {:.3}, {:.0} tokens/s, {:.0} s \
-             left, {} at most",
+            "step {} of {}: loss {:.4}, learning rate {:.3e}, gradient {:.3}, {:.0} tokens/s ({:.0} % of a \
+             product's rate), {:.0} s left, {} at most",
             it.step,
             it.steps,
             it.loss,
             it.learning_rate,
             it.grad_norm,
             measured.tokens_per_second,
+            measured.utilization.unwrap_or(0.0) * 100.0,
             measured.seconds_left,
             mebibytes(peak_bytes()),
         )));
