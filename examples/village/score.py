@@ -1,36 +1,46 @@
-"""How many instructions of a label model are right: one of those that the passage answers.
+"""What the world says of what the models wrote.
 
-    python3 score.py LABELS METRICS
+    python3 score.py LABELS FILTERED SCORED POLISHED METRICS
+
+Shares with their 95 % intervals: instructions that a text answers, judgements that are right, and
+answers that state the facts that were asked for and nothing else.
 """
 
 import json
 import math
 import sys
-from collections import Counter
+
+
+def rows(path):
+    with open(path, encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
 
 
 def wilson(right, n):
     """The 95 % interval of a share."""
-    if n == 0:
-        return 0.0, 1.0
     z, share = 1.959964, right / n
     middle = share + z * z / (2 * n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
 
 
-def main(labels, metrics):
-    right, all_ = Counter(), Counter()
-    with open(labels, encoding="utf-8") as file:
-        for line in file:
-            row = json.loads(line)
-            for of in ("all", row["kind"]):
-                all_[of] += 1
-                right[of] += row["instruction"].strip() in row["right"]
-    low, high = wilson(right["all"], all_["all"])
-    numbers = {"recovered": right["all"] / max(all_["all"], 1), "low": low, "high": high,
-               "passages": all_["all"]}
-    numbers |= {f"recovered_{of}": right[of] / all_[of] for of in sorted(all_) if of != "all"}
+def share(numbers, name, verdicts):
+    verdicts = list(verdicts)
+    numbers[f"{name}_n"] = len(verdicts)
+    if verdicts:
+        low, high = wilson(sum(verdicts), len(verdicts))
+        numbers |= {name: sum(verdicts) / len(verdicts), f"{name}_low": low, f"{name}_high": high}
+
+
+def main(labels, filtered, scored, polished, metrics):
+    numbers = {}
+    share(numbers, "instruction_recovered", (it["instruction"].strip() in it["right"] for it in rows(labels)
+                                   if it["kind"] != "noise"))
+    share(numbers, "filter_right", (it["judged"] == it["right"] for it in rows(filtered)))
+    share(numbers, "score_right", (it["judged"] == it["right"] for it in rows(scored)))
+    kept = rows(polished)
+    share(numbers, "answer_right", (it["polished"].strip() == it["answer"] for it in kept))
+    numbers["noise_kept"] = sum(it["kind"] == "noise" for it in kept)
     with open(metrics, "w", encoding="utf-8") as file:
         json.dump(numbers, file, indent=1)
         file.write("\n")

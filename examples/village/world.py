@@ -2,9 +2,15 @@
 
     python3 world.py SEED FOLDER
 
-Writes to FOLDER: corpus.jsonl (texts as they lie on the web, in no order), seed.jsonl (pairs of
-instruction and output), held.jsonl (passages about people, dishes and tools that no pair speaks of,
-with the instruction that each answers) and world.json (all facts). The same seed gives the same bytes.
+The same seed gives the same bytes. Writes to FOLDER:
+
+corpus.jsonl    texts, and lines that web pages have, in no order
+seed.jsonl      pairs of instruction and output
+tasks.jsonl     what a chat model learns besides: to judge instructions, and to answer from a text
+raw.jsonl       texts about people and dishes that no pair and no task speaks of, with the instructions
+                that each answers and the answer, and among them lines that web pages have
+judged-*.jsonl  instructions, with the right judgement
+world.json      all facts
 """
 
 import json
@@ -92,6 +98,20 @@ def home(world, name, draw):
     return text, [f"{name}住在哪里？", f"怎么找到{name}的家？", f"请问{name}家在什么地方？"]
 
 
+def answer(world, kind, name):
+    """What a good answer says: the facts that were asked for, and no more."""
+    it = world.dishes.get(name) or world.people[name]
+    if kind == "dish":
+        return f"用{it['main']}和{it['side']}，{it['way']}。"
+    if kind == "season":
+        return f"{it['season']}。"
+    if kind == "home":
+        return f"在{it['place']}。"
+    if kind == "worker":
+        return f"用{TRADES[it['trade']][0]}干活。"
+    return f"{name}是{it['trade']}，住在{it['place']}。"
+
+
 KINDS = {"person": person, "dish": dish, "season": season, "worker": worker, "home": home}
 
 
@@ -112,6 +132,49 @@ NOISE = ["点击这里查看更多内容", "版权所有，转载请注明出处
          "本店大促销，全场八折，先到先得", "请登录后发表评论"]
 
 
+def rendered(prompt, **fields):
+    """A prompt file filled in; it is as plain as this."""
+    text = (Path(__file__).parent / "prompts" / f"{prompt}.jinja").read_text(encoding="utf-8")
+    text = text.split("#}\n", 1)[1].removesuffix("\n")
+    for name, value in fields.items():
+        text = text.replace("{{ " + name + " }}", value)
+    return text
+
+
+def statement(world, held, draw):
+    """A text that asks nothing."""
+    _, _, text, _ = pair(world, held, draw)
+    return draw.choice([text.split("。")[0] + "。", text.split("，")[0] + "，", draw.choice(NOISE), text])
+
+
+def spoilt(question, draw):
+    """A question that nobody can answer, or that nobody would want to read."""
+    half = question[: max(2, len(question) // 2)]
+    return draw.choice([question + question, half, half + "，" + half, "他" + question[2:], question + draw.choice(NOISE)])
+
+
+def judgement(world, held, draw):
+    """An instruction with what is right about it: of one of the two sorts."""
+    _, _, _, questions = pair(world, held, draw)
+    good, question = draw.random() < 0.5, draw.choice(questions)
+    if draw.random() < 0.5:
+        text = question if good else statement(world, held, draw)
+        return {"instruction": text, "sort": "filter", "right": "【是】" if good else "【否】"}
+    text = question if good else spoilt(question, draw)
+    return {"instruction": text, "sort": "score", "right": "【好】" if good else "【差】"}
+
+
+def task(world, draw):
+    """Something that a chat model learns besides."""
+    if draw.random() < 0.5:
+        it = judgement(world, False, draw)
+        prompt = rendered(it["sort"], instruction=it["instruction"])
+        return {"instruction": prompt, "output": it["right"]}
+    kind, name, text, questions = pair(world, False, draw)
+    prompt = rendered("refine", output=text, instruction=draw.choice(questions))
+    return {"instruction": prompt, "output": answer(world, kind, name)}
+
+
 def write(path, rows):
     with open(path, "w", encoding="utf-8") as file:
         for row in rows:
@@ -130,12 +193,21 @@ def main(seed, folder):
     held = []
     for n in range(300):
         kind, name, text, questions = pair(world, True, draw)
-        held.append({"id": f"h{n:04}", "output": text, "kind": kind, "about": name, "right": questions})
+        held.append({"id": f"h{n:04}", "output": text, "kind": kind, "about": name, "right": questions,
+                     "answer": answer(world, kind, name)})
     corpus = [{"text": pair(world, n % 3 == 0, draw)[2]} for n in range(4000)]
     corpus += [{"text": draw.choice(NOISE)} for _ in range(400)]
     draw.shuffle(corpus)
+    judged = [judgement(world, True, draw) for _ in range(600)]
+    for sort in ("filter", "score"):
+        write(folder / f"judged-{sort}.jsonl", [it for it in judged if it["sort"] == sort])
+    write(folder / "tasks.jsonl", [task(world, draw) for _ in range(6000)])
     write(folder / "seed.jsonl", seeds)
-    write(folder / "held.jsonl", held)
+    noise = [{"id": f"n{n:04}", "output": draw.choice(NOISE), "kind": "noise", "about": "", "right": [],
+              "answer": ""} for n in range(60)]
+    raw = held + noise
+    draw.shuffle(raw)
+    write(folder / "raw.jsonl", raw)
     write(folder / "corpus.jsonl", corpus)
     facts = {"people": world.people, "dishes": world.dishes, "trades": TRADES, "places": PLACES}
     text = json.dumps(facts, ensure_ascii=False, indent=1, sort_keys=True)
