@@ -10,26 +10,31 @@ fn kinds_are_listed_and_described() {
     assert_snapshot!(project.run("kinds"), @r"
     exit 0
     --- stdout
-    kind        what it does
-    concat      join files byte for byte
-    split       split records into files of equal length
-    sample      keep some records drawn at random, in order
-    unique      keep the first of equal records
-    count       count lines, bytes, characters and distinct lines
-    rules       measure texts and drop those that break a rule
-    cut         keep other records by the values of a ledger
-    map         make one record out of each with a program, each once
-    tokenizer   train a tokenizer in the layout of Yi's
-    init        make a model with fresh weights for a tokenizer
-    pretrain    train a model on texts, to write what follows
-    sft         train a model on conversations, to write the answers
-    generate    answer each record with a model, each once
-    label       ask a model which instruction each passage answers
-    refine      answer each instruction anew, with the passage known
-    answer      answer prompts with a model, as the method's authors do
-    judge       let a model choose one of several answers about each record
-    classify    let a model give each record one or more of several labels
-    score_text  loss and perplexity of each record under a model
+    kind           what it does
+    concat         join files byte for byte
+    split          split records into files of equal length
+    sample         keep some records drawn at random, in order
+    unique         keep the first of equal records
+    count          count lines, bytes, characters and distinct lines
+    corpus         read files of texts into records of one shape
+    dedup          keep the first of records whose texts are equal or nearly so
+    decontaminate  drop records that share text with evaluation items
+    select         keep the best records, or drawn ones, evenly from all strata
+    mix            mix records of several files, so many of each
+    rules          measure texts and drop those that break a rule
+    cut            keep other records by the values of a ledger
+    map            make one record out of each with a program, each once
+    tokenizer      train a tokenizer in the layout of Yi's
+    init           make a model with fresh weights for a tokenizer
+    pretrain       train a model on texts, to write what follows
+    sft            train a model on conversations, to write the answers
+    generate       answer each record with a model, each once
+    label          ask a model which instruction each passage answers
+    refine         answer each instruction anew, with the passage known
+    answer         answer prompts with a model, as the method's authors do
+    judge          let a model choose one of several answers about each record
+    classify       let a model give each record one or more of several labels
+    score_text     loss and perplexity of each record under a model
     ");
     assert_snapshot!(project.run("kinds concat"), @r#"
     exit 0
@@ -60,6 +65,6 @@ fn kinds_are_listed_and_described() {
     --- stderr
     error: no step kind `conct`
 
-    help: the kinds are concat, split, sample, unique, count, rules, cut, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, judge, classify, score_text
+    help: the kinds are concat, split, sample, unique, count, corpus, dedup, decontaminate, select, mix, rules, cut, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, judge, classify, score_text
     ");
 }

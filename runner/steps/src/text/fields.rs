@@ -55,6 +55,11 @@ impl<'a> Fields<'a> {
         self.all.iter().rev().find(|(it, _)| it == name).map(|(_, value)| value.get())
     }
 
+    /// Names and values as they are written, in their order.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &'a str)> {
+        self.all.iter().map(|(name, value)| (name.as_ref(), value.get()))
+    }
+
     /// A field that is a text; nothing where there is none or it is null.
     pub(crate) fn optional_text(&self, name: &str) -> Result<Option<Cow<'a, str>>, Unfit> {
         let Some(raw) = self.get(name).filter(|it| *it != "null") else { return Ok(None) };
