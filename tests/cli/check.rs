@@ -128,3 +128,14 @@ fn a_mistake_in_one_variant_is_found() {
     1 mistake
     "#);
 }
+
+#[test]
+fn the_kun_workflow_is_good_without_its_data() {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/workflows/kun/kun.toml");
+    let project = Project::with(&[]);
+    assert_snapshot!(project.run(&format!("check {manifest} --json")), @r#"
+    exit 0
+    --- stdout
+    {"workflow":"kun","steps":13,"variants":8,"instances":37}
+    "#);
+}
