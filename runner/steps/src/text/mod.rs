@@ -4,6 +4,7 @@
 pub(crate) mod fields;
 pub mod ledger;
 pub(crate) mod minhash;
+pub(crate) mod pair;
 pub(crate) mod personal;
 pub(crate) mod stream;
 pub(crate) mod words;
