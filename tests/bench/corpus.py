@@ -54,7 +54,7 @@ def write_records(path, n):
 def measure(command, folder):
     """Wall seconds, processor seconds and peak MiB of a command and all that it waits for."""
     start = time.monotonic()
-    process = subprocess.Popen(command, cwd=folder)
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
         raise SystemExit(f"{command} ended with {status}")
