@@ -17,14 +17,16 @@ fn kinds_are_listed_and_described() {
     unique         keep the first of equal records
     count          count lines, bytes, characters and distinct lines
     corpus         read files of texts into records of one shape
+    instructions   read instruction data of any usual shape into one
     normalize      one width, one composition, plain spaces
     anonymize      replace personal data, or drop what holds it
     dedup          keep the first of records whose texts are equal or nearly so
     decontaminate  drop records that share text with evaluation items
-    select         keep the best records, or drawn ones, evenly from all strata
-    mix            mix records of several files, so many of each
     rules          measure texts and drop those that break a rule
     cut            keep other records by the values of a ledger
+    select         keep the best records, or drawn ones, evenly from all strata
+    mix            mix records of several files, so many of each
+    export         write instruction data as others read it
     map            make one record out of each with a program, each once
     tokenizer      train a tokenizer in the layout of Yi's
     init           make a model with fresh weights for a tokenizer
@@ -67,6 +69,6 @@ fn kinds_are_listed_and_described() {
     --- stderr
     error: no step kind `conct`
 
-    help: the kinds are concat, split, sample, unique, count, corpus, normalize, anonymize, dedup, decontaminate, select, mix, rules, cut, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, judge, classify, score_text
+    help: the kinds are concat, split, sample, unique, count, corpus, instructions, normalize, anonymize, dedup, decontaminate, rules, cut, select, mix, export, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, judge, classify, score_text
     ");
 }

@@ -125,6 +125,9 @@ fn read(path: &std::path::Path) -> String {
     let mut files: Vec<_> = std::fs::read_dir(path).unwrap().map(|it| it.unwrap()).collect();
     files.sort_by_key(|it| it.file_name());
     let show = |it: &std::fs::DirEntry| {
+        if it.path().is_dir() {
+            return format!("{}/\n{}", it.file_name().display(), read(&it.path()));
+        }
         let bytes = std::fs::read(it.path()).unwrap();
         format!("{}: {:?}\n", it.file_name().display(), String::from_utf8_lossy(&bytes))
     };

@@ -22,7 +22,9 @@
 //! | `txt` | lines or paragraphs, as `unit` says | the whole |
 //! | `detect` | one of the last four, by the file's beginning | |
 //!
-//! An array is read as a stream: no more than one record is in memory. Files may be packed with
+//! An array is read as a stream: no more than one record is in memory. A broken record in it costs
+//! only itself where its brackets or the end of its line show that it is broken; a quote that is
+//! missing in an array without line feeds costs what follows, 64 MiB at most for each row. Files may be packed with
 //! gzip, which is seen from their first bytes. Files packed with zstd or bzip2, zip archives and
 //! parquet are **not** read: they are refused by name. The encoding is UTF-8 or GB18030; `detect`
 //! decides by the first 64 KiB of each file, and the log says what it found. `columns` gives names
@@ -39,9 +41,10 @@
 //!
 //! Memory: one row, at most 64 MiB, whatever the files' sizes.
 
+pub(crate) mod aside;
 mod gb18030;
-mod open;
-mod rows;
+pub(crate) mod open;
+pub(crate) mod rows;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -49,8 +52,9 @@ use std::path::{Path, PathBuf};
 use plan::KindSpec;
 use plan::kind::{Arity, Form, Port, Slot};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
+use self::aside::{Aside, Files, Input, Place, id};
 use self::rows::{Next, Rows};
 use crate::model::record::Unfit;
 use crate::page::page;
@@ -94,7 +98,7 @@ pub(crate) struct Params {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum Format {
+pub(crate) enum Format {
     #[default]
     Detect,
     Wudao,
@@ -107,7 +111,7 @@ enum Format {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, JsonSchema)]
-enum Encoding {
+pub(crate) enum Encoding {
     #[default]
     #[serde(rename = "detect")]
     Detect,
@@ -119,14 +123,14 @@ enum Encoding {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-enum Unit {
+pub(crate) enum Unit {
     #[default]
     Line,
     Paragraph,
 }
 
 impl Format {
-    fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Detect => "corpus",
             Self::Wudao => "wudao",
@@ -166,12 +170,10 @@ impl Kind for Corpus {
         let mut reading = Reading {
             params,
             data: Output::create(cx.output("data")?)?,
-            unread: Output::create(cx.output("unread")?)?,
+            unread: Aside::create(cx.output("unread")?, params.max_unread)?,
             progress: Progress::new("records", None),
             n_rows: 0,
-            n_unread: 0,
-            first: None,
-            firsts: BTreeMap::new(),
+            files: Files::default(),
         };
         for (i, it) in files.iter().enumerate() {
             let note = reading.file(it, cx)?;
@@ -180,13 +182,10 @@ impl Kind for Corpus {
             }
         }
         reading.progress.say(cx);
-        let share = reading.n_unread as f64 / reading.n_rows.max(1) as f64;
-        if params.max_unread < 1.0 && share > params.max_unread {
-            return Err(reading.too_many());
-        }
+        reading.unread.check(reading.n_rows, true)?;
         cx.count("files", files.len() as u64);
-        cx.count("records", reading.n_rows - reading.n_unread);
-        cx.count("unread", reading.n_unread);
+        cx.count("records", reading.n_rows - reading.unread.n_unread);
+        cx.count("unread", reading.unread.n_unread);
         reading.data.finish()?;
         reading.unread.finish()
     }
@@ -206,14 +205,8 @@ fn check(params: &Params) -> Result<(), StepError> {
     Ok(())
 }
 
-/// A file, and what it is called in `unread`.
-pub(super) struct Input {
-    pub(super) path: PathBuf,
-    pub(super) shown: String,
-}
-
 /// The files of a port, those of folders in the order of their paths.
-pub(super) fn files(inputs: &[PathBuf], endings: &[String]) -> Result<Vec<Input>, StepError> {
+pub(crate) fn files(inputs: &[PathBuf], endings: &[String]) -> Result<Vec<Input>, StepError> {
     let mut all = Vec::new();
     for (i, it) in inputs.iter().enumerate() {
         walk(it, (i + 1).to_string(), endings, &mut all)?;
@@ -250,28 +243,13 @@ fn walk(
     Ok(())
 }
 
-/// A row that cannot be read, as `unread` has it.
-#[derive(Serialize)]
-struct Unread<'a> {
-    file: &'a str,
-    line: u64,
-    row: u64,
-    field: Option<String>,
-    reason: String,
-    start: String,
-}
-
 struct Reading<'a> {
     params: &'a Params,
     data: Output,
-    unread: Output,
+    unread: Aside,
     progress: Progress,
     n_rows: u64,
-    n_unread: u64,
-    /// The first row that cannot be read.
-    first: Option<StepError>,
-    /// How many files began with this row.
-    firsts: BTreeMap<[u8; 32], u64>,
+    files: Files,
 }
 
 impl Reading<'_> {
@@ -282,7 +260,7 @@ impl Reading<'_> {
         let mut rows = Rows::new(opened.reader, format, self.params.unit);
         let record = RowWriter::new(self.params, opened.encoding);
         let (mut line, mut out) = (Vec::new(), Vec::new());
-        let (rows_before, unread_before) = (self.n_rows, self.n_unread);
+        let (rows_before, unread_before) = (self.n_rows, self.unread.n_unread);
         let mut salt = None;
         loop {
             cx.check_stop()?;
@@ -291,7 +269,7 @@ impl Reading<'_> {
                 Next::End => break,
                 Next::Unread(reason) => Some(Unfit::new(reason)),
                 Next::Row => {
-                    let salt = salt.get_or_insert_with(|| self.salt(&line));
+                    let salt = salt.get_or_insert_with(|| self.files.salt(&line));
                     out.clear();
                     record.write(&line, (salt, self.n_rows - rows_before), &mut out).err()
                 }
@@ -300,8 +278,9 @@ impl Reading<'_> {
             match wrong {
                 None => self.data.bytes(&out)?,
                 Some(it) => {
-                    let place = (rows.line, self.n_rows - rows_before);
-                    self.put_aside(input, place, it, &line)?;
+                    let place = Place { line: rows.line, row: self.n_rows - rows_before };
+                    self.unread.put(input, place, it, &line)?;
+                    self.unread.check(self.n_rows, false)?;
                 }
             }
             self.progress.did(1, cx);
@@ -309,7 +288,7 @@ impl Reading<'_> {
         let packed = if opened.gzip { ", gzip" } else { "" };
         let found = if self.params.encoding == Encoding::Detect { " (detected)" } else { "" };
         let encoding = if opened.encoding == Encoding::Gb18030 { "GB18030" } else { "UTF-8" };
-        let (n, bad) = (self.n_rows - rows_before, self.n_unread - unread_before);
+        let (n, bad) = (self.n_rows - rows_before, self.unread.n_unread - unread_before);
         let (shown, form) = (&input.shown, format.word());
         Ok(format!("{shown}: {form}{packed}, {encoding}{found}: {n} rows, {bad} unread"))
     }
@@ -322,58 +301,6 @@ impl Reading<'_> {
             Format::Wudao if seen() == Format::Json => Format::Json,
             Format::Wudao | Format::Wanjuan | Format::Skypile => Format::Jsonl,
             it => it,
-        }
-    }
-
-    /// What stands for a file in the ids of its records.
-    fn salt(&mut self, row: &[u8]) -> [u8; 32] {
-        let digest = *blake3::hash(row).as_bytes();
-        let n = self.firsts.entry(digest).or_default();
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&digest).update(&n.to_le_bytes());
-        *n += 1;
-        *hasher.finalize().as_bytes()
-    }
-
-    fn put_aside(
-        &mut self,
-        input: &Input,
-        (line, row): (u64, u64),
-        wrong: Unfit,
-        bytes: &[u8],
-    ) -> Result<(), StepError> {
-        self.n_unread += 1;
-        let (field, reason) = (wrong.field, wrong.reason);
-        let start: String = String::from_utf8_lossy(bytes).chars().take(200).collect();
-        let it = Unread {
-            file: &input.shown,
-            line,
-            row,
-            field: field.clone(),
-            reason: reason.clone(),
-            start,
-        };
-        let text = serde_json::to_vec(&it).expect("texts and numbers are always JSON");
-        self.unread.line(&text)?;
-        if self.first.is_none() {
-            let file = input.path.clone();
-            self.first = Some(StepError::Record { file, line, field, reason });
-        }
-        let most = self.params.max_unread;
-        if most >= 1.0 && self.n_unread as f64 > most { Err(self.too_many()) } else { Ok(()) }
-    }
-
-    /// The first row that cannot be read, and how many there are.
-    fn too_many(&mut self) -> StepError {
-        let (n, all, most) = (self.n_unread, self.n_rows, self.params.max_unread);
-        match self.first.take() {
-            Some(StepError::Record { file, line, field, reason }) => {
-                let reason =
-                    format!("{reason}; {n} of {all} rows cannot be read, `max_unread` is {most}");
-                StepError::Record { file, line, field, reason }
-            }
-            Some(it) => it,
-            None => StepError::Wiring { what: "row", name: "unread" },
         }
     }
 }
@@ -410,11 +337,8 @@ impl<'a> RowWriter<'a> {
         };
         let given = self.params.source.as_deref();
         let source = given.or(own.as_deref()).unwrap_or(self.params.format.word());
-        let mut hasher = blake3::Hasher::new_derive_key("kun, id of a record, version 1");
-        hasher.update(&(source.len() as u64).to_le_bytes()).update(source.as_bytes());
-        hasher.update(salt).update(&n.to_le_bytes()).update(row);
         out.extend_from_slice(b"{\"id\":\"");
-        out.extend_from_slice(&hasher.finalize().to_hex().as_bytes()[..16]);
+        out.extend_from_slice(id(source, salt, n, row).as_bytes());
         out.extend_from_slice(b"\",\"source\":");
         ledger::text(source, out);
         out.extend_from_slice(b",\"text\":");

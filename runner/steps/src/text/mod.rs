@@ -5,6 +5,7 @@ pub(crate) mod fields;
 pub mod ledger;
 pub(crate) mod minhash;
 pub(crate) mod normal;
+pub(crate) mod pair;
 pub(crate) mod personal;
 pub(crate) mod stream;
 pub(crate) mod words;

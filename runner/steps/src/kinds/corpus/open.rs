@@ -25,16 +25,16 @@ const UNREAD: [(&[u8], &str); 6] = [
 ];
 
 /// A file that can be read as UTF-8.
-pub(super) struct Opened {
-    pub(super) reader: Box<dyn BufRead>,
-    pub(super) encoding: Encoding,
-    pub(super) gzip: bool,
+pub(crate) struct Opened {
+    pub(crate) reader: Box<dyn BufRead>,
+    pub(crate) encoding: Encoding,
+    pub(crate) gzip: bool,
     /// The beginning, as UTF-8.
-    pub(super) sample: Vec<u8>,
+    pub(crate) sample: Vec<u8>,
 }
 
 /// Opens a file.
-pub(super) fn open(path: &Path, wanted: Encoding) -> Result<Opened, StepError> {
+pub(crate) fn open(path: &Path, wanted: Encoding) -> Result<Opened, StepError> {
     let io = StepError::io;
     let (sample, rest) = begin(File::open(path).map_err(io(path))?).map_err(io(path))?;
     let gzip = sample.starts_with(&[0x1f, 0x8b]);
@@ -97,7 +97,7 @@ fn detect(sample: &[u8]) -> Encoding {
 }
 
 /// The form of a file, from its beginning.
-pub(super) fn format(sample: &[u8], text: Option<&str>) -> Format {
+pub(crate) fn format(sample: &[u8], text: Option<&str>) -> Format {
     match sample.iter().find(|it| !it.is_ascii_whitespace()) {
         Some(b'[') => return Format::Json,
         Some(b'{') => return Format::Jsonl,

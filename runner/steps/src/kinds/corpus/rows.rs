@@ -9,7 +9,7 @@ use crate::records::MAX_LINE_BYTES;
 use crate::text::ledger;
 
 /// What comes next in a file.
-pub(super) enum Next {
+pub(crate) enum Next {
     /// A row; it is in the buffer.
     Row,
     /// Something that is no row, and why; its beginning is in the buffer.
@@ -19,11 +19,11 @@ pub(super) enum Next {
 }
 
 /// Reads rows.
-pub(super) struct Rows {
+pub(crate) struct Rows {
     reader: Box<dyn BufRead>,
     shape: Shape,
     /// The line at which the row begins, from 1.
-    pub(super) line: u64,
+    pub(crate) line: u64,
     /// How many line feeds were read.
     feeds: u64,
 }
@@ -43,11 +43,13 @@ enum Array {
     Within,
     /// Behind something broken, up to a line that begins with an object; whether a line began.
     Lost(bool),
+    /// The brace of the next object was read with the broken one before it.
+    Begun,
     After,
 }
 
 impl Rows {
-    pub(super) fn new(reader: Box<dyn BufRead>, format: Format, unit: Unit) -> Self {
+    pub(crate) fn new(reader: Box<dyn BufRead>, format: Format, unit: Unit) -> Self {
         let shape = match format {
             Format::Json => Shape::Array(Array::Before),
             Format::Csv => Shape::Table(None),
@@ -58,7 +60,7 @@ impl Rows {
     }
 
     /// The next row, into the buffer.
-    pub(super) fn next(&mut self, buffer: &mut Vec<u8>) -> io::Result<Next> {
+    pub(crate) fn next(&mut self, buffer: &mut Vec<u8>) -> io::Result<Next> {
         buffer.clear();
         match &mut self.shape {
             Shape::Lines => self.json_line(buffer),
@@ -144,7 +146,12 @@ impl Rows {
             Shape::Array(it) => it,
             _ => Array::After,
         };
-        let mut scan = Scan { state, depth: 0, in_text: false, escaped: false };
+        let mut scan = Scan { state, open: vec![], last: 0, in_text: false, escaped: false };
+        if state == Array::Begun {
+            self.line = self.feeds + 1;
+            scan.state = Array::Within;
+            scan.between(b'{', buffer);
+        }
         loop {
             let bytes = self.reader.fill_buf()?;
             if bytes.is_empty() {
@@ -271,7 +278,10 @@ fn cells(row: &str) -> Vec<String> {
 /// Follows an array byte by byte.
 struct Scan {
     state: Array,
-    depth: usize,
+    /// The brackets that are open.
+    open: Vec<u8>,
+    /// The byte before, white space left out.
+    last: u8,
     in_text: bool,
     escaped: bool,
 }
@@ -286,7 +296,7 @@ impl Scan {
                 }
                 return None;
             }
-            Array::After => return None,
+            Array::After | Array::Begun => return None,
             Array::Lost(fresh) => {
                 match it {
                     b'\n' => self.state = Array::Lost(true),
@@ -301,14 +311,20 @@ impl Scan {
             }
             Array::Within => {}
         }
-        if self.depth == 0 && !self.in_text {
+        if self.open.is_empty() && !self.in_text {
             return self.between(it, buffer);
         }
         if buffer.len() >= MAX_LINE_BYTES {
             self.state = Array::Lost(false);
             return Some(Next::Unread(too_long()));
         }
+        if let Some(broken) = self.misplaced(it) {
+            return Some(broken);
+        }
         buffer.push(it);
+        if !it.is_ascii_whitespace() {
+            self.last = it;
+        }
         match it {
             _ if self.escaped => self.escaped = false,
             b'\\' if self.in_text => self.escaped = true,
@@ -317,10 +333,10 @@ impl Scan {
                 self.state = Array::Lost(true);
                 return Some(Next::Unread("a text goes on over the end of its line".to_owned()));
             }
-            b'{' | b'[' if !self.in_text => self.depth += 1,
+            b'{' | b'[' if !self.in_text => self.open.push(it),
             b'}' | b']' if !self.in_text => {
-                self.depth -= 1;
-                if self.depth == 0 {
+                self.open.pop();
+                if self.open.is_empty() {
                     return Some(Next::Row);
                 }
             }
@@ -329,12 +345,26 @@ impl Scan {
         None
     }
 
+    /// A bracket that shows that the record before it does not end: an object where a name must
+    /// stand, or the end of the array inside an object.
+    fn misplaced(&mut self, it: u8) -> Option<Next> {
+        if self.in_text || self.open.last() != Some(&b'{') {
+            return None;
+        }
+        self.state = match it {
+            b'{' if self.last == b',' => Array::Begun,
+            b']' => Array::After,
+            _ => return None,
+        };
+        Some(Next::Unread("the object does not end".to_owned()))
+    }
+
     /// Between elements: what is no object is gathered up to the next comma.
     fn between(&mut self, it: u8, buffer: &mut Vec<u8>) -> Option<Next> {
         match it {
             b'{' if buffer.is_empty() => {
                 buffer.push(it);
-                self.depth = 1;
+                self.open.push(b'{');
             }
             b',' | b'\n' | b']' => {
                 if it == b']' {
@@ -348,7 +378,7 @@ impl Scan {
             b'{' => {
                 buffer.clear();
                 buffer.push(it);
-                self.depth = 1;
+                self.open.push(b'{');
             }
             _ if buffer.len() < 200 => buffer.push(it),
             _ => {}

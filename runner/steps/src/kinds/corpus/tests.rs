@@ -98,16 +98,26 @@ fn broken_rows_are_kept_aside_with_their_place_and_the_rest_is_read() {
 fn a_broken_element_of_an_array_costs_only_itself() {
     let array = concat!(
         "[\n{\"text\":\"a\"},\n{\"text\":\"b},\n{\"text\":\"c\"},\n7,\n{\"text\":\"d\" 1},\n",
-        "{\"text\":\"e\"},\n{\"text\":\"f"
+        "{\"text\":\"e\"},{\"text\":\"f\", {\"text\":\"g\"},\n{\"text\":\"h"
     );
     let outputs = Kit::new("corpus").run("max_unread = 9", &[array.as_bytes()]).unwrap();
-    assert_eq!(texts(&outputs[0]), ["a", "c", "e"]);
+    assert_eq!(texts(&outputs[0]), ["a", "c", "e", "g"]);
     insta::assert_snapshot!(outputs[1], @r#"
     {"file":"1","line":3,"row":2,"field":null,"reason":"a text goes on over the end of its line","start":"{\"text\":\"b},\n"}
     {"file":"1","line":5,"row":4,"field":null,"reason":"is no object","start":"7"}
     {"file":"1","line":6,"row":5,"field":null,"reason":"is no JSON object: expected `,` or `}` at line 1 column 13","start":"{\"text\":\"d\" 1}"}
-    {"file":"1","line":8,"row":7,"field":null,"reason":"the file ends inside a record","start":"{\"text\":\"f"}
+    {"file":"1","line":7,"row":7,"field":null,"reason":"the object does not end","start":"{\"text\":\"f\", "}
+    {"file":"1","line":8,"row":9,"field":null,"reason":"the file ends inside a record","start":"{\"text\":\"h"}
     "#);
+}
+
+#[test]
+fn a_last_element_without_its_end_is_kept_aside() {
+    let outputs =
+        Kit::new("corpus").run("max_unread = 1", &[b"[{\"text\":\"a\"},{\"text\":\"b\"]"]);
+    let outputs = outputs.unwrap();
+    assert_eq!(texts(&outputs[0]), ["a"]);
+    assert!(outputs[1].contains("the object does not end"), "{}", outputs[1]);
 }
 
 #[test]
