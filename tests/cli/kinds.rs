@@ -18,6 +18,7 @@ fn kinds_are_listed_and_described() {
     count       count lines, bytes, characters and distinct lines
     normalize   one width, one composition, plain spaces
     anonymize   replace personal data, or drop what holds it
+    segment     cut documents into passages that stand for themselves
     rules       measure texts and drop those that break a rule
     cut         keep other records by the values of a ledger
     map         make one record out of each with a program, each once
@@ -57,6 +58,6 @@ fn kinds_are_listed_and_described() {
     --- stderr
     error: no step kind `conct`
 
-    help: the kinds are concat, split, sample, unique, count, normalize, anonymize, rules, cut, map, tokenizer, init, pretrain, sft, generate, score_text
+    help: the kinds are concat, split, sample, unique, count, normalize, anonymize, segment, rules, cut, map, tokenizer, init, pretrain, sft, generate, score_text
     ");
 }

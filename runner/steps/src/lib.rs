@@ -37,6 +37,7 @@ pub const KINDS: &[&dyn AnyKind] = &[
     &kinds::count::Count,
     &kinds::normalize::Normalize,
     &kinds::anonymize::Anonymize,
+    &kinds::segment::Segment,
     &kinds::rules::Rules,
     &kinds::cut::Cut,
     &kinds::map::Map,

@@ -12,6 +12,7 @@ pub(crate) mod pretrain;
 pub(crate) mod rules;
 pub(crate) mod sample;
 pub(crate) mod score_text;
+pub(crate) mod segment;
 pub(crate) mod sft;
 pub(crate) mod split;
 pub(crate) mod tokenizer;

@@ -4,6 +4,7 @@
 pub(crate) mod fields;
 pub mod ledger;
 pub(crate) mod normal;
+pub(crate) mod passages;
 pub(crate) mod personal;
 pub(crate) mod stream;
 pub(crate) mod words;
