@@ -20,6 +20,7 @@ fn kinds_are_listed_and_described() {
     instructions   read instruction data of any usual shape into one
     normalize      one width, one composition, plain spaces
     anonymize      replace personal data, or drop what holds it
+    segment        cut documents into passages that stand for themselves
     dedup          keep the first of records whose texts are equal or nearly so
     decontaminate  drop records that share text with evaluation items
     rules          measure texts and drop those that break a rule
@@ -69,6 +70,6 @@ fn kinds_are_listed_and_described() {
     --- stderr
     error: no step kind `conct`
 
-    help: the kinds are concat, split, sample, unique, count, corpus, instructions, normalize, anonymize, dedup, decontaminate, rules, cut, select, mix, export, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, judge, classify, score_text
+    help: the kinds are concat, split, sample, unique, count, corpus, instructions, normalize, anonymize, segment, dedup, decontaminate, rules, cut, select, mix, export, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, judge, classify, score_text
     ");
 }

@@ -41,6 +41,7 @@ pub const KINDS: &[&dyn AnyKind] = &[
     &kinds::instructions::Instructions,
     &kinds::normalize::Normalize,
     &kinds::anonymize::Anonymize,
+    &kinds::segment::Segment,
     &kinds::dedup::Dedup,
     &kinds::decontaminate::Decontaminate,
     &kinds::rules::Rules,

@@ -23,6 +23,7 @@ pub(crate) mod refine;
 pub(crate) mod rules;
 pub(crate) mod sample;
 pub(crate) mod score_text;
+pub(crate) mod segment;
 pub(crate) mod select;
 pub(crate) mod sft;
 pub(crate) mod split;

@@ -120,6 +120,16 @@ impl<'a> Fields<'a> {
         }
         out.extend_from_slice(b"}\n");
     }
+
+    /// Every field but these, as they are written, with a comma before each.
+    pub(crate) fn write_rest(&self, without: &[&str], out: &mut Vec<u8>) {
+        for (field, value) in self.all.iter().filter(|(it, _)| !without.contains(&it.as_ref())) {
+            out.push(b',');
+            ledger::text(field, out);
+            out.push(b':');
+            out.extend_from_slice(value.get().as_bytes());
+        }
+    }
 }
 
 /// The id of a record that has none: 16 hex digits of the digest of its line.

@@ -6,6 +6,7 @@ pub mod ledger;
 pub(crate) mod minhash;
 pub(crate) mod normal;
 pub(crate) mod pair;
+pub(crate) mod passages;
 pub(crate) mod personal;
 pub(crate) mod stream;
 pub(crate) mod words;
