@@ -167,8 +167,8 @@ impl Kind for Anonymize {
         let (mut kept, mut dropped) = (0, 0);
         let work = |line: &[u8], part: &mut Part| record(params, line, part);
         source.each(cx, &work, &mut |part: Part| {
-            kept += part.kept;
-            dropped += part.dropped;
+            kept += part.kept();
+            dropped += part.dropped();
             all.join(part.scratch.gathered, params.samples);
             data.bytes(&part.data)?;
             ledger.bytes(&part.ledger)

@@ -105,8 +105,8 @@ impl Kind for Decontaminate {
         let (mut kept, mut dropped) = (0, 0);
         let work = |line: &[u8], part: &mut Sieved<Scratch>| known.judge(line, params, part);
         source.each(cx, &work, &mut |part: Sieved<Scratch>| {
-            kept += part.kept;
-            dropped += part.dropped;
+            kept += part.kept();
+            dropped += part.dropped();
             data.bytes(&part.data)?;
             ledger.bytes(&part.ledger)?;
             matches.bytes(&part.scratch.matches)

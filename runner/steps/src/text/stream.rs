@@ -96,21 +96,25 @@ pub(crate) struct Sieved<S> {
     pub(crate) data: Vec<u8>,
     /// The lines of the ledger.
     pub(crate) ledger: Vec<u8>,
-    /// How many records go on, and how many do not.
-    pub(crate) kept: u64,
-    pub(crate) dropped: u64,
     /// Memory that is used again; it says nothing about records.
     pub(crate) scratch: S,
 }
 
 impl<S> Sieved<S> {
+    /// How many records go on: each is a line of `data`.
+    pub(crate) fn kept(&self) -> u64 {
+        n_lines(&self.data)
+    }
+
+    /// How many do not: each record is a line of `ledger`.
+    pub(crate) fn dropped(&self) -> u64 {
+        n_lines(&self.ledger) - self.kept()
+    }
+
     /// Writes the ledger's line, and says whether the record goes on.
     pub(crate) fn judge(&mut self, verdict: &Verdict<'_>) -> bool {
         verdict.write(&mut self.ledger);
-        let keep = verdict.fails.is_empty();
-        self.kept += u64::from(keep);
-        self.dropped += u64::from(!keep);
-        keep
+        verdict.fails.is_empty()
     }
 }
 
@@ -125,8 +129,8 @@ where
     let mut ledger = Output::create(cx.output("ledger")?)?;
     let (mut kept, mut dropped) = (0, 0);
     source.each(cx, work, &mut |part: Sieved<S>| {
-        kept += part.kept;
-        dropped += part.dropped;
+        kept += part.kept();
+        dropped += part.dropped();
         data.bytes(&part.data)?;
         ledger.bytes(&part.ledger)
     })?;
@@ -135,6 +139,10 @@ where
     cx.count("kept", kept);
     cx.count("dropped", dropped);
     Ok(())
+}
+
+fn n_lines(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|it| **it == b'\n').count() as u64
 }
 
 /// What was gathered, and the record that ended it early.
