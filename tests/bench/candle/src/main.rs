@@ -22,8 +22,9 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let config: LlamaConfig = serde_json::from_slice(&fs::read(format!("{folder}/config.json"))?)?;
     let config = config.into_config(false);
     let files = [format!("{folder}/model.safetensors")];
-    // SAFETY: nobody changes the file meanwhile.
     let weights =
+        // SAFETY: the harness made the folder for this run alone, and nobody changes or cuts the
+        // file while this process has it mapped.
         unsafe { VarBuilder::from_mmaped_safetensors(&files, DType::F32, &Device::Cpu)? };
     let model = Llama::load(weights, &config)?;
     let (rounds, tokens) = match what.as_str() {
