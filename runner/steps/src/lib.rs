@@ -9,6 +9,7 @@ mod asking;
 mod choosing;
 pub mod cx;
 pub mod error;
+mod exam;
 mod filter;
 pub mod kind;
 mod kinds;
@@ -19,6 +20,7 @@ mod page;
 mod params;
 mod records;
 pub mod reference;
+mod statistics;
 pub mod text;
 mod texts;
 mod training;
@@ -61,6 +63,8 @@ pub const KINDS: &[&dyn AnyKind] = &[
     &kinds::judge::Judge,
     &kinds::classify::Classify,
     &kinds::score_text::ScoreText,
+    &kinds::eval::Eval,
+    &kinds::compare::Compare,
 ];
 
 /// The kind with this name.
