@@ -97,6 +97,9 @@ class Maker:
             return question, web.dirty(passage.text, self.draw), "3"
         if chance < 0.85:
             return question, self.passage().text, "2"
+        if chance < 0.93:
+            text, questions = passage.without_name()
+            return self.draw.choice(questions), text, "1"
         return self.spoilt(passage), self.shown(passage), "1"
 
     def task(self):
@@ -120,7 +123,7 @@ class Maker:
 
 def exam(world, facts, draw, folder):
     """For each kind five questions with which one may begin, and the questions that count."""
-    subjects = [{"key": kind, "zh": f"村里的{name}", "category": group} for kind, name, group in [
+    subjects = [{"key": kind, "zh": f"村里的{name}", "categories": [group]} for kind, name, group in [
         ("person", "人物", "people"), ("worker", "手艺", "people"), ("home", "住处", "people"), ("meal", "口味", "people"),
         ("dish", "做菜", "food"), ("season", "时令", "food")]]
     text = json.dumps(subjects, ensure_ascii=False, indent=1) + "\n"
