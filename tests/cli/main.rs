@@ -26,3 +26,4 @@ mod status;
 mod usage;
 mod verify;
 mod why;
+mod why_rows;

@@ -11,12 +11,13 @@ fn a_step_is_shown_with_every_value_and_its_place() {
     exit 0
     --- stdout
     sample  workflow.toml:52
-      in.data     (not made yet)       records.data
+      in.data     (not made yet)        records.data
       op          sample
       op.version  1
       out.data    records data.jsonl
-      seed        7154117675324306741  workflow.toml:52
-      with.n      6                    workflow.toml:56
+      out.ledger  records ledger.jsonl
+      seed        7154117675324306741   workflow.toml:52
+      with.n      6                     workflow.toml:56
       (parameters at their default are left out)
       uses cpu 1, 1 shard, 0 retries
     ");
@@ -25,16 +26,18 @@ fn a_step_is_shown_with_every_value_and_its_place() {
     exit 0
     --- stdout
     sample  workflow.toml:52
-      in.data     b3:a374c4fe07        records.data
+      in.data     b3:a374c4fe07         records.data
       op          sample
       op.version  1
       out.data    records data.jsonl
-      seed        7154117675324306741  workflow.toml:52
-      with.n      6                    workflow.toml:56
+      out.ledger  records ledger.jsonl
+      seed        7154117675324306741   workflow.toml:52
+      with.n      6                     workflow.toml:56
       (parameters at their default are left out)
       uses cpu 1, 1 shard, 0 retries
       made [DATE] UTC on [HOST], in [TIME]
         data     b3:d219a3e021  435 B
+        ledger   b3:7074f2921f  1.1 KiB
         dropped  6
         kept     6
     ");

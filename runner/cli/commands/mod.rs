@@ -24,6 +24,7 @@ mod show;
 mod status;
 mod verify;
 mod why;
+mod why_rows;
 mod worker;
 
 use clap::{Parser, Subcommand};
@@ -50,6 +51,7 @@ enum Command {
     Plan(plan::Args),
     Run(run::Args),
     Why(why::Args),
+    WhyRows(why_rows::Args),
     Status(status::Args),
     Show(show::Args),
     Out(out::Args),
@@ -90,6 +92,7 @@ pub(crate) fn main() -> Exit {
         Command::Plan(args) => plan::run(args, &printer),
         Command::Run(args) => run::run(args, &printer),
         Command::Why(args) => why::run(args, &printer),
+        Command::WhyRows(args) => why_rows::run(args, &printer),
         Command::Status(args) => status::run(args, &printer),
         Command::Show(args) => show::run(args, &printer),
         Command::Out(args) => out::run(args, &printer),

@@ -46,7 +46,7 @@ use crate::model::record::Columns;
 use crate::page::page;
 use crate::records::Output;
 use crate::text::fields::Fields;
-use crate::text::ledger::{Verdict, rounded};
+use crate::text::ledger::{Bounds, Limit, Verdict, rounded};
 use crate::{Cx, Kind, StepError, params_of};
 
 pub(crate) struct Judge;
@@ -141,6 +141,13 @@ impl Kind for Judge {
         params: params_of::<Params>,
     };
     type Params = Params;
+
+    fn limits(&self, params: &Params) -> Result<Vec<Limit>, StepError> {
+        // Without `min_p` the choice itself decides, and no number does.
+        let bounds = Bounds { min: params.min_p, max: None };
+        let limit = (!params.keep.is_empty()).then(|| Limit::of(&params.into, bounds));
+        Ok(limit.filter(|it| it.bounds.min.is_some()).into_iter().collect())
+    }
 
     fn run(&self, params: &Params, cx: &mut Cx<'_>) -> Result<(), StepError> {
         check(params)?;
