@@ -29,6 +29,13 @@ pub(crate) fn share(part: u64, whole: u64) -> String {
     format!("{:.1} %", 100.0 * part as f64 / whole.max(1) as f64)
 }
 
+/// `min 5, max 8`.
+pub(crate) fn bounds(min: Option<f64>, max: Option<f64>) -> String {
+    let named = [("min", min), ("max", max)];
+    let said = named.into_iter().filter_map(|(name, it)| it.map(|it| format!("{name} {it}")));
+    said.collect::<Vec<_>>().join(", ")
+}
+
 /// A text on one line that takes at most so many columns, with `…` where it is cut.
 pub(crate) fn short(text: &str, columns: usize) -> String {
     let mut out = String::new();

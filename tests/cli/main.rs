@@ -23,6 +23,7 @@ mod schema;
 mod shared;
 mod show;
 mod status;
+mod trace;
 mod usage;
 mod verify;
 mod why;

@@ -22,6 +22,7 @@ mod run;
 mod schema;
 mod show;
 mod status;
+mod trace;
 mod verify;
 mod why;
 mod why_rows;
@@ -52,6 +53,7 @@ enum Command {
     Run(run::Args),
     Why(why::Args),
     WhyRows(why_rows::Args),
+    Trace(trace::Args),
     Status(status::Args),
     Show(show::Args),
     Out(out::Args),
@@ -93,6 +95,7 @@ pub(crate) fn main() -> Exit {
         Command::Run(args) => run::run(args, &printer),
         Command::Why(args) => why::run(args, &printer),
         Command::WhyRows(args) => why_rows::run(args, &printer),
+        Command::Trace(args) => trace::run(args, &printer),
         Command::Status(args) => status::run(args, &printer),
         Command::Show(args) => show::run(args, &printer),
         Command::Out(args) => out::run(args, &printer),

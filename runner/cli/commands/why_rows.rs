@@ -205,7 +205,7 @@ fn show(printer: &Printer, step: &str, args: &Args, funnel: &Funnel) {
             let now = format!("{title} {}", it.rule);
             if head != now {
                 let known = funnel.rules.iter().find(|rule| rule.rule == it.rule);
-                let bounds = known.map(|it| bounds(it.min, it.max)).unwrap_or_default();
+                let bounds = known.map(|it| words::bounds(it.min, it.max)).unwrap_or_default();
                 line(format!("\n  {FAINT}{}{FAINT:#}", format!("{now}  {bounds}").trim_end()));
                 head = now;
             }
@@ -226,7 +226,7 @@ fn rules(args: &Args, funnel: &Funnel) -> Table {
     for it in &funnel.rules {
         if args.rule.as_ref().is_none_or(|rule| *rule == it.rule) {
             let numbers = [it.counts.fails, it.counts.first, it.counts.only];
-            let head = [it.rule.clone(), bounds(it.min, it.max)];
+            let head = [it.rule.clone(), words::bounds(it.min, it.max)];
             table.row(head.into_iter().chain(numbers.map(|it| it.to_string())));
         }
     }
@@ -264,7 +264,7 @@ fn tries(funnel: &Funnel) -> Table {
     let columns = [(Side::Left, "with"), right("kept"), right(""), right("more"), right("fewer")];
     let mut table = Table::new(&columns);
     for it in &funnel.tries {
-        let with = format!("{} {}", it.rule, bounds(it.min, it.max));
+        let with = format!("{} {}", it.rule, words::bounds(it.min, it.max));
         let share = words::share(it.kept, funnel.records);
         table.row([
             with,
@@ -275,12 +275,6 @@ fn tries(funnel: &Funnel) -> Table {
         ]);
     }
     table
-}
-
-fn bounds(min: Option<f64>, max: Option<f64>) -> String {
-    let named = [("min", min), ("max", max)];
-    let said = named.into_iter().filter_map(|(name, it)| it.map(|it| format!("{name} {it}")));
-    said.collect::<Vec<_>>().join(", ")
 }
 
 /// How many columns of a text are shown.
