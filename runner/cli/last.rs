@@ -11,6 +11,7 @@ use store::Record;
 
 use crate::project::Opened;
 use crate::trouble::Trouble;
+use crate::words;
 
 /// The newest result of a step.
 pub(crate) struct Last {
@@ -66,6 +67,47 @@ impl<'a> Lasts<'a> {
         let known = opened.gathered.facts.sources[*i] == Some(digest);
         let path = opened.home.root.join(&opened.graph.sources[*i].path);
         Some(path).filter(|it| known && it.is_file())
+    }
+
+    /// Port to the files and folders that an instance reads, as the manifest says now.
+    pub(crate) fn reads(&self, id: InstanceId) -> Result<BTreeMap<String, Vec<PathBuf>>, Trouble> {
+        let opened = self.opened;
+        let instance = &opened.graph.instances[id.0];
+        let mut all: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+        for (port, inputs) in &instance.inputs {
+            for input in inputs {
+                let path = match input {
+                    Input::Source(i) => self.source(*i)?,
+                    Input::Output { instance: maker, slot } => {
+                        let key = opened.planned.keys[maker.0];
+                        let object = key.and_then(|it| opened.index.output(&it, slot));
+                        let Some(object) = object else {
+                            let maker = opened.graph.instances[maker.0].address.to_string();
+                            let step = &instance.address;
+                            let text =
+                                format!("`{step}` reads `{maker}.{slot}`, which is not made yet");
+                            let help = format!("`kun run {}` makes it", words::argument(&maker));
+                            return Err(Trouble::helped(text, help));
+                        };
+                        opened.readable(&object)?
+                    }
+                };
+                all.entry(port.to_owned()).or_default().push(path);
+            }
+        }
+        Ok(all)
+    }
+
+    fn source(&self, i: usize) -> Result<PathBuf, Trouble> {
+        let source = &self.opened.graph.sources[i];
+        let path = self.opened.home.root.join(&source.path);
+        match path.exists() {
+            true => Ok(path),
+            false => Err(Trouble::helped(
+                format!("`{}` is not there", words::near(&path)),
+                "put it there, or point the manifest to where it is",
+            )),
+        }
     }
 
     /// Where the thresholds of an instance stand, as the manifest says now.

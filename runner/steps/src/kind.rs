@@ -4,6 +4,7 @@ use plan::KindSpec;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
+use crate::preview::{At, Preview};
 use crate::text::ledger::Limit;
 use crate::{Cx, StepError};
 
@@ -17,6 +18,11 @@ pub trait Kind: Sync {
     fn limits(&self, _params: &Self::Params) -> Result<Vec<Limit>, StepError> {
         Ok(Vec::new())
     }
+    /// What it asks a model about a record, or trains of it; nothing where there is no such record.
+    fn preview(&self, _params: &Self::Params, _at: At<'_>) -> Result<Option<Preview>, StepError> {
+        let reason = "it asks no model, and trains none on conversations".to_owned();
+        Err(StepError::Params { kind: Self::SPEC.name, reason })
+    }
     /// Does the work: blocking, in a stream, asking `cx.check_stop()` at every record.
     fn run(&self, params: &Self::Params, cx: &mut Cx<'_>) -> Result<(), StepError>;
 }
@@ -27,6 +33,8 @@ pub trait AnyKind: Sync {
     fn spec(&self) -> &'static KindSpec;
     /// Reads the parameters and says where the thresholds stand.
     fn limits_table(&self, with: toml::Table) -> Result<Vec<Limit>, StepError>;
+    /// Reads the parameters and says what a record makes the kind ask or train.
+    fn preview_table(&self, with: toml::Table, at: At<'_>) -> Result<Option<Preview>, StepError>;
     /// Reads the parameters and does the work.
     fn run_table(&self, with: toml::Table, cx: &mut Cx<'_>) -> Result<(), StepError>;
 }
@@ -38,6 +46,10 @@ impl<K: Kind> AnyKind for K {
 
     fn limits_table(&self, with: toml::Table) -> Result<Vec<Limit>, StepError> {
         self.limits(&params::<K>(with)?)
+    }
+
+    fn preview_table(&self, with: toml::Table, at: At<'_>) -> Result<Option<Preview>, StepError> {
+        self.preview(&params::<K>(with)?, at)
     }
 
     fn run_table(&self, with: toml::Table, cx: &mut Cx<'_>) -> Result<(), StepError> {
