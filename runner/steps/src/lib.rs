@@ -18,6 +18,7 @@ mod kit;
 pub mod model;
 mod page;
 mod params;
+pub mod preview;
 mod records;
 pub mod reference;
 mod statistics;
