@@ -19,13 +19,14 @@ mod page;
 mod params;
 mod records;
 pub mod reference;
+mod served;
 pub mod text;
 mod texts;
 mod training;
 
 pub use kernels::machine;
 
-pub use cx::{Cx, Memo, Say, Shard};
+pub use cx::{Cx, Memo, Say, Secret, Server, Shard};
 pub use error::StepError;
 pub use kind::{AnyKind, Kind};
 pub use params::params_of;

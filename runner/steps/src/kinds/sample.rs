@@ -44,6 +44,7 @@ impl Kind for Sample {
         inputs: &[Port { name: "data", arity: Arity::One, about: "the records" }],
         outputs: &[Slot { name: "data", form: Form::Records, about: "those that were drawn" }],
         unkeyed: &[],
+        cuts: &[],
         draws: true,
         numerics: false,
         shards: None,
