@@ -21,6 +21,7 @@ mod params;
 pub mod preview;
 mod records;
 pub mod reference;
+mod served;
 mod statistics;
 pub mod text;
 mod texts;
@@ -28,7 +29,7 @@ mod training;
 
 pub use kernels::machine;
 
-pub use cx::{Cx, Memo, Say, Shard};
+pub use cx::{Cx, Memo, Say, Secret, Server, Shard};
 pub use error::StepError;
 pub use kind::{AnyKind, Kind};
 pub use params::params_of;

@@ -61,6 +61,7 @@ impl Kind for Compare {
             Slot { name: "pairs", form: Form::Records, about: "each pair's difference" },
         ],
         unkeyed: &[],
+        cuts: &[],
         draws: false,
         numerics: false,
         shards: None,

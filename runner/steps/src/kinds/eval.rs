@@ -128,6 +128,7 @@ impl Kind for Eval {
             Slot { name: "predictions", form: Form::Records, about: "every question's answer" },
         ],
         unkeyed: &[],
+        cuts: &[],
         draws: false,
         numerics: true,
         shards: None,
