@@ -42,6 +42,8 @@ fn kinds_are_listed_and_described() {
     judge          let a model choose one of several answers about each record
     classify       let a model give each record one or more of several labels
     score_text     loss and perplexity of each record under a model
+    eval           a multiple-choice exam: C-Eval, CMMLU, or one in their shape
+    compare        shares of several models over the same items, and their differences
     ");
     assert_snapshot!(project.run("kinds concat"), @r#"
     exit 0
@@ -72,6 +74,6 @@ fn kinds_are_listed_and_described() {
     --- stderr
     error: no step kind `conct`
 
-    help: the kinds are concat, split, sample, unique, count, stats, corpus, instructions, normalize, anonymize, segment, dedup, decontaminate, rules, measure, cut, select, mix, export, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, judge, classify, score_text
+    help: the kinds are concat, split, sample, unique, count, stats, corpus, instructions, normalize, anonymize, segment, dedup, decontaminate, rules, measure, cut, select, mix, export, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, judge, classify, score_text, eval, compare
     ");
 }

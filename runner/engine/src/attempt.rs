@@ -49,6 +49,19 @@ pub(crate) struct Prepared {
     pub(crate) memory: Memory,
 }
 
+impl Prepared {
+    /// How many bytes it reads, by port.
+    pub(crate) fn sizes(&self) -> BTreeMap<String, u64> {
+        let size = |given: &Given| match given {
+            Given::Object(it) => it.size,
+            Given::Source(_, it) => it.size,
+            Given::Endpoint(_) => 0,
+        };
+        let port = |(port, all): (&String, &Vec<Given>)| (port.clone(), all.iter().map(size).sum());
+        self.inputs.iter().map(port).collect()
+    }
+}
+
 /// Why an attempt could not even begin.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AttemptError {

@@ -333,7 +333,7 @@ fn write(
 }
 
 /// The tokens of a question and of each choice as the answer to it.
-fn choices(
+pub(crate) fn choices(
     chat: Chat<'_>,
     question: &Conversation,
     choosing: &Choosing<'_>,

@@ -9,6 +9,7 @@ mod asking;
 mod choosing;
 pub mod cx;
 pub mod error;
+mod exam;
 mod filter;
 pub mod kind;
 mod kinds;
@@ -17,9 +18,11 @@ mod kit;
 pub mod model;
 mod page;
 mod params;
+pub mod preview;
 mod records;
 pub mod reference;
 mod served;
+mod statistics;
 pub mod text;
 mod texts;
 mod training;
@@ -64,6 +67,8 @@ pub const KINDS: &[&dyn AnyKind] = &[
     &kinds::judge::Judge,
     &kinds::classify::Classify,
     &kinds::score_text::ScoreText,
+    &kinds::eval::Eval,
+    &kinds::compare::Compare,
 ];
 
 /// The kind with this name.

@@ -66,6 +66,7 @@ use crate::asking::{Asking, Conversations, OnOverlong, Settings, ask_all};
 use crate::model::How;
 use crate::model::record::Columns;
 use crate::page::page;
+use crate::preview::{self, At, Preview};
 use crate::{Cx, Kind, StepError, params_of};
 
 pub(crate) struct Generate;
@@ -161,6 +162,11 @@ impl Kind for Generate {
         params: params_of::<Params>,
     };
     type Params = Params;
+
+    fn preview(&self, params: &Params, at: At<'_>) -> Result<Option<Preview>, StepError> {
+        let (settings, prompt) = (params.settings(at.seed()?), None);
+        preview::asked(&Asking { settings, prompt, form: &Conversations }, at)
+    }
 
     fn run(&self, params: &Params, cx: &mut Cx<'_>) -> Result<(), StepError> {
         let prompt = None;

@@ -50,11 +50,13 @@ use serde_json::{Map, Value};
 use crate::asking::{OnOverlong, prompt_of};
 use crate::choosing::{Choosing, End, Found, Weighed, choose_all};
 use crate::kinds::score_text::exp;
+use crate::model::Prompt;
 use crate::model::record::Columns;
 use crate::page::page;
+use crate::preview::{self, At, Preview};
 use crate::records::Output;
 use crate::text::fields::Fields;
-use crate::text::ledger::{Verdict, rounded};
+use crate::text::ledger::{Bounds, Limit, Verdict, rounded};
 use crate::{Cx, Kind, StepError, params_of};
 
 pub(crate) struct Judge;
@@ -151,20 +153,21 @@ impl Kind for Judge {
     };
     type Params = Params;
 
+    fn limits(&self, params: &Params) -> Result<Vec<Limit>, StepError> {
+        // Without `min_p` the choice itself decides, and no number does.
+        let bounds = Bounds { min: params.min_p, max: None };
+        let limit = (!params.keep.is_empty()).then(|| Limit::of(&params.into, bounds));
+        Ok(limit.filter(|it| it.bounds.min.is_some()).into_iter().collect())
+    }
+
+    fn preview(&self, params: &Params, at: At<'_>) -> Result<Option<Preview>, StepError> {
+        check(params)?;
+        preview::chosen(&choosing(params, at.prompt()?), at)
+    }
+
     fn run(&self, params: &Params, cx: &mut Cx<'_>) -> Result<(), StepError> {
         check(params)?;
-        let choosing = Choosing {
-            kind: "judge",
-            prompt: prompt_of(cx)?,
-            choices: &params.choices,
-            end: if params.end { End::Counts } else { End::Ignored },
-            template: params.template.as_deref(),
-            columns: &params.columns,
-            into: &params.into,
-            max_seq_len: params.max_seq_len,
-            on_overlong: params.on_overlong,
-            writes: (params.mode == Mode::Text).then_some(params.max_new_tokens),
-        };
+        let choosing = choosing(params, prompt_of(cx)?);
         let mut court = Court {
             params,
             counts: Counts::default(),
@@ -174,6 +177,21 @@ impl Kind for Judge {
         };
         choose_all(&choosing, &mut |it| court.take(it), cx)?;
         court.finish(cx)
+    }
+}
+
+fn choosing(params: &Params, prompt: Option<Prompt>) -> Choosing<'_> {
+    Choosing {
+        kind: "judge",
+        prompt,
+        choices: &params.choices,
+        end: if params.end { End::Counts } else { End::Ignored },
+        template: params.template.as_deref(),
+        columns: &params.columns,
+        into: &params.into,
+        max_seq_len: params.max_seq_len,
+        on_overlong: params.on_overlong,
+        writes: (params.mode == Mode::Text).then_some(params.max_new_tokens),
     }
 }
 

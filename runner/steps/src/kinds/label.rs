@@ -32,6 +32,7 @@ use crate::kinds::score_text::exp;
 use crate::model::record::Unfit;
 use crate::model::{Answer, Conversation};
 use crate::page::page;
+use crate::preview::{self, At, Preview};
 use crate::{Cx, Kind, StepError, params_of};
 
 pub(crate) struct Label;
@@ -63,6 +64,11 @@ impl Kind for Label {
         params: params_of::<Params>,
     };
     type Params = Params;
+
+    fn preview(&self, params: &Params, at: At<'_>) -> Result<Option<Preview>, StepError> {
+        let (settings, prompt) = (params.settings(at.seed()?), at.prompt()?);
+        preview::asked(&Asking { settings, prompt, form: &Passages }, at)
+    }
 
     fn run(&self, params: &Params, cx: &mut Cx<'_>) -> Result<(), StepError> {
         let (settings, prompt) = (params.settings(cx.seed()?), prompt_of(cx)?);

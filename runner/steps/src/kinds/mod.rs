@@ -3,12 +3,14 @@
 pub(crate) mod anonymize;
 pub(crate) mod answer;
 pub(crate) mod classify;
+pub(crate) mod compare;
 pub(crate) mod concat;
 pub(crate) mod corpus;
 pub(crate) mod count;
 pub(crate) mod cut;
 pub(crate) mod decontaminate;
 pub(crate) mod dedup;
+pub(crate) mod eval;
 pub(crate) mod export;
 pub(crate) mod generate;
 pub(crate) mod init;

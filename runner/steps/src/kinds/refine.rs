@@ -35,6 +35,7 @@ use crate::asking::{Asking, Form, Subject, ask_all, asking_params, prompt_of};
 use crate::model::record::{Record, Unfit};
 use crate::model::{Controlled, Conversation, TextError, Tokenizer};
 use crate::page::page;
+use crate::preview::{self, At, Preview};
 use crate::{Cx, Kind, StepError, params_of};
 
 pub(crate) struct Refine;
@@ -74,6 +75,11 @@ impl Kind for Refine {
         params: params_of::<Params>,
     };
     type Params = Params;
+
+    fn preview(&self, params: &Params, at: At<'_>) -> Result<Option<Preview>, StepError> {
+        let (settings, prompt) = (params.settings(at.seed()?), at.prompt()?);
+        preview::asked(&Asking { settings, prompt, form: &Known { budget: params.budget } }, at)
+    }
 
     fn run(&self, params: &Params, cx: &mut Cx<'_>) -> Result<(), StepError> {
         if cx.server("model").is_some() && params.budget > 0 {
