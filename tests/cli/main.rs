@@ -9,6 +9,7 @@ mod doctor;
 mod fmt;
 mod gc;
 mod graph;
+mod guards;
 mod kinds;
 mod lock;
 mod log;
