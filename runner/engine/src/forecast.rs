@@ -194,7 +194,8 @@ impl Teller<'_> {
         let facts = self.facts;
         let instance = &facts.graph.instances[i];
         let Work::Kind { name, .. } = &instance.work else { return 0 };
-        let Some(port) = steps::kind(name).and_then(|it| it.spec().shards) else { return 0 };
+        let Some(spec) = steps::kind(name).map(|it| it.spec()) else { return 0 };
+        let Some(port) = spec.shards else { return 0 };
         let above = |input: &Input| match input {
             Input::Source(i) => facts.gathered.facts.sources[*i],
             Input::Output { instance, slot } => {
@@ -211,7 +212,7 @@ impl Teller<'_> {
         gatherer.gather(instance, &facts.gathered.facts, &mut |input| {
             Known::Content(above(input).unwrap_or(Digest([0; 32])))
         });
-        Rows::count(facts.store, &gatherer.row_space(port)).unwrap_or(0) as u64
+        Rows::count(facts.store, &gatherer.row_space(port, spec.cuts)).unwrap_or(0) as u64
     }
 
     /// A result of the step under this name; else of the same step under another; else of its kind.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::ask::Ask;
+use crate::endpoint::is_written;
 use crate::load::Manifest;
 use crate::model::{Given, Task};
 use crate::path::Reach;
@@ -160,7 +161,8 @@ impl Workflow {
             outside: it.reach == Reach::Anywhere,
             place: self.project.place(it.at),
         };
-        given.iter().map(|(name, it)| (name.clone(), declared(it))).collect()
+        let named = given.iter().filter(|(name, _)| is_written(name));
+        named.map(|(name, it)| (name.clone(), declared(it))).collect()
     }
 
     /// What `[pools]` declares.

@@ -73,7 +73,7 @@ pub(crate) fn asked(asking: &Asking<'_>, at: At<'_>) -> Result<Option<Preview>, 
     texts.skip(at.record.saturating_sub(1))?;
     let (tokenizer, prompt, into) = (&folder.tokenizer, asking.prompt.as_ref(), settings.into);
     let read = texts.next(|record| {
-        let subject = Subject { record, prompt, tokenizer, into };
+        let subject = Subject { record, prompt, tokenizer: Some(tokenizer), into };
         asking.form.question(&subject, &mut record.map.clone())
     })?;
     let Some(conversation) = read else { return Ok(None) };

@@ -144,6 +144,7 @@ impl Kind for Anonymize {
             Slot { name: "samples", form: Form::Records, about: "findings, as they stand" },
         ],
         unkeyed: &[],
+        cuts: &[],
         draws: false,
         numerics: false,
         shards: None,

@@ -35,7 +35,7 @@ impl Kind for AnswerKind {
         about: "answer prompts with a model, as the method's authors do",
         page: page!("answer.rs"),
         inputs: &[
-            Port { name: "model", arity: Arity::One, about: "the model" },
+            Port { name: "model", arity: Arity::Model, about: "the model" },
             Port { name: "data", arity: Arity::One, about: "the records" },
             Port { name: "prompt", arity: Arity::Optional, about: "the prompt file" },
         ],
@@ -45,6 +45,7 @@ impl Kind for AnswerKind {
             about: "the records with their answers, in order",
         }],
         unkeyed: &["rows"],
+        cuts: &[],
         draws: true,
         numerics: true,
         shards: Some("data"),

@@ -72,7 +72,7 @@ impl Kind for Classify {
         about: "let a model give each record one or more of several labels",
         page: page!("classify.rs"),
         inputs: &[
-            Port { name: "model", arity: Arity::One, about: "the model" },
+            Port { name: "model", arity: Arity::Model, about: "the model" },
             Port { name: "data", arity: Arity::One, about: "the records" },
             Port { name: "prompt", arity: Arity::Optional, about: "the prompt file" },
         ],
@@ -82,6 +82,7 @@ impl Kind for Classify {
             about: "the records with their labels, in order",
         }],
         unkeyed: &[],
+        cuts: &["most", "min_p"],
         draws: false,
         numerics: true,
         shards: Some("data"),

@@ -72,6 +72,7 @@ impl Kind for Cut {
             Slot { name: "ledger", form: Form::Records, about: "the values with the new verdicts" },
         ],
         unkeyed: &[],
+        cuts: &[],
         draws: false,
         numerics: false,
         shards: None,

@@ -84,6 +84,7 @@ impl Kind for Decontaminate {
             Slot { name: "matches", form: Form::Records, about: "what was dropped, and for what" },
         ],
         unkeyed: &[],
+        cuts: &[],
         draws: false,
         numerics: false,
         shards: Some("data"),

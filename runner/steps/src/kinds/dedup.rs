@@ -117,6 +117,7 @@ impl Kind for Dedup {
             },
         ],
         unkeyed: &[],
+        cuts: &[],
         draws: false,
         numerics: false,
         shards: None,

@@ -59,6 +59,7 @@ impl Kind for DenyOverlap {
         ],
         outputs: &[Slot { name: "data", form: Form::Records, about: "the records, as they came" }],
         unkeyed: &[],
+        cuts: &[],
         draws: false,
         numerics: false,
         shards: Some("data"),

@@ -29,6 +29,14 @@
 //! one that stands in it, none where several do or none does. The text is in `score_text`, the probabilities stay
 //! beside it, and how often both ways agree, differ, or the text is unclear is counted.
 //!
+//! Another `keep` or `min_p` is asked of what is kept about the records: the model is not even loaded.
+//!
+//! An endpoint (see `generate`) can weigh choices where its `/completions` gives the log-probabilities of a whole text, by
+//! `echo` with `logprobs`, as vLLM and `llama-cpp-python` do; `template` then names the built-in template that the
+//! model was trained with, and what looks like a control token in a record is one for such a server. Any other
+//! server says only what it writes: `mode = "text"` works with it, without `score_p` and its like, and without values in
+//! the ledger.
+//!
 //! A question that is too long fails the step, or with `on_overlong = "skip"` is left out by the rule
 //! `overlong`. A record is judged once: what is known is kept under it, the model, the prompt and the parameters.
 //! Nothing depends on the records beside it.
@@ -119,7 +127,7 @@ impl Kind for Judge {
         about: "let a model choose one of several answers about each record",
         page: page!("judge.rs"),
         inputs: &[
-            Port { name: "model", arity: Arity::One, about: "the model" },
+            Port { name: "model", arity: Arity::Model, about: "the model" },
             Port { name: "data", arity: Arity::One, about: "the records" },
             Port { name: "prompt", arity: Arity::Optional, about: "the prompt file" },
         ],
@@ -136,6 +144,7 @@ impl Kind for Judge {
             },
         ],
         unkeyed: &[],
+        cuts: &["keep", "min_p"],
         draws: false,
         numerics: true,
         shards: Some("data"),
@@ -233,12 +242,13 @@ impl<'a> Court<'a> {
         let params = self.params;
         let decision = self.decide(&weighed);
         let into = params.into.as_str();
-        let fails: &[&str] = match weighed.log_probabilities.is_empty() {
+        let overlong = weighed.log_probabilities.is_empty() && weighed.text.is_none();
+        let fails: &[&str] = match overlong {
             true => &["overlong"],
             false if kept(params, &decision) => &[],
             false => &[into],
         };
-        self.counts.overlong += u64::from(weighed.log_probabilities.is_empty());
+        self.counts.overlong += u64::from(overlong);
         let margin_name = format!("{into}_margin");
         let values: Vec<(&str, f64)> =
             [(into, decision.p), (margin_name.as_str(), decision.margin)]
@@ -269,16 +279,19 @@ impl<'a> Court<'a> {
         let shares = weighed.shares();
         let of_kept = |(choice, p): (&String, &f64)| params.keep.contains(choice).then_some(*p);
         let p = match params.keep.is_empty() {
+            _ if shares.is_empty() => None,
             true => shares.iter().copied().reduce(f64::max),
-            false if shares.is_empty() => None,
             false => Some(params.choices.iter().zip(&shares).filter_map(of_kept).sum()),
         };
         let choice = match (&weighed.text, params.mode) {
             (Some(text), Mode::Text) => {
                 let said = read(text, &params.choices);
                 self.counts.unclear += u64::from(said.is_none());
-                self.counts.agree += u64::from(said.is_some() && said == likeliest);
-                self.counts.differ += u64::from(said.is_some() && said != likeliest);
+                // A server may say only what it writes.
+                if let (Some(said), Some(likeliest)) = (said, likeliest) {
+                    self.counts.agree += u64::from(said == likeliest);
+                    self.counts.differ += u64::from(said != likeliest);
+                }
                 said
             }
             _ => likeliest,
@@ -325,11 +338,13 @@ fn add(map: &mut Map<String, Value>, params: &Params, (weighed, it): (&Weighed, 
         .zip(weighed.shares())
         .map(|(choice, p)| (choice.clone(), p.into()))
         .collect();
-    let mass: f64 = weighed.log_probabilities.iter().map(|it| exp(it.max(-600.0))).sum();
     map.insert(into.clone(), it.choice.into());
-    map.insert(format!("{into}_p"), p.into());
-    map.insert(format!("{into}_margin"), it.margin.into());
-    map.insert(format!("{into}_mass"), mass.into());
+    if !weighed.log_probabilities.is_empty() {
+        let mass: f64 = weighed.log_probabilities.iter().map(|it| exp(it.max(-600.0))).sum();
+        map.insert(format!("{into}_p"), p.into());
+        map.insert(format!("{into}_margin"), it.margin.into());
+        map.insert(format!("{into}_mass"), mass.into());
+    }
     if let Some(text) = &weighed.text {
         map.insert(format!("{into}_text"), text.as_str().into());
     }

@@ -48,6 +48,7 @@ impl Kind for Nested {
         inputs: &[Port { name: "data", arity: Arity::Many, about: "the files, smallest first" }],
         outputs: &[Slot { name: "metrics", form: Form::Metrics, about: "how long each is" }],
         unkeyed: &[],
+        cuts: &[],
         draws: false,
         numerics: false,
         shards: None,

@@ -158,6 +158,7 @@ impl Kind for Rules {
             },
         ],
         unkeyed: &[],
+        cuts: &[],
         draws: false,
         numerics: false,
         shards: Some("data"),

@@ -49,6 +49,7 @@ impl Kind for Sample {
             Slot { name: "ledger", form: Form::Records, about: "whether each record was drawn" },
         ],
         unkeyed: &[],
+        cuts: &[],
         draws: true,
         numerics: false,
         shards: None,

@@ -106,6 +106,7 @@ impl Kind for Segment {
             },
         ],
         unkeyed: &[],
+        cuts: &[],
         draws: false,
         numerics: false,
         shards: Some("data"),

@@ -74,6 +74,7 @@ impl Kind for Select {
             Slot { name: "ledger", form: Form::Records, about: "the rank of each record" },
         ],
         unkeyed: &[],
+        cuts: &[],
         draws: true,
         numerics: false,
         shards: None,

@@ -126,6 +126,7 @@ impl Kind for Sft {
         ],
         outputs: OUTPUTS,
         unkeyed: &["save_steps", "gradient_checkpointing", "micro_batch_tokens"],
+        cuts: &[],
         draws: true,
         numerics: true,
         shards: None,

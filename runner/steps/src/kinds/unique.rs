@@ -70,6 +70,7 @@ impl Kind for Unique {
             Slot { name: "dropped", form: Form::Records, about: "what is not in `data`, and why" },
         ],
         unkeyed: &[],
+        cuts: &[],
         draws: false,
         numerics: false,
         shards: None,
