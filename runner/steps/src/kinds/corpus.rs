@@ -25,7 +25,7 @@
 //! An array is read as a stream: no more than one record is in memory. A broken record in it costs
 //! only itself where its brackets or the end of its line show that it is broken; a quote that is
 //! missing in an array without line feeds costs what follows, 64 MiB at most for each row. Files may be packed with
-//! gzip, which is seen from their first bytes. Files packed with zstd or bzip2, zip archives and
+//! gzip or zstd, which is seen from their first bytes. Files packed with bzip2, zip archives and
 //! parquet are **not** read: they are refused by name. The encoding is UTF-8 or GB18030; `detect`
 //! decides by the first 64 KiB of each file, and the log says what it found. `columns` gives names
 //! of ours to names of yours: `columns = { text = "body", title = "headline" }`. What is called
@@ -45,6 +45,7 @@ pub(crate) mod aside;
 mod gb18030;
 pub(crate) mod open;
 pub(crate) mod rows;
+mod zstd;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -55,6 +56,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::aside::{Aside, Files, Input, Place, id};
+use self::open::Packed;
 use self::rows::{Next, Rows};
 use crate::model::record::Unfit;
 use crate::page::page;
@@ -286,7 +288,11 @@ impl Reading<'_> {
             }
             self.progress.did(1, cx);
         }
-        let packed = if opened.gzip { ", gzip" } else { "" };
+        let packed = match opened.packed {
+            Packed::No => "",
+            Packed::Gzip => ", gzip",
+            Packed::Zstd => ", zstd",
+        };
         let found = if self.params.encoding == Encoding::Detect { " (detected)" } else { "" };
         let encoding = if opened.encoding == Encoding::Gb18030 { "GB18030" } else { "UTF-8" };
         let (n, bad) = (self.n_rows - rows_before, self.unread.n_unread - unread_before);
