@@ -8,6 +8,7 @@ use std::path::Path;
 use flate2::read::MultiGzDecoder;
 
 use super::gb18030::{Transcoder, decode};
+use super::parquet::{self, Parquet};
 use super::{Encoding, Format, zstd};
 use crate::StepError;
 
@@ -15,8 +16,7 @@ use crate::StepError;
 const SAMPLE_BYTES: u64 = 64 << 10;
 
 /// What no reader is there for, by the first bytes of the file.
-const UNREAD: [(&[u8], &str); 5] = [
-    (b"PAR1", "is parquet, which is not read; write it as JSON lines"),
+const UNREAD: [(&[u8], &str); 4] = [
     (b"PK\x03\x04", "is a zip archive, which is not read; unpack it"),
     (b"BZh", "is packed with bzip2, which is not read; unpack it"),
     (b"\xff\xfe", "is UTF-16 by its first bytes FF FE, which is not read; write it as UTF-8"),
@@ -29,6 +29,8 @@ pub(crate) enum Packed {
     No,
     Gzip,
     Zstd,
+    /// The rows of a table, which come as JSON lines.
+    Parquet,
 }
 
 /// A file that can be read as UTF-8.
@@ -36,6 +38,8 @@ pub(crate) struct Opened {
     pub(crate) reader: Box<dyn BufRead>,
     pub(crate) encoding: Encoding,
     pub(crate) packed: Packed,
+    /// Columns of a table that are not read.
+    pub(crate) without: Vec<String>,
     /// The beginning, as UTF-8.
     pub(crate) sample: Vec<u8>,
 }
@@ -47,10 +51,11 @@ pub(crate) fn open(path: &Path, wanted: Encoding) -> Result<Opened, StepError> {
     let packed = match () {
         () if sample.starts_with(&[0x1f, 0x8b]) => Packed::Gzip,
         () if sample.starts_with(zstd::MAGIC) => Packed::Zstd,
+        () if sample.starts_with(parquet::MAGIC) => Packed::Parquet,
         () => Packed::No,
     };
-    let (mut sample, rest): (Vec<u8>, Box<dyn Read>) = match packed {
-        Packed::No => (sample, Box::new(rest)),
+    let (mut sample, mut rest): (Vec<u8>, Box<dyn Read>) = match packed {
+        Packed::No | Packed::Parquet => (sample, Box::new(rest)),
         Packed::Gzip => {
             let packed = BufReader::new(Cursor::new(sample).chain(rest));
             let (sample, rest) = begin(MultiGzDecoder::new(packed)).map_err(io(path))?;
@@ -62,6 +67,13 @@ pub(crate) fn open(path: &Path, wanted: Encoding) -> Result<Opened, StepError> {
             (sample, Box::new(rest))
         }
     };
+    let mut without = Vec::new();
+    if packed == Packed::Parquet {
+        let mut table = Parquet::open(path).map_err(io(path))?;
+        without = std::mem::take(&mut table.without);
+        let (start, more) = begin(table).map_err(io(path))?;
+        (sample, rest) = (start, Box::new(more));
+    }
     if let Some((_, reason)) = UNREAD.iter().find(|(it, _)| sample.starts_with(it)) {
         let reason = (*reason).to_owned();
         return Err(StepError::Record { file: path.to_owned(), line: 1, field: None, reason });
@@ -81,7 +93,7 @@ pub(crate) fn open(path: &Path, wanted: Encoding) -> Result<Opened, StepError> {
     } else {
         Box::new(BufReader::with_capacity(1 << 18, all))
     };
-    Ok(Opened { reader, encoding, packed, sample })
+    Ok(Opened { reader, encoding, packed, without, sample })
 }
 
 fn begin<R: Read>(mut reader: R) -> io::Result<(Vec<u8>, R)> {

@@ -161,9 +161,21 @@ fn what_no_reader_is_there_for_is_refused_by_name() {
         let mut kit = Kit::new("corpus");
         kit.run("", &[bytes]).unwrap_err().to_string().rsplit('/').next().unwrap().to_owned()
     };
-    assert_eq!(error(b"PAR1...."), "in0:1: is parquet, which is not read; write it as JSON lines");
+    assert_eq!(error(b"PAR1...."), "in0`: parquet: the file ends early");
     assert!(error(b"\xff\xfea\0").contains("is UTF-16 by its first bytes FF FE"));
     assert!(error(b"\x28\xb5\x2f\xfd").starts_with("in0`: "));
     let packed = gzip(b"{\"text\":\"a\"}\n");
     assert!(error(&packed[..packed.len() - 9]).starts_with("in0`: "));
+}
+
+#[test]
+fn a_table_is_read_row_by_row_and_what_is_left_out_is_said() {
+    let mut kit = Kit::new("corpus");
+    let bytes: &[u8] = include_bytes!("parquet/fixtures/snappy.parquet");
+    let outputs = kit.run("max_unread = 0.99", &[bytes]).unwrap();
+    assert_eq!((outputs[0].lines().count(), outputs[1].lines().count()), (20, 3));
+    let first = "\"text\":\"山中有雨0\",\"raw_id\":-9000000000,\"natural\":4000000000,";
+    assert!(outputs[0].contains(first), "{}", outputs[0]);
+    let said = |it: &Say| matches!(it, Say::Note(it) if it.contains(", parquet, without the columns `tags`, `inner`, `price`, UTF-8"));
+    assert!(kit.said.iter().any(said), "{:?}", kit.said);
 }
