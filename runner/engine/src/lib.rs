@@ -27,6 +27,7 @@ mod memo;
 mod orphan;
 mod shards;
 mod signals;
+mod spending;
 mod start;
 mod unit;
 

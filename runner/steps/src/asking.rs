@@ -392,6 +392,10 @@ pub(crate) fn question(record: Record<'_>) -> Result<Conversation, Unfit> {
 }
 
 fn keep(record: &Digest, answers: &[Answer], cx: &mut Cx<'_>) -> Result<(), StepError> {
+    let asked = answers.iter().filter(|it| it.finish_reason != OVERLONG);
+    let read = asked.clone().next().map_or(0, |it| it.prompt_tokens);
+    let tokens = (read + asked.map(|it| it.tokens).sum::<usize>()) as u64;
+    (cx.report)(Say::Spent { tokens });
     let kept = serde_json::to_vec(answers).expect("texts and finite numbers are always JSON");
     cx.memo.put(record, &kept)
 }

@@ -22,7 +22,7 @@ use crate::model::{self, Answers, Chat, Conversation, How, LossOn, ModelFolder, 
 use crate::records::{Progress, count_lines};
 use crate::served::weigh_all;
 use crate::texts::Texts;
-use crate::{Cx, StepError};
+use crate::{Cx, Say, StepError};
 
 /// How a kind lets a model choose.
 pub(crate) struct Choosing<'a> {
@@ -269,6 +269,7 @@ impl Pump<'_> {
     /// Weighs what is new of the batch, keeps it, and hands the batch on.
     fn finish(&mut self, take: &mut Take<'_>, cx: &mut Cx<'_>) -> Result<(), StepError> {
         let batch = std::mem::take(&mut self.batch);
+        (cx.report)(Say::Spent { tokens: batch.tokens as u64 });
         let (mut digests, mut choices, mut questions) = (Vec::new(), Vec::new(), Vec::new());
         for (digest, parcel, question) in batch.new {
             digests.push(digest);

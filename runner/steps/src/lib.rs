@@ -54,6 +54,8 @@ pub const KINDS: &[&dyn AnyKind] = &[
     &kinds::cut::Cut,
     &kinds::select::Select,
     &kinds::mix::Mix,
+    &kinds::nested::Nested,
+    &kinds::deny_overlap::DenyOverlap,
     &kinds::export::Export,
     &kinds::map::Map,
     &kinds::tokenizer::Tokenizer,

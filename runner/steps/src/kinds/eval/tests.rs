@@ -147,3 +147,59 @@ fn a_subject_that_is_missing_fails_the_step() {
     let error = run(&mut kit, "subjects = [\"snow\"]", 1).unwrap_err().to_string();
     insta::assert_snapshot!(error, @"parameters of `eval`: `subjects` names `snow`, which the table of subjects does not have");
 }
+
+/// The exam of `tests/oracle/exam.py`, its files named as the shape has them.
+fn oracle(kit: &Kit, shape: &str) -> Vec<(&'static str, Vec<PathBuf>)> {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/oracle/fixtures/exam");
+    let exam = kit.folder.path().join("exam");
+    std::fs::create_dir_all(&exam).unwrap();
+    std::fs::copy(fixture.join("exam/subjects.json"), exam.join("subjects.json")).unwrap();
+    for split in ["dev", "val"] {
+        std::fs::create_dir_all(exam.join(split)).unwrap();
+        for key in ["rain", "law"] {
+            let name = format!("{key}_{split}.csv");
+            let ours = if shape == "ceval" { name.clone() } else { format!("{key}.csv") };
+            let from = fixture.join("exam").join(split).join(name);
+            std::fs::copy(from, exam.join(split).join(ours)).unwrap();
+        }
+    }
+    vec![("model", vec![fixture.join("model")]), ("exam", vec![exam])]
+}
+
+#[test]
+fn every_question_is_answered_as_transformers_answers_it() {
+    let answers = include_str!("../../../../../tests/oracle/fixtures/exam/answers.json");
+    let answers: Value = serde_json::from_str(answers).unwrap();
+    for shape in ["ceval", "cmmlu"] {
+        for (name, with) in [
+            ("ppl_base", ""),
+            ("ppl_chat", "template = \"yi-chatml\""),
+            ("lm_eval", "preset = \"lm_eval\""),
+            ("gen_base", "mode = \"gen\"\nmax_new_tokens = 24"),
+            ("gen_chat", "mode = \"gen\"\nmax_new_tokens = 24\ntemplate = \"yi-chatml\""),
+        ] {
+            let mut kit = Kit::new("eval");
+            let inputs = oracle(&kit, shape);
+            let with = format!("shape = \"{shape}\"\nsplit = \"val\"\n{with}");
+            let out = kit.run_at(&with, &inputs).unwrap();
+            let found = lines(&out[2]);
+            assert_eq!(found.len(), 24);
+            for (found, want) in found.iter().zip(answers[shape].as_array().unwrap()) {
+                assert_eq!((&found["id"], &found["shots"]), (&want["id"], &5.into()));
+                if name.starts_with("gen") {
+                    assert_eq!(found["text"], want[name], "{shape} {name} {}", want["id"]);
+                    continue;
+                }
+                let losses = |it: &Value| -> Vec<f64> {
+                    it.as_array().unwrap().iter().map(|it| it.as_f64().unwrap()).collect()
+                };
+                let (found_losses, want) = (losses(&found["losses"]), losses(&want[name]));
+                for (it, want) in found_losses.iter().zip(&want) {
+                    assert!((it - want).abs() < 1e-4, "{shape} {name}: {it} {want}");
+                }
+                let least = (0..4).reduce(|a, b| if want[b] < want[a] { b } else { a }).unwrap();
+                assert_eq!(found["prediction"], LETTERS[least], "{shape} {name} {}", found["id"]);
+            }
+        }
+    }
+}
