@@ -72,7 +72,7 @@ fn round_step(it: f64) -> f64 {
 }
 
 /// A number at an axis: as short as it can be.
-pub(super) fn shown(it: f64) -> String {
+pub(crate) fn shown(it: f64) -> String {
     if it == 0.0 {
         return "0".to_owned();
     }
