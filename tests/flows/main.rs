@@ -8,6 +8,7 @@ mod endpoint;
 mod fault;
 mod hostile;
 mod interrupt;
+mod method;
 mod place;
 #[expect(dead_code, reason = "the unit tests of the client use the rest")]
 #[path = "../../runner/steps/src/served/server.rs"]

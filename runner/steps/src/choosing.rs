@@ -15,7 +15,7 @@ use plan::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map as Object, Value};
 
-use crate::asking::{OnOverlong, check_names, question};
+use crate::asking::{OnOverlong, check_names, question, template_file};
 use crate::kinds::score_text::exp;
 use crate::model::record::{Columns, Unfit};
 use crate::model::{self, Answers, Chat, Conversation, How, LossOn, ModelFolder, Prompt};
@@ -104,7 +104,7 @@ pub(crate) fn choose_all(
         return weigh_all(choosing, server, (take, cx));
     }
     let folder = ModelFolder::open(cx.input("model")?)?;
-    let template = folder.template(choosing.template)?;
+    let template = folder.template_of(template_file(cx), choosing.template)?;
     let input = cx.input("data")?.to_owned();
     let n = count_lines(&input, cx)?;
     let range = cx.shard.map_or(0..n, |it| it.range(n));
