@@ -18,6 +18,7 @@
 
 pub(crate) mod backward;
 pub(crate) mod blocks;
+pub(crate) mod cuda;
 pub(crate) mod forward;
 #[cfg(test)]
 mod tests;
