@@ -49,7 +49,8 @@ extern "C" {
 void emulator_collective(unsigned mask, void* mine, emulator::Operation operation, const char* name);
 // Barrier `id` for `count` threads of the block; a count of 0 is all that live.
 void emulator_barrier(unsigned id, unsigned count);
-// Copies at the wait that ends its group, not before: what reads too early reads poison.
+// Copies at the wait that ends its group, so that what reads too early reads poison; or at once, so
+// that what is still read is overwritten.
 void emulator_copy_async(void* to, const void* from, unsigned bytes, unsigned used);
 void emulator_copy_commit(void);
 void emulator_copy_wait(unsigned groups_left);

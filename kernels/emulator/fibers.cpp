@@ -1,6 +1,7 @@
 // Fibers and what they wait for. A thread runs until it must wait; then the next of its warp that can
 // go on does, then the next warp. So a warp runs as far ahead of the others as the kernel lets it, in
-// an order of warps that the seed decides: what only a barrier would keep apart, collides.
+// an order of warps that the seed decides: what only a barrier would keep apart, collides. Asynchronous
+// copies are made as late as they may be, and with an odd seed at once: the hardware may do either.
 //
 // A mistake of a kernel (a deadlock, threads of a warp at different places) ends the launch with an
 // error, as on a device, and says which warp was where.
@@ -128,6 +129,8 @@ class Block {
     void barrier(unsigned id, unsigned count);
     [[noreturn]] void fail(const char* why);
     [[noreturn]] void body();
+    // Whether asynchronous copies are made at once and not at the wait for them.
+    bool is_eager() const { return eager; }
     Fiber& current() { return *static_cast<Fiber*>(emulator_thread); }
 
   private:
@@ -150,6 +153,7 @@ class Block {
     Kernel kernel = nullptr;
     void** parameters = nullptr;
     std::string failure;
+    bool eager = false;
 };
 
 thread_local std::unique_ptr<Block> block;
@@ -171,6 +175,7 @@ void Block::prepare(const Launch& launch) {
     kernel = launch.kernel;
     parameters = launch.parameters;
     failure.clear();
+    eager = launch.seed % 2 == 1;
 }
 
 void Block::reset(Fiber& fiber, unsigned number, Size size) {
@@ -293,12 +298,14 @@ void Block::fail(const char* why) {
     abort();  // nobody comes back to a fiber that is done
 }
 
+void make(const Copy& it) {
+    memcpy(it.to, it.from, it.used);
+    memset(static_cast<char*>(it.to) + it.used, 0, it.bytes - it.used);
+}
+
 void Block::end_copies(Fiber& fiber) {
     // A thread may end with copies under way; the hardware makes them all the same.
-    for (const Copy& it : fiber.copies) {
-        memcpy(it.to, it.from, it.used);
-        memset(static_cast<char*>(it.to) + it.used, 0, it.bytes - it.used);
-    }
+    for (const Copy& it : fiber.copies) make(it);
     fiber.copies.clear();
 }
 
@@ -395,7 +402,9 @@ void emulator_copy_async(void* to, const void* from, unsigned bytes, unsigned us
     if ((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % bytes != 0)
         emulator_fail("cp.async of an address that is not aligned");
     emulator::Fiber& fiber = emulator::block->current();
-    fiber.copies.push_back({to, from, bytes, used, fiber.group});
+    const emulator::Copy copy = {to, from, bytes, used, fiber.group};
+    if (emulator::block->is_eager()) emulator::make(copy);
+    else fiber.copies.push_back(copy);
 }
 
 void emulator_copy_commit() { emulator::block->current().group += 1; }
@@ -403,11 +412,8 @@ void emulator_copy_commit() { emulator::block->current().group += 1; }
 void emulator_copy_wait(unsigned groups_left) {
     emulator::Fiber& fiber = emulator::block->current();
     size_t n = 0;
-    for (; n < fiber.copies.size() && fiber.copies[n].group + groups_left < fiber.group; ++n) {
-        const emulator::Copy& it = fiber.copies[n];
-        memcpy(it.to, it.from, it.used);
-        memset(static_cast<char*>(it.to) + it.used, 0, it.bytes - it.used);
-    }
+    for (; n < fiber.copies.size() && fiber.copies[n].group + groups_left < fiber.group; ++n)
+        emulator::make(fiber.copies[n]);
     fiber.copies.erase(fiber.copies.begin(), fiber.copies.begin() + n);
 }
 

@@ -15,7 +15,7 @@ struct Launch {
     void** parameters;
     Size grid, block;
     size_t shared_bytes;
-    unsigned long long seed;  // the order of blocks and warps
+    unsigned long long seed;  // the order of blocks and warps; odd: copies are made at once
 };
 
 // Runs it to its end. Null, or why it failed; then the text is valid until the next launch.

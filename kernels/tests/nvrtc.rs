@@ -11,6 +11,7 @@ use std::fs;
 use std::path::Path;
 
 use kernels::cuda::{Arch, Compiled, compile, nvrtc_version, variants};
+use rayon::prelude::*;
 
 /// The version that the table is of: others use other registers.
 const VERSION: (u32, u32) = (13, 0);
@@ -69,21 +70,21 @@ fn every_kernel_compiles_for_every_architecture_without_spills() {
     };
     let mut table = String::from(HEAD);
     let mut mistakes = Vec::new();
-    for variant in variants() {
-        for arch in Arch::ALL {
-            let title = format!("`{}`, {}", variant.title(), arch.name());
-            let Compiled { image, log } = compile(&variant, arch).unwrap();
-            assert_eq!(&image[..4], b"\x7fELF", "{title}");
-            mistakes.extend(warnings(&log).iter().map(|it| format!("{title}: {it}")));
-            let uses = uses(&log);
-            assert!(!uses.is_empty(), "{title}: {log}");
-            for (function, it) in uses {
-                assert!(it.registers > 0, "{title}: {log}");
-                if (it.stack, it.spills, it.static_shared) != (0, 0, 0) {
-                    mistakes.push(format!("{title}: {function}: {it:?}"));
-                }
-                writeln!(table, "| {title} | {function} | {} |", it.registers).unwrap();
+    let all = variants();
+    let all: Vec<_> = all.iter().flat_map(|it| Arch::ALL.map(|arch| (it, arch))).collect();
+    let made: Vec<Compiled> = all.par_iter().map(|it| compile(it.0, it.1).unwrap()).collect();
+    for ((variant, arch), Compiled { image, log }) in all.into_iter().zip(made) {
+        let title = format!("`{}`, {}", variant.title(), arch.name());
+        assert_eq!(&image[..4], b"\x7fELF", "{title}");
+        mistakes.extend(warnings(&log).iter().map(|it| format!("{title}: {it}")));
+        let uses = uses(&log);
+        assert!(!uses.is_empty(), "{title}: {log}");
+        for (function, it) in uses {
+            assert!(it.registers > 0, "{title}: {log}");
+            if (it.stack, it.spills, it.static_shared) != (0, 0, 0) {
+                mistakes.push(format!("{title}: {function}: {it:?}"));
             }
+            writeln!(table, "| {title} | {function} | {} |", it.registers).unwrap();
         }
     }
     assert!(mistakes.is_empty(), "{}", mistakes.join("\n"));

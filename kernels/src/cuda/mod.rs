@@ -29,7 +29,6 @@ pub use source::{Variant, variants};
 
 pub(crate) use memory::{Piece, Pointer, pointer, pointer_mut};
 pub(crate) use module::{Arg, Grid, Kernel};
-pub(crate) use places::Upload;
 pub(crate) use source::{Source, type_name};
 
 use std::path::PathBuf;

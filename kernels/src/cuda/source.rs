@@ -4,8 +4,11 @@ use super::Numerics;
 use crate::{Dtype, Error, Result, ops};
 
 /// The headers that kernels may include.
-pub(super) const HEADERS: [(&str, &str); 2] =
-    [("number.cuh", include_str!("number.cuh")), ("ptx.cuh", include_str!("ptx.cuh"))];
+pub(super) const HEADERS: [(&str, &str); 3] = [
+    ("number.cuh", include_str!("number.cuh")),
+    ("ptx.cuh", include_str!("ptx.cuh")),
+    ("attention_tensor.cuh", include_str!("../ops/attention/tensor.cuh")),
+];
 
 /// A file of kernels.
 #[derive(Debug)]

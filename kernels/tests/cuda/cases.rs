@@ -286,9 +286,20 @@ pub(crate) fn attentions() -> Vec<(Heads, Vec<u32>)> {
     ]
 }
 
+/// Those with heads of the widths that tensor cores take.
+pub(crate) fn tensor_attentions() -> Vec<(Heads, Vec<u32>)> {
+    let heads = |query, kv, dim| Heads { query, kv, dim };
+    vec![
+        (heads(1, 1, 16), vec![0, 1]),
+        (heads(6, 2, 48), vec![0, 3, 3, 36, 110]),
+        (heads(8, 1, 128), vec![0, 70, 81]),
+        (heads(4, 2, 80), vec![0, 129]),
+    ]
+}
+
 /// Prefill in parts, decoding, and a block that is copied before it is written.
-pub(crate) fn paged<D: Device>(device: &D, e: Dtype) -> Results {
-    let heads = Heads { query: 4, kv: 2, dim: 20 };
+pub(crate) fn paged<D: Device>(device: &D, e: Dtype, dim: usize) -> Results {
+    let heads = Heads { query: 4, kv: 2, dim };
     let shape = CacheShape { layers: 2, blocks: 7, kv_heads: heads.kv, head_dim: heads.dim };
     let mut cache = device.cache(shape).unwrap();
     let run = |first_row, rows, past, blocks: &[u32]| Run {
@@ -343,6 +354,20 @@ pub(crate) fn cross_entropy<D: Device>(device: &D, e: Dtype, w: Dtype) -> Result
     device.cross_entropy(given(), ViewMut::all(&mut nll), Some(gradients)).unwrap();
     for (what, it) in [("nll", &nll), ("d_hidden", &d_hidden), ("d_head", &d_head)] {
         results.push((format!("cross_entropy {e} {w} {what}"), download(device, it)));
+    }
+    results
+}
+
+/// Products of bf16, which tensor cores make.
+pub(crate) fn tensor_products<D: Device>(device: &D) -> Results {
+    let mut results = Results::new();
+    for (form, c) in FORMS.into_iter().flat_map(|form| BOTH.map(|c| (form, c))) {
+        for shape in [(1, 8, 16), (16, 72, 40), (5, 130, 260), (50, 66, 70), (131, 140, 77)] {
+            for start in [Start::Zero, Start::Add] {
+                let numbers = product(device, (form, start), shape, [Dtype::Bf16, Dtype::Bf16, c]);
+                results.push((format!("tensor {form:?} {start:?} {shape:?} {c}"), numbers));
+            }
+        }
     }
     results
 }

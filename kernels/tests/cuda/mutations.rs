@@ -4,7 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use kernels::cuda::Numerics;
-use kernels::{Cpu, Cuda, Device, Dtype};
+use kernels::ops::matmul::{Form, Product, Start};
+use kernels::{Cuda, Device, Dtype, View, ViewMut};
 
 use crate::cases::{self, Results};
 use crate::emulator::{Emulator, emulator};
@@ -12,7 +13,7 @@ use crate::emulator::{Emulator, emulator};
 /// What finds a mistake.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Finds {
-    /// Other numbers than the processor's, in some order of warps.
+    /// Other numbers, in some order of warps.
     Numbers,
     /// The guards of buffers.
     Guards,
@@ -28,8 +29,7 @@ struct Mistake {
     nth: usize,
     by: &'static str,
     finds: Finds,
-    on_cuda: fn(&Cuda) -> Results,
-    on_cpu: fn(&Cpu) -> Results,
+    case: fn(&Cuda) -> Results,
 }
 
 fn attention<D: Device>(device: &D) -> Results {
@@ -38,7 +38,7 @@ fn attention<D: Device>(device: &D) -> Results {
 }
 
 fn paged<D: Device>(device: &D) -> Results {
-    cases::paged(device, Dtype::F32)
+    cases::paged(device, Dtype::F32, 20)
 }
 
 fn cross_entropy<D: Device>(device: &D) -> Results {
@@ -54,8 +54,7 @@ macro_rules! mistake {
             nth: $nth,
             by: $by,
             finds: Finds::$finds,
-            on_cuda: $case,
-            on_cpu: $case,
+            case: $case,
         }
     };
 }
@@ -86,12 +85,70 @@ const EXACT: &[Mistake] = &[
     mistake!("gate and up exchanged", "swiglu", "at + width"[0] => "at", Numbers, cases::swiglu),
 ];
 
+/// In those for tensor cores.
+const TENSOR: &[Mistake] = &[
+    mistake!("a wait for too few copies", "matmul.tensor", "copy_wait<STAGES - 2>"[0] => "copy_wait<STAGES - 1>", Numbers, tensor_product),
+    mistake!("no barrier after the wait", "matmul.tensor", "__syncthreads();"[0] => "", Numbers, tensor_product),
+    mistake!("a stage is overwritten too early", "matmul.tensor", "(stage + STAGES - 1) % STAGES"[0] => "stage", Numbers, tensor_product),
+    mistake!("a stage of the wrong steps", "matmul.tensor", "step + (STAGES - 1) * STEP"[0] => "step + STAGES * STEP", Numbers, tensor_product),
+    mistake!("chunks exchanged where they are read", "matmul.tensor", "(step + third) / CHUNK"[0] => "(step + 8 - third) / CHUNK", Numbers, tensor_product),
+    mistake!("lines exchanged where they are read", "matmul.tensor", "column + line + third"[0] => "column + line + second", Numbers, tensor_product),
+    mistake!("the end of a line is not cut off", "matmul.tensor", "left < CHUNK ? left : CHUNK"[0] => "CHUNK", Numbers, tensor_product),
+    mistake!("one row too many", "matmul.tensor", "if (r < rows"[0] => "if (r <= rows", Guards, whole_tensor_product),
+    mistake!("sums that do not go on", "matmul.tensor", "add && r < rows"[0] => "!add && r < rows", Numbers, tensor_product),
+    mistake!("no barrier before keys are overwritten", "attention.tensor", "__syncthreads();"[0] => "", Numbers, tensor_attention),
+    mistake!("no barrier before keys are read", "attention.tensor", "__syncthreads();"[1] => "", Numbers, tensor_attention),
+    mistake!("no barrier before values are read", "attention.tensor", "__syncthreads();"[2] => "", Numbers, tensor_attention),
+    mistake!("keys are not waited for", "attention.tensor", "copy_wait<1>();"[0] => "", Numbers, tensor_attention),
+    mistake!("values are not waited for", "attention.tensor", "copy_wait<0>();"[0] => "", Numbers, tensor_attention),
+    mistake!("a query does not see itself", "attention.tensor", "last - first + 1"[0] => "last - first", Numbers, tensor_attention),
+    mistake!("results do not shrink", "attention.tensor", "running.sums[d][2 * half] *= shrink;"[0] => "", Numbers, tensor_attention),
+    mistake!("a row of the wrong token", "attention.tensor", "(own + half * 8) / group"[0] => "(own + half * 8) % group", Numbers, tensor_attention),
+    mistake!("a wrong place in a block of the cache", "attention.tensor", "key % BLOCK * DIM"[0] => "key % 16 * DIM", Numbers, tensor_paged),
+    mistake!("a wrong block of the cache", "attention.tensor", "tokens.start + key / BLOCK"[0] => "key / BLOCK", Numbers, tensor_paged),
+    mistake!("no barrier before queries are overwritten", "attention.tensor_backward", "__syncthreads();"[0] => "", Numbers, tensor_attention),
+    mistake!("no barrier before queries are read", "attention.tensor_backward", "__syncthreads();"[1] => "", Numbers, tensor_attention),
+    mistake!("no barrier before keys are read", "attention.tensor_backward", "__syncthreads();"[3] => "", Numbers, tensor_attention),
+    mistake!("queries are not waited for", "attention.tensor_backward", "copy_wait<0>();"[0] => "", Numbers, tensor_attention),
+    mistake!("keys see too few queries", "attention.tensor_backward", "key <= token"[0] => "key < token", Numbers, tensor_attention),
+    mistake!("queries see too few keys", "attention.tensor_backward", "key <= token"[1] => "key < token", Numbers, tensor_attention),
+    mistake!("the last tokens of a tile are left out", "attention.tensor_backward", "min(tokens, end - token) * group"[0] => "(min(tokens, end - token) - 1) * group", Numbers, tensor_attention),
+];
+
+fn tensor_product<D: Device>(device: &D) -> Results {
+    let types = [Dtype::Bf16; 3];
+    let products = [(Form::Xwt, Start::Add), (Form::Dyw, Start::Zero), (Form::Dytx, Start::Add)];
+    let product = |it| cases::product(device, it, (131, 140, 173), types);
+    products.map(|it| (format!("{it:?}"), product(it))).into()
+}
+
+fn whole_tensor_product<D: Device>(device: &D) -> Results {
+    let (a, b) = (
+        cases::upload(device, Dtype::Bf16, 70 * 24, 1),
+        cases::upload(device, Dtype::Bf16, 8 * 24, 2),
+    );
+    let mut c = cases::upload(device, Dtype::F32, 70 * 8, 3);
+    let (a, b) = (View::all(&a).rows(24), View::all(&b).rows(24));
+    let product = Product { form: Form::Xwt, a, b, start: Start::Zero };
+    device.matmul(product, ViewMut::all(&mut c).rows(8)).unwrap();
+    vec![("one product".into(), cases::download(device, &c))]
+}
+
+fn tensor_attention<D: Device>(device: &D) -> Results {
+    let (heads, spans) = &cases::tensor_attentions()[1];
+    cases::attention(device, Dtype::Bf16, *heads, spans)
+}
+
+fn tensor_paged<D: Device>(device: &D) -> Results {
+    cases::paged(device, Dtype::Bf16, 32)
+}
+
 /// A sum over a whole buffer, so that what is beside it is no buffer's.
 fn one_sum<D: Device>(device: &D) -> Results {
     let (x, mut to) =
         (cases::upload(device, Dtype::F32, 65, 1), cases::upload(device, Dtype::F32, 64, 2));
-    let some = kernels::View::all(&x).part(0..64);
-    device.add(some, kernels::ViewMut::all(&mut to)).unwrap();
+    let some = View::all(&x).part(0..64);
+    device.add(some, ViewMut::all(&mut to)).unwrap();
     vec![("one sum".into(), cases::download(device, &to))]
 }
 
@@ -99,20 +156,19 @@ fn one_dropout<D: Device>(device: &D) -> Results {
     let mut to = cases::upload(device, Dtype::F32, 61, 2);
     let random = kernels::random::Random::new(1, 2);
     let given = kernels::ops::dropout::Dropout { random, first: 0, share: 0.5 };
-    device.dropout(given, kernels::ViewMut::all(&mut to)).unwrap();
+    device.dropout(given, ViewMut::all(&mut to)).unwrap();
     vec![("one dropout".into(), cases::download(device, &to))]
 }
 
 fn one_product<D: Device>(device: &D) -> Results {
-    use kernels::ops::matmul::{Form, Product, Start};
     let (a, b) = (
         cases::upload(device, Dtype::F32, 70 * 20, 1),
         cases::upload(device, Dtype::F32, 9 * 20, 2),
     );
     let mut c = cases::upload(device, Dtype::F32, 70 * 9, 3);
-    let (a, b) = (kernels::View::all(&a).rows(20), kernels::View::all(&b).rows(20));
+    let (a, b) = (View::all(&a).rows(20), View::all(&b).rows(20));
     let product = Product { form: Form::Xwt, a, b, start: Start::Zero };
-    device.matmul(product, kernels::ViewMut::all(&mut c).rows(9)).unwrap();
+    device.matmul(product, ViewMut::all(&mut c).rows(9)).unwrap();
     vec![("one product".into(), cases::download(device, &c))]
 }
 
@@ -120,18 +176,18 @@ fn one_product<D: Device>(device: &D) -> Results {
 const SEEDS: std::ops::Range<u64> = 0..4;
 
 /// What finds it; nothing if nothing does.
-fn found(it: &Emulator, mistake: &Mistake) -> Option<Finds> {
+fn found(it: &Emulator, numerics: Numerics, mistake: &Mistake) -> Option<Finds> {
     let Mistake { file, text, nth, by, .. } = *mistake;
     let edit = move |name: &str, kernel: &str| match kernel.match_indices(text).nth(nth) {
         Some((at, _)) if name == file => [&kernel[..at], by, &kernel[at + text.len()..]].concat(),
         None if name == file => panic!("`{text}` stands nowhere in {file}"),
         _ => kernel.to_owned(),
     };
-    let cuda = it.edited(Numerics::Exact, Arc::new(edit));
-    let want = (mistake.on_cpu)(&Cpu::new(1).unwrap());
+    let cuda = it.edited(numerics, Arc::new(edit));
+    let want = (mistake.case)(&it.open(numerics));
     for seed in SEEDS {
         it.set_seed(seed);
-        let got = catch_unwind(AssertUnwindSafe(|| (mistake.on_cuda)(&cuda)));
+        let got = catch_unwind(AssertUnwindSafe(|| (mistake.case)(&cuda)));
         let failure = it.failure();
         it.set_seed(0);
         it.repair();
@@ -151,11 +207,11 @@ fn found(it: &Emulator, mistake: &Mistake) -> Option<Finds> {
     None
 }
 
-fn all_are_found(mistakes: &[Mistake]) {
+fn all_are_found(numerics: Numerics, mistakes: &[Mistake]) {
     let Some(it) = emulator() else { return };
     let missed: Vec<String> = mistakes
         .iter()
-        .map(|mistake| (mistake, found(it, mistake)))
+        .map(|mistake| (mistake, found(it, numerics, mistake)))
         .filter(|(mistake, found)| *found != Some(mistake.finds))
         .map(|(mistake, found)| format!("{}: {}: {found:?}", mistake.file, mistake.what))
         .collect();
@@ -163,6 +219,11 @@ fn all_are_found(mistakes: &[Mistake]) {
 }
 
 #[test]
-fn planted_mistakes_are_found() {
-    all_are_found(EXACT);
+fn mistakes_planted_in_the_kernels_for_all_types_are_found() {
+    all_are_found(Numerics::Exact, EXACT);
+}
+
+#[test]
+fn mistakes_planted_in_the_kernels_for_tensor_cores_are_found() {
+    all_are_found(Numerics::Bf16, TENSOR);
 }

@@ -100,9 +100,29 @@ pub(crate) fn model<D: Device>(device: Arc<D>, name: &str) -> Result<Arc<Model<D
 
 const SETTINGS: Settings = Settings { rows: 3, step_tokens: 24, cache_tokens: 256 };
 
+/// A fresh model with bf16 weights, of widths that tensor cores take.
+pub(crate) fn tiny<D: Device>(device: Arc<D>) -> Arc<Model<D>> {
+    let config = config(false);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m");
+    let fresh = Fresh::new(&config, 5);
+    Save::new(WeightDtype::Bf16).write(&path, &config, &fresh).unwrap();
+    let config = Config::open(&path).unwrap();
+    let files = WeightFiles::open(&path, &config).unwrap();
+    Arc::new(Model::load(device, &config, &files, 128).unwrap())
+}
+
 /// Prompts of several lengths, some outputs drawn and some greedy.
 pub(crate) fn generate<D: Device>(model: &Arc<Model<D>>) -> Result<Vec<Output>, Error> {
-    let prompt = |n: u32| (0..n).map(|it| 3 + it * 7 % 80).collect::<Vec<u32>>();
+    generate_with(model, SETTINGS)
+}
+
+/// The same in other steps.
+pub(crate) fn generate_with<D: Device>(
+    model: &Arc<Model<D>>,
+    settings: Settings,
+) -> Result<Vec<Output>, Error> {
+    let prompt = |n: u32| (0..n).map(|it| 3 + it * 7 % 60).collect::<Vec<u32>>();
     let sampling = Sampling { temperature: 0.9, top_k: 40, top_p: 0.95, ..Sampling::GREEDY };
     let drawn = Request {
         samples: 2,
@@ -112,14 +132,22 @@ pub(crate) fn generate<D: Device>(model: &Arc<Model<D>>) -> Result<Vec<Output>, 
     };
     let requests =
         vec![Request::greedy(1, prompt(40), 8), drawn, Request::greedy(2, prompt(1), 10)];
-    let mut generator = Generator::new(Arc::clone(model), SETTINGS)?;
+    let mut generator = Generator::new(Arc::clone(model), settings)?;
     generator.run(requests, &mut |_| Flow::Continue)
 }
 
 /// The losses of a text and of some continuations.
 pub(crate) fn score<D: Device>(model: &Arc<Model<D>>) -> Result<Vec<Scored>, Error> {
-    let ids = |n: u32, seed: u32| (0..n).map(|it| 3 + it * seed % 80).collect::<Vec<u32>>();
-    let mut scorer = Scorer::new(Arc::clone(model), SETTINGS)?;
+    score_with(model, SETTINGS)
+}
+
+/// The same in other steps.
+pub(crate) fn score_with<D: Device>(
+    model: &Arc<Model<D>>,
+    settings: Settings,
+) -> Result<Vec<Scored>, Error> {
+    let ids = |n: u32, seed: u32| (0..n).map(|it| 3 + it * seed % 60).collect::<Vec<u32>>();
+    let mut scorer = Scorer::new(Arc::clone(model), settings)?;
     let text = Text { prompt: ids(3, 5), ids: ids(37, 7) };
     let choices = Choices { prompt: ids(35, 11), candidates: vec![ids(2, 3), ids(5, 13)] };
     let mut all = scorer.texts(&[text])?;

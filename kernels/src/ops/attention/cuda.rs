@@ -1,9 +1,10 @@
-//! Launches of `kernel.cu`.
+//! Launches of `kernel.cu` and `backward.cu`, and which of the ways is taken.
 
+use super::tensor::{self, steps};
 use super::{BLOCK, Backward, Forward, Heads, check_spans};
 use crate::cuda::{
-    Arg, Cuda, CudaBuffer, Grid, Kernel, Piece, Pointer, Source, Upload, Variant, pointer,
-    pointer_mut, type_name,
+    Arg, Cuda, CudaBuffer, Grid, Kernel, Piece, Pointer, Source, Variant, pointer, pointer_mut,
+    type_name,
 };
 use crate::device::{View, ViewMut};
 use crate::error::{check_dtype, check_len};
@@ -22,7 +23,8 @@ const DELTA_THREADS: u32 = 128; // backward.cu: `delta`
 pub(crate) fn variants(e: &str) -> Vec<Variant> {
     let forward = ["0", "1"].map(|paged| Variant::new(&SOURCE, &defines(e, e, paged, "128")));
     let back = Variant::new(&BACK, &[("E", e), ("DIM", "128")]);
-    forward.into_iter().chain([back]).collect()
+    let tensor = if e == "bf16" { tensor::variants() } else { Vec::new() };
+    forward.into_iter().chain([back]).chain(tensor).collect()
 }
 
 fn defines<'a>(
@@ -59,21 +61,31 @@ pub(crate) fn forward(
     check_dtype(OP, "out", out.dtype(), qkv.dtype())?;
     check_dtype(OP, "lse", lse.dtype(), Dtype::F32)?;
     check_spans(OP, spans, rows)?;
-    let places = spans.windows(2).flat_map(|it| {
-        let start = it[0];
-        (start..it[1]).flat_map(move |row| [row, row - start, start])
-    });
-    let places = cuda.table(places.collect())?;
-    let given = Queries { qkv, places: (&places, rows), heads, lse: pointer_mut(&lse) };
-    // SAFETY: each place is a row, and its span lies in the rows; lengths and types were checked.
+    let sequence =
+        |it: &[u32]| Sequence { row: it[0], position: 0, n: it[1] - it[0], start: it[0] };
+    let sequences: Vec<Sequence> = spans.windows(2).map(sequence).collect();
+    let given = Queries { qkv, sequences: &sequences, heads, lse: pointer_mut(&lse) };
+    // SAFETY: the sequences are spans of the rows; lengths and types were checked.
     unsafe { attend(cuda, given, None, out) }
+}
+
+/// Tokens of a sequence that attend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sequence {
+    /// The first one's row.
+    pub(crate) row: u32,
+    /// Its position in the sequence.
+    pub(crate) position: u32,
+    /// How many.
+    pub(crate) n: u32,
+    /// Where the sequence begins: its first row, or the place of its first block in the table.
+    pub(crate) start: u32,
 }
 
 /// Queries that attend.
 pub(crate) struct Queries<'a> {
     pub(crate) qkv: View<'a, CudaBuffer>,
-    /// For each query its row, its position and where its sequence begins; and how many.
-    pub(crate) places: (&'a Upload, usize),
+    pub(crate) sequences: &'a [Sequence],
     pub(crate) heads: Heads,
     /// Not looked at where keys lie in a cache.
     pub(crate) lse: Pointer,
@@ -83,7 +95,7 @@ pub(crate) struct Queries<'a> {
 ///
 /// # Safety
 ///
-/// All places name rows of `qkv` and `out` and sequences of rows or cached blocks that exist.
+/// The sequences name rows of `qkv`, `out` and `lse`, and rows or cached blocks that exist.
 pub(crate) unsafe fn attend(
     cuda: &Cuda,
     given: Queries<'_>,
@@ -91,14 +103,27 @@ pub(crate) unsafe fn attend(
     out: ViewMut<'_, CudaBuffer>,
 ) -> Result<()> {
     const OP: &str = "attention";
-    let Queries { qkv, places: (places, n), heads, lse } = given;
-    let (e, dim) = (type_name(qkv.dtype(), OP, "qkv")?, heads.dim.to_string());
+    let Queries { qkv, sequences, heads, lse } = given;
     let nothing = Cached { keys: 0, values: 0, table: 0, dtype: qkv.dtype() };
-    let (paged, it) = cached.map_or(("0", nothing), |it| ("1", it));
+    let it = cached.unwrap_or(nothing);
+    let at = tensor::At { qkv: pointer(&qkv), out: pointer_mut(&out), lse };
+    if tensor::can(heads, [qkv.dtype(), it.dtype], &[at.qkv, at.out, it.keys, it.values]) {
+        // SAFETY: the caller's promise.
+        return unsafe { tensor::forward(cuda, sequences, heads, cached, at) };
+    }
+    let (e, dim) = (type_name(qkv.dtype(), OP, "qkv")?, heads.dim.to_string());
+    let place = |it: &Sequence| {
+        let it = *it;
+        (0..it.n).flat_map(move |n| [it.row + n, it.position + n, it.start])
+    };
+    let places: Vec<u32> = sequences.iter().flat_map(place).collect();
+    let n = places.len() / 3;
+    let places = cuda.table(places)?;
+    let paged = if cached.is_some() { "1" } else { "0" };
     let defines = defines(e, type_name(it.dtype, OP, "keys")?, paged, &dim);
     let kernel = Kernel { source: &SOURCE, function: "forward", defines: &defines };
     let places = pointer(&places.view());
-    let pointers = [pointer(&qkv), places, it.keys, it.values, it.table, pointer_mut(&out), lse];
+    let pointers = [at.qkv, places, it.keys, it.values, it.table, at.out, lse];
     let mut args: Vec<Arg> = pointers.map(Arg::Pointer).into();
     args.extend(in_heads(heads));
     let grid = Grid {
@@ -112,7 +137,7 @@ pub(crate) unsafe fn attend(
 }
 
 /// The last parameters of all kernels here.
-fn in_heads(heads: Heads) -> [Arg; 3] {
+pub(super) fn in_heads(heads: Heads) -> [Arg; 3] {
     [Arg::U32(heads.query as u32), Arg::U32(heads.kv as u32), Arg::F32(heads.score_scale())]
 }
 
@@ -126,8 +151,13 @@ pub(crate) fn backward(
     let (e, dim) = (type_name(qkv.dtype(), BACKWARD, "qkv")?, heads.dim.to_string());
     let defines = [("E", e), ("DIM", &*dim)];
     let delta = delta(cuda, &defines, (&d_out, &out), (rows, heads))?;
-    let first = [&d_out, &qkv, &lse].map(|it| Arg::Pointer(pointer(it)));
-    let first = [&first[..], &[Arg::Pointer(pointer(&delta.view()))]].concat();
+    let pointers = [pointer(&d_out), pointer(&qkv), pointer(&lse), pointer(&delta.view())];
+    let first = pointers.map(Arg::Pointer);
+    let to = pointer_mut(&d_qkv);
+    if tensor::can(heads, [qkv.dtype(); 2], &[pointers[0], pointers[1], to]) {
+        // SAFETY: lengths and types were checked.
+        return unsafe { tensor::backward(cuda, first, (spans, heads), to) };
+    }
     let (blocks, tiles) = (steps(spans, BLOCK), steps(spans, QUERIES));
     let blocks: Vec<u32> = blocks.iter().flat_map(|(first, _, end)| [*first, *end]).collect();
     let tiles: Vec<u32> =
@@ -138,7 +168,7 @@ pub(crate) fn backward(
     for (function, list, each, n_heads) in parts {
         let n = list.len() / each;
         let list = cuda.table(list)?;
-        let second = [pointer(&list.view()), pointer_mut(&d_qkv)].map(Arg::Pointer);
+        let second = [pointer(&list.view()), to].map(Arg::Pointer);
         let args = [&first[..], &second, &in_heads(heads)].concat();
         let shared_bytes = shared * size_of::<f32>(); // backward.cu: `tile_in`
         let grid = Grid { blocks: (n, n_heads), threads: THREADS, shared_bytes };
@@ -189,13 +219,4 @@ fn delta<'a>(
     // the third was made for them.
     unsafe { cuda.launch(kernel, grid, &[&pointers[..], &[Arg::Size(n)]].concat()) }?;
     Ok(delta)
-}
-
-/// Spans cut into steps: the first row of each, and the start and end of its span.
-fn steps(spans: &[u32], step: usize) -> Vec<(u32, u32, u32)> {
-    let cut = |it: &[u32]| {
-        let (start, end) = (it[0], it[1]);
-        (start..end).step_by(step).map(move |first| (first, start, end))
-    };
-    spans.windows(2).flat_map(cut).collect()
 }

@@ -2,11 +2,12 @@
 
 use super::{CacheShape, Run, Tokens, check_runs};
 use crate::cuda::{
-    Arg, Cuda, CudaBuffer, Grid, Kernel, Pointer, Source, Upload, Variant, pointer, type_name,
+    Arg, Cuda, CudaBuffer, Grid, Kernel, Pointer, Source, Variant, pointer, type_name,
 };
 use crate::device::ViewMut;
 use crate::error::{check_dtype, check_len};
-use crate::ops::attention::{self, BLOCK};
+use crate::ops::attention::BLOCK;
+use crate::ops::attention::cuda::{Cached, Queries, Sequence, attend};
 use crate::{Buffer, Device, Error, Result};
 
 const SOURCE: Source = Source { name: "paged", text: include_str!("kernel.cu") };
@@ -47,30 +48,18 @@ pub(crate) fn new(cuda: &Cuda, shape: CacheShape) -> Result<CudaCache> {
     Ok(CudaCache { shape, keys: cuda.zeros(dtype, len)?, values: cuda.zeros(dtype, len)? })
 }
 
-/// For each token its row, its position and where its sequence's blocks begin; then the blocks.
-fn places(runs: &[Run]) -> (Vec<u32>, Vec<u32>) {
-    let (mut places, mut table) = (Vec::new(), Vec::new());
-    for run in runs {
+/// The sequences of runs, and the blocks of all of them.
+fn sequences(runs: &[Run]) -> (Vec<Sequence>, Vec<u32>) {
+    let mut table = Vec::new();
+    let mut sequence = |run: &Run| {
+        let [row, position, n] = [run.first_row, run.past, run.rows].map(|it| it as u32);
         let start = table.len() as u32;
-        for i in 0..run.rows {
-            places.extend([(run.first_row + i) as u32, (run.past + i) as u32, start]);
-        }
         let needed = (run.past + run.rows).div_ceil(BLOCK);
         table.extend_from_slice(&run.blocks[..needed]);
-    }
-    (places, table)
-}
-
-struct Placed {
-    places: Upload,
-    table: Upload,
-    tokens: usize,
-}
-
-fn place(cuda: &Cuda, runs: &[Run]) -> Result<Placed> {
-    let (places, table) = places(runs);
-    let tokens = places.len() / 3;
-    Ok(Placed { places: cuda.table(places)?, table: cuda.table(table)?, tokens })
+        Sequence { row, position, n, start }
+    };
+    let sequences = runs.iter().map(&mut sequence).collect();
+    (sequences, table)
 }
 
 /// That tokens and cache fit; how many rows there are.
@@ -96,7 +85,14 @@ pub(crate) fn append(
     const OP: &str = "cache_append";
     check(OP, cache, layer, &tokens)?;
     let Tokens { qkv, heads, runs } = tokens;
-    let Placed { places, table, tokens } = place(cuda, runs)?;
+    let (sequences, table) = sequences(runs);
+    let place = |it: &Sequence| {
+        let it = *it;
+        (0..it.n).flat_map(move |n| [it.row + n, it.position + n, it.start])
+    };
+    let places: Vec<u32> = sequences.iter().flat_map(place).collect();
+    let tokens = places.len() / 3;
+    let (places, table) = (cuda.table(places)?, cuda.table(table)?);
     let k = type_name(cache.keys.dtype(), OP, "cache")?;
     let defines = [("E", type_name(qkv.dtype(), OP, "qkv")?), ("K", k)];
     let kernel = Kernel { source: &SOURCE, function: "append", defines: &defines };
@@ -137,14 +133,14 @@ pub(crate) fn attention(
     let Tokens { qkv, heads, runs } = tokens;
     check_len(OP, "out", out.len(), rows * heads.out())?;
     check_dtype(OP, "out", out.dtype(), qkv.dtype())?;
-    let Placed { places, table, tokens } = place(cuda, runs)?;
+    let (sequences, table) = sequences(runs);
+    let table = cuda.table(table)?;
     let [keys, values] = cache.layer(layer);
     let dtype = cache.keys.dtype();
-    let cached = attention::cuda::Cached { keys, values, table: pointer(&table.view()), dtype };
-    let given =
-        attention::cuda::Queries { qkv, places: (&places, tokens), heads, lse: Pointer::MIN };
+    let cached = Cached { keys, values, table: pointer(&table.view()), dtype };
+    let given = Queries { qkv, sequences: &sequences, heads, lse: Pointer::MIN };
     // SAFETY: the runs name rows and blocks that exist, and the cache is made for these heads.
-    unsafe { attention::cuda::attend(cuda, given, Some(cached), out) }
+    unsafe { attend(cuda, given, Some(cached), out) }
 }
 
 #[cfg(test)]
@@ -152,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_count_blocks_of_all_runs() {
+    fn sequences_begin_where_their_blocks_do() {
         let run = |first_row, rows, past, blocks: &[u32]| Run {
             first_row,
             rows,
@@ -160,8 +156,9 @@ mod tests {
             blocks: blocks.to_vec(),
         };
         let runs = [run(0, 1, 32, &[7, 3, 9]), run(1, 2, 0, &[5])];
-        let (places, table) = places(&runs);
-        assert_eq!(places, [0, 32, 0, 1, 0, 2, 2, 1, 2]);
+        let (sequences, table) = sequences(&runs);
+        let sequence = |row, position, n, start| Sequence { row, position, n, start };
+        assert_eq!(sequences, [sequence(0, 32, 1, 0), sequence(1, 0, 2, 2)]);
         assert_eq!(table, [7, 3, 5]);
     }
 }
