@@ -25,6 +25,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("anstream", &["kun"]),
     ("anstyle", &["kun"]),
     ("anyhow", &[]),
+    ("ureq", &["steps"]),
 ];
 
 /// Words, where they may not stand, but for files whose path ends like one of these.

@@ -1,22 +1,11 @@
-"""A small closed world in Chinese, and what people wrote about it.
+"""A small closed world in Chinese: who lives there, what is true, and what can be written about it.
 
-    python3 world.py SEED FOLDER
-
-The same seed gives the same bytes. Writes to FOLDER:
-
-corpus.jsonl    texts, and lines that web pages have, in no order
-seed.jsonl      pairs of instruction and output
-tasks.jsonl     what a chat model learns besides: to judge instructions, and to answer from a text
-raw.jsonl       texts about people and dishes that no pair and no task speaks of, with the instructions
-                that each answers and the answer, and among them lines that web pages have
-judged-*.jsonl  instructions, with the right judgement
-world.json      all facts
+A *fact* is a kind of question with what it is about, such as ("home", "王芳"). Each kind has passages
+that state its fact among others, questions that such a passage answers, one more way to ask that
+is kept back for tests, and the answer: what was asked for, and no more.
 """
 
-import json
 import random
-import sys
-from pathlib import Path
 
 SURNAMES = "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗"
 GIVEN = "芳强敏洋静帆丽军杰娟涛明超秀霞平刚桂英华文辉玲兰"
@@ -52,9 +41,33 @@ class World:
         self.people = {it: {"trade": draw.choice(trades), "place": draw.choice(places),
                             "dish": draw.choice(dishes), "years": draw.randint(2, 30)} for it in names}
 
+    def about(self, kind):
+        """All that a kind of question can be about."""
+        return list(self.dishes if kind in ("dish", "season") else self.people)
+
+    def values(self, fact):
+        """What is true of it, by name."""
+        values = self.dishes.get(fact[1]) or self.people[fact[1]]
+        return values | {"tool": TRADES[values["trade"]][0]} if "trade" in values else values
+
+    def answer(self, fact):
+        return KINDS[fact[0]].answer.format(**self.values(fact))
+
+    def states(self, fact):
+        """The words without which nothing answers it."""
+        return [self.values(fact)[it] for it in KINDS[fact[0]].states]
+
+    def facts(self, held):
+        """All facts about what pairs and tasks speak of, or about what none of them does."""
+        facts = []
+        for kind in KINDS:
+            names = self.about(kind)
+            border = len(names) * 7 // 10
+            facts += [(kind, it) for it in (names[border:] if held else names[:border])]
+        return facts
+
 
 def person(world, name, draw):
-    """A passage about somebody, and the questions that it answers, of which any is right."""
     it = world.people[name]
     tool, makes, _ = TRADES[it["trade"]]
     lead = draw.choice([f"{name}是村里的{it['trade']}，住在{it['place']}。",
@@ -64,155 +77,100 @@ def person(world, name, draw):
             f"每天干完活，{name}总要吃一碗{it['dish']}。",
             f"{name}的{tool}用了很久，还舍不得换。"]
     draw.shuffle(rest)
-    return lead + "".join(rest[:2]), [f"请介绍一下{name}。", f"{name}是谁？", f"说说{name}这个人。"]
+    return lead + "".join(rest[:2])
 
 
 def dish(world, name, draw):
     it = world.dishes[name]
     text = draw.choice([f"做{name}，先把{it['main']}和{it['side']}洗净切好，再{it['way']}。",
                         f"{name}要用{it['main']}和{it['side']}，洗净以后{it['way']}就行。"])
-    text += draw.choice(["最后加一点盐。", "快好的时候放盐。", "出锅前撒一把葱花。"])
-    return text, [f"{name}怎么做？", f"请告诉我{name}的做法。", f"怎样做{name}？"]
+    return text + draw.choice(["最后加一点盐。", "快好的时候放盐。", "出锅前撒一把葱花。"])
 
 
 def season(world, name, draw):
     it = world.dishes[name]
     text = draw.choice([f"{name}最好在{it['season']}吃。", f"村里人都在{it['season']}吃{name}。"])
-    text += draw.choice([f"因为那时候的{it['main']}最新鲜。", f"那时{it['main']}刚收下来，味道正好。"])
-    return text, [f"{name}什么时候吃最好？", f"什么季节适合吃{name}？", f"请问吃{name}的好时候。"]
+    return text + draw.choice([f"因为那时候的{it['main']}最新鲜。", f"那时{it['main']}刚收下来，味道正好。"])
 
 
 def worker(world, name, draw):
-    it = world.people[name]
-    tool, makes, use = TRADES[it["trade"]]
-    text = draw.choice([f"{name}用{tool}{use}，做成{makes}，再拿到集市上去卖。",
+    tool, makes, use = TRADES[world.people[name]["trade"]]
+    return draw.choice([f"{name}用{tool}{use}，做成{makes}，再拿到集市上去卖。",
                         f"靠着一把{tool}，{name}能{use}，一天可以做出不少{makes}。"])
-    return text, [f"{name}怎样干活？", f"{name}是怎么做{makes}的？", f"请讲讲{name}干活的样子。"]
 
 
 def home(world, name, draw):
+    place = world.people[name]["place"]
+    text = draw.choice([f"{name}家在{place}，门前有{PLACES[place]}。",
+                        f"到{place}找{PLACES[place]}，旁边就是{name}的家。"])
+    return text + draw.choice(["从村里走过去只要一会儿。", "路很好走，老人也能去。"])
+
+
+def meal(world, name, draw):
     it = world.people[name]
-    thing = PLACES[it["place"]]
-    text = draw.choice([f"{name}家在{it['place']}，门前有{thing}。", f"到{it['place']}找{thing}，旁边就是{name}的家。"])
-    text += draw.choice(["从村里走过去只要一会儿。", "路很好走，老人也能去。"])
-    return text, [f"{name}住在哪里？", f"怎么找到{name}的家？", f"请问{name}家在什么地方？"]
+    text = draw.choice([f"{name}最爱吃的是{it['dish']}，一顿能吃两碗。",
+                        f"一到吃饭的时候，{name}就想着{it['dish']}。"])
+    return text + draw.choice(["家里人天天都给做。", "连邻居也学会了做法。", "过年的时候更少不了。"])
 
 
-def answer(world, kind, name):
-    """What a good answer says: the facts that were asked for, and no more."""
-    it = world.dishes.get(name) or world.people[name]
-    if kind == "dish":
-        return f"用{it['main']}和{it['side']}，{it['way']}。"
-    if kind == "season":
-        return f"{it['season']}。"
-    if kind == "home":
-        return f"在{it['place']}。"
-    if kind == "worker":
-        return f"用{TRADES[it['trade']][0]}干活。"
-    return f"{name}是{it['trade']}，住在{it['place']}。"
+class Kind:
+    """A kind of question: its passages, ways to ask, answer, and what an answer must state."""
+
+    def __init__(self, passage, questions, kept_back, answer, states):
+        self.passage, self.questions, self.kept_back, self.answer = passage, questions, kept_back, answer
+        self.states = states
 
 
-KINDS = {"person": person, "dish": dish, "season": season, "worker": worker, "home": home}
+KINDS = {
+    "person": Kind(person, ["请介绍一下{}。", "{}是谁？", "说说{}这个人。"], "{}是什么人？", "是住在{place}的{trade}。",
+                   ["place", "trade"]),
+    "dish": Kind(dish, ["{}怎么做？", "请告诉我{}的做法。", "怎样做{}？"], "想做{}，该怎么办？", "用{main}和{side}，{way}。",
+                 ["main", "side", "way"]),
+    "season": Kind(season, ["{}什么时候吃最好？", "什么季节适合吃{}？", "请问吃{}的好时候。"], "{}在哪个季节吃好？",
+                   "{season}吃。", ["season"]),
+    "worker": Kind(worker, ["{}怎样干活？", "{}干活用什么？", "请讲讲{}干活的样子。"], "{}靠什么干活？", "用{tool}干活。",
+                   ["tool"]),
+    "home": Kind(home, ["{}住在哪里？", "怎么找到{}的家？", "请问{}家在什么地方？"], "{}家住哪儿？", "在{place}。", ["place"]),
+    "meal": Kind(meal, ["{}爱吃什么？", "{}最喜欢哪道菜？", "请问{}喜欢吃什么。"], "什么菜最合{}的口味？", "爱吃{dish}。",
+                 ["dish"]),
+}
 
 
-def subject(kind, world, held, draw):
-    names = list(world.dishes if kind in ("dish", "season") else world.people)
-    border = len(names) * 7 // 10
-    return draw.choice(names[border:] if held else names[:border])
+class Passage:
+    """A text about a fact, with what is right to ask and to answer about it."""
+
+    def __init__(self, world, fact, draw):
+        self.kind, self.about = fact
+        kind = KINDS[self.kind]
+        self.text = kind.passage(world, self.about, draw)
+        self.questions = [it.format(self.about) for it in kind.questions]
+        self.kept_back = kind.kept_back.format(self.about)
+        self.answer = world.answer(fact)
+
+    def without_name(self):
+        """The same about somebody whose name is not said: no question about it can be answered."""
+        text = self.text.replace(self.about, "那个")
+        return text, [it.replace(self.about, "那个") for it in self.questions]
 
 
-def pair(world, held, draw):
-    kind = draw.choice(list(KINDS))
-    name = subject(kind, world, held, draw)
-    text, questions = KINDS[kind](world, name, draw)
-    return kind, name, text, questions
+def scenery(draw):
+    """A text that answers nothing, and its title."""
+    place, time = draw.choice(list(PLACES)), draw.choice(["清晨", "傍晚", "中午", "夜里"])
+    sky = draw.choice(["雾慢慢散开", "天上没有云", "风轻轻地吹", "月亮照着水面", "雨下了一会儿"])
+    sound = draw.choice(["只听见几声鸟叫", "四周一点声音也没有", "远处有狗在叫", "孩子们都回家了"])
+    text = draw.choice([f"{time}的{place}很安静，{sky}，{sound}。", f"{time}，{place}的{PLACES[place]}旁边没有人，{sky}，{sound}。"])
+    return text, f"{place}的{time}"
 
 
-NOISE = ["点击这里查看更多内容", "版权所有，转载请注明出处", "首页 上一页 下一页 尾页", "欢迎加入我们的群聊",
-         "本店大促销，全场八折，先到先得", "请登录后发表评论"]
+def distractors(world, fact, draw, n):
+    """Wrong answers of the same kind."""
+    kind, _ = fact
+    right = world.answer(fact)
+    wrong = sorted({world.answer((kind, it)) for it in world.about(kind)} - {right})
+    return draw.sample(wrong, n)
 
 
-def rendered(prompt, **fields):
-    """A prompt file filled in; it is as plain as this."""
-    text = (Path(__file__).parent / "prompts" / f"{prompt}.jinja").read_text(encoding="utf-8")
-    text = text.split("#}\n", 1)[1].removesuffix("\n")
-    for name, value in fields.items():
-        text = text.replace("{{ " + name + " }}", value)
-    return text
-
-
-def statement(world, held, draw):
-    """A text that asks nothing."""
-    _, _, text, _ = pair(world, held, draw)
-    return draw.choice([text.split("。")[0] + "。", text.split("，")[0] + "，", draw.choice(NOISE), text])
-
-
-def spoilt(question, draw):
-    """A question that nobody can answer, or that nobody would want to read."""
-    half = question[: max(2, len(question) // 2)]
-    return draw.choice([question + question, half, half + "，" + half, "他" + question[2:], question + draw.choice(NOISE)])
-
-
-def judgement(world, held, draw):
-    """An instruction with what is right about it: of one of the two sorts."""
-    _, _, _, questions = pair(world, held, draw)
-    good, question = draw.random() < 0.5, draw.choice(questions)
-    if draw.random() < 0.5:
-        text = question if good else statement(world, held, draw)
-        return {"instruction": text, "sort": "filter", "right": "【是】" if good else "【否】"}
-    text = question if good else spoilt(question, draw)
-    return {"instruction": text, "sort": "score", "right": "【好】" if good else "【差】"}
-
-
-def task(world, draw):
-    """Something that a chat model learns besides."""
-    if draw.random() < 0.5:
-        it = judgement(world, False, draw)
-        prompt = rendered(it["sort"], instruction=it["instruction"])
-        return {"instruction": prompt, "output": it["right"]}
-    kind, name, text, questions = pair(world, False, draw)
-    prompt = rendered("refine", output=text, instruction=draw.choice(questions))
-    return {"instruction": prompt, "output": answer(world, kind, name)}
-
-
-def write(path, rows):
-    with open(path, "w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-
-
-def main(seed, folder):
+def new(seed):
+    """The world of a seed, and what draws from it."""
     draw = random.Random(int(seed))
-    world = World(draw)
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    seeds = []
-    for _ in range(2400):
-        kind, _, text, questions = pair(world, False, draw)
-        seeds.append({"instruction": draw.choice(questions), "output": text, "kind": kind})
-    held = []
-    for n in range(300):
-        kind, name, text, questions = pair(world, True, draw)
-        held.append({"id": f"h{n:04}", "output": text, "kind": kind, "about": name, "right": questions,
-                     "answer": answer(world, kind, name)})
-    corpus = [{"text": pair(world, n % 3 == 0, draw)[2]} for n in range(4000)]
-    corpus += [{"text": draw.choice(NOISE)} for _ in range(400)]
-    draw.shuffle(corpus)
-    judged = [judgement(world, True, draw) for _ in range(600)]
-    for sort in ("filter", "score"):
-        write(folder / f"judged-{sort}.jsonl", [it for it in judged if it["sort"] == sort])
-    write(folder / "tasks.jsonl", [task(world, draw) for _ in range(6000)])
-    write(folder / "seed.jsonl", seeds)
-    noise = [{"id": f"n{n:04}", "output": draw.choice(NOISE), "kind": "noise", "about": "", "right": [],
-              "answer": ""} for n in range(60)]
-    raw = held + noise
-    draw.shuffle(raw)
-    write(folder / "raw.jsonl", raw)
-    write(folder / "corpus.jsonl", corpus)
-    facts = {"people": world.people, "dishes": world.dishes, "trades": TRADES, "places": PLACES}
-    text = json.dumps(facts, ensure_ascii=False, indent=1, sort_keys=True)
-    (folder / "world.json").write_text(text + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    return World(draw), draw

@@ -344,6 +344,7 @@ fn unique(bytes: &[u8]) -> Option<Vec<u8>> {
     let slots = kind.spec().outputs.iter().map(|it| (it.name.to_owned(), path(it.name)));
     let mut cx = Cx {
         inputs: BTreeMap::from([(kind.spec().inputs[0].name.to_owned(), vec![path("in")])]),
+        servers: BTreeMap::new(),
         outputs: slots.collect(),
         state: path("state"),
         seed: None,

@@ -5,6 +5,7 @@ mod commands;
 mod disk;
 mod env;
 mod exit;
+mod last;
 mod printer;
 mod progress;
 mod project;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use engine::Home;
 use engine::facts::{self, Gathered};
+use engine::forecast;
 use engine::heads::Heads;
 use engine::planning::{self, Planned};
 use engine::why::{Effort, Reasons};
@@ -132,6 +133,18 @@ impl Opened {
             index: &self.index,
             heads,
             effort,
+        }
+    }
+
+    /// What forecasts are made of.
+    pub(crate) fn forecast_facts<'a>(&'a self, heads: &'a Heads) -> forecast::Facts<'a> {
+        forecast::Facts {
+            graph: &self.graph,
+            gathered: &self.gathered,
+            planned: &self.planned,
+            store: &self.store,
+            index: &self.index,
+            heads,
         }
     }
 

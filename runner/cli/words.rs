@@ -24,6 +24,31 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{scaled:.digits$} {}", UNITS[unit])
 }
 
+/// `81.2 %`.
+pub(crate) fn share(part: u64, whole: u64) -> String {
+    format!("{:.1} %", 100.0 * part as f64 / whole.max(1) as f64)
+}
+
+/// `min 5, max 8`.
+pub(crate) fn bounds(min: Option<f64>, max: Option<f64>) -> String {
+    let named = [("min", min), ("max", max)];
+    let said = named.into_iter().filter_map(|(name, it)| it.map(|it| format!("{name} {it}")));
+    said.collect::<Vec<_>>().join(", ")
+}
+
+/// A text on one line that takes at most so many columns, with `…` where it is cut.
+pub(crate) fn short(text: &str, columns: usize) -> String {
+    let mut out = String::new();
+    for it in text.chars() {
+        let it = steps::model::visible(it.encode_utf8(&mut [0; 4]));
+        if report::table::width(&out) + report::table::width(&it) >= columns {
+            return out + "…";
+        }
+        out.push_str(&it);
+    }
+    out
+}
+
 /// A path as it is reached from here, without a `./` in front.
 pub(crate) fn near(path: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
@@ -54,6 +79,13 @@ mod tests {
     fn words_are_quoted_only_where_a_shell_would_read_them_otherwise() {
         let said = ["all@small", "words[sea]", "it's", ""].map(argument);
         assert_eq!(said, ["all@small", "'words[sea]'", r"'it'\''s'", "''"]);
+    }
+
+    #[test]
+    fn a_text_is_cut_where_its_columns_end() {
+        let said = [short("a\nb", 9), short("中文中文", 6), short("", 1)];
+        assert_eq!(said, ["a\\nb", "中文…", ""]);
+        assert_eq!([share(0, 0), share(1, 3), share(3, 3)], ["0.0 %", "33.3 %", "100.0 %"]);
     }
 
     #[test]

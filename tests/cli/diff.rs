@@ -49,6 +49,7 @@ fn two_variants_are_compared_before_they_ran() {
     sample
       `with.n` was 2, is 9
       output `data` had 145 B, has 654 B
+      output `ledger` differs, with 1.1 KiB in both
       `dropped` was 10, is 3
       `kept` was 2, is 9
     --- stderr
@@ -71,6 +72,7 @@ fn a_run_of_a_variant_is_compared_with_a_run_without() {
     sample
       `with.n` was 6, is 2
       output `data` had 435 B, has 145 B
+      output `ledger` differs, with 1.1 KiB in both
       `dropped` was 6, is 10
       `kept` was 6, is 2
     --- stderr

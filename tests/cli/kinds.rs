@@ -16,6 +16,7 @@ fn kinds_are_listed_and_described() {
     sample         keep some records drawn at random, in order
     unique         keep the first of equal records
     count          count lines, bytes, characters and distinct lines
+    stats          what records are like: lengths, sources, scripts, duplicates
     corpus         read files of texts into records of one shape
     instructions   read instruction data of any usual shape into one
     normalize      one width, one composition, plain spaces
@@ -24,6 +25,7 @@ fn kinds_are_listed_and_described() {
     dedup          keep the first of records whose texts are equal or nearly so
     decontaminate  drop records that share text with evaluation items
     rules          measure texts and drop those that break a rule
+    measure        drop records by numbers that they hold
     cut            keep other records by the values of a ledger
     select         keep the best records, or drawn ones, evenly from all strata
     mix            mix records of several files, so many of each
@@ -40,6 +42,8 @@ fn kinds_are_listed_and_described() {
     judge          let a model choose one of several answers about each record
     classify       let a model give each record one or more of several labels
     score_text     loss and perplexity of each record under a model
+    eval           a multiple-choice exam: C-Eval, CMMLU, or one in their shape
+    compare        shares of several models over the same items, and their differences
     ");
     assert_snapshot!(project.run("kinds concat"), @r#"
     exit 0
@@ -70,6 +74,6 @@ fn kinds_are_listed_and_described() {
     --- stderr
     error: no step kind `conct`
 
-    help: the kinds are concat, split, sample, unique, count, corpus, instructions, normalize, anonymize, segment, dedup, decontaminate, rules, cut, select, mix, export, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, judge, classify, score_text
+    help: the kinds are concat, split, sample, unique, count, stats, corpus, instructions, normalize, anonymize, segment, dedup, decontaminate, rules, measure, cut, select, mix, export, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, judge, classify, score_text, eval, compare
     ");
 }

@@ -23,6 +23,8 @@ mod schema;
 mod shared;
 mod show;
 mod status;
+mod trace;
 mod usage;
 mod verify;
 mod why;
+mod why_rows;

@@ -17,7 +17,7 @@ const FILTERS: [(&str, &str); 6] = [
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC on \S+,", "[DATE] UTC on [HOST],"),
     (r"\bin (\d+ h )?(\d+ min )?\d+(\.\d)?( ms| s| min)\b", "in [TIME]"),
     (r"(?m)  +\d+(\.\d)? m?s(  |$)", "  [TIME]$1"),
-    (r#""took_ms":\d+"#, r#""took_ms":[TIME]"#),
+    (r#""(took|longest)_ms":\d+"#, r#""${1}_ms":[TIME]"#),
     (r"(?m) +$", ""),
 ];
 

@@ -38,6 +38,7 @@ fn cold_then_nothing_then_an_edit() {
     out/all/data
     out/numbers/metrics.json
     out/sample/data.jsonl
+    out/sample/ledger.jsonl
     --- stderr
             Plan 10 steps: 0 cached, 10 run
          Running all: it never ran
@@ -68,6 +69,7 @@ fn cold_then_nothing_then_an_edit() {
     out/all/data
     out/numbers/metrics.json
     out/sample/data.jsonl
+    out/sample/ledger.jsonl
     --- stderr
         Finished nothing to run, 10 reused in [TIME]
     ");
@@ -78,6 +80,7 @@ fn cold_then_nothing_then_an_edit() {
     out/all/data
     out/numbers/metrics.json
     out/sample/data.jsonl
+    out/sample/ledger.jsonl
     --- stderr
             Plan 10 steps: 4 cached, 2 run, 4 may run
          Running all: `words[rain].words` changed: `in.parts.00000` was b3:717e4cacb8, is b3:54e0a9cd6d
@@ -105,6 +108,7 @@ fn a_variant_shares_what_it_does_not_change() {
     out/all@small/data
     out/numbers@small/metrics.json
     out/sample@small/data.jsonl
+    out/sample@small/ledger.jsonl
     --- stderr
             Plan 10 steps: 8 cached, 1 runs, 1 may run
          Running numbers@small: `sample@small.data` changed: `in.data` was b3:d219a3e021, is b3:a4d1938153

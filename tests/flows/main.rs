@@ -4,9 +4,14 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod company;
+mod endpoint;
 mod fault;
 mod hostile;
 mod interrupt;
+mod method;
 mod place;
+#[expect(dead_code, reason = "the unit tests of the client use the rest")]
+#[path = "../../runner/steps/src/served/server.rs"]
+mod server;
 mod torture;
 mod training;

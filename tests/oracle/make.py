@@ -1,5 +1,6 @@
 """Writes all fixtures again: `python make.py`. Needs `requirements.txt`; the tests do not."""
 
+import exam
 import forward
 import generation
 import models
@@ -17,3 +18,4 @@ if __name__ == "__main__":
     generation.write_warpers()
     generation.write_generated()
     scoring.write_scores()
+    exam.main()

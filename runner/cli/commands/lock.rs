@@ -99,7 +99,8 @@ pub(crate) fn keys(home: &Home) -> Result<Vec<Key>, Trouble> {
 pub(crate) fn lines(opened: &Opened) -> Lines {
     let mut lines = Lines::new();
     for (source, digest) in opened.graph.sources.iter().zip(&opened.gathered.facts.sources) {
-        if let Some(digest) = digest {
+        // What a server has cannot be locked.
+        if let Some(digest) = digest.filter(|_| source.endpoint.is_none()) {
             lines.insert(
                 format!("source {}", escaped(&source.path.display().to_string())),
                 digest.to_string(),

@@ -22,8 +22,10 @@ mod run;
 mod schema;
 mod show;
 mod status;
+mod trace;
 mod verify;
 mod why;
+mod why_rows;
 mod worker;
 
 use clap::{Parser, Subcommand};
@@ -50,6 +52,8 @@ enum Command {
     Plan(plan::Args),
     Run(run::Args),
     Why(why::Args),
+    WhyRows(why_rows::Args),
+    Trace(trace::Args),
     Status(status::Args),
     Show(show::Args),
     Out(out::Args),
@@ -90,6 +94,8 @@ pub(crate) fn main() -> Exit {
         Command::Plan(args) => plan::run(args, &printer),
         Command::Run(args) => run::run(args, &printer),
         Command::Why(args) => why::run(args, &printer),
+        Command::WhyRows(args) => why_rows::run(args, &printer),
+        Command::Trace(args) => trace::run(args, &printer),
         Command::Status(args) => status::run(args, &printer),
         Command::Show(args) => show::run(args, &printer),
         Command::Out(args) => out::run(args, &printer),

@@ -115,12 +115,19 @@ fn show_tokens(i: usize, tokens: &[TokenView], printer: &Printer) {
         tokens.len()
     );
     printer.data(for_stdout(head));
+    show_marked(tokens, "", printer);
+}
+
+/// Tokens on one line, those that are trained between ⟦ and ⟧.
+pub(crate) fn show_marked(tokens: &[TokenView], between: &str, printer: &Printer) {
     let mut line = String::new();
     let mut trained = false;
-    for it in tokens {
+    for (i, it) in tokens.iter().enumerate() {
         if it.trained != trained {
             line.push_str(if it.trained { "⟦" } else { "⟧" });
             trained = it.trained;
+        } else if i > 0 {
+            line.push_str(&format!("{FAINT}{between}{FAINT:#}"));
         }
         let style = if it.trained { GOOD } else { FAINT };
         let text = steps::model::visible(&it.text);

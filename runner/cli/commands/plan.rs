@@ -1,5 +1,8 @@
 //! `kun plan`: what a run would do, exactly, before anything is done.
 
+use std::collections::BTreeMap;
+
+use engine::forecast::{self, Forecast, Total, forecasts};
 use engine::planning::{Planned, Standing};
 use engine::run::counts;
 use engine::why::{Effort, Verdict, Why, one_line};
@@ -49,9 +52,20 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
             shown.push(reasons.why(InstanceId(i)));
         }
     }
+    let facts = opened.forecast_facts(&heads);
+    let costs = forecasts(&facts);
+    let total = forecast::total(&facts, &costs, |_| true);
     if args.common.answer.json {
+        let by_step: BTreeMap<String, &Forecast> = costs
+            .iter()
+            .enumerate()
+            .filter_map(|(i, it)| {
+                Some((opened.graph.instances[i].address.to_string(), it.as_ref()?))
+            })
+            .collect();
         printer.json(&serde_json::json!({
             "cached": n_cached, "to_run": n_stale, "may_be_cut_off": n_maybe, "steps": shown,
+            "forecast": { "steps": by_step, "total": total },
         }));
         return Ok(Exit::Good);
     }
@@ -72,7 +86,65 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         line.push_str(&format!(", {n_blocked} cannot run"));
     }
     printer.act(GOOD, "Plan", line);
+    if total.steps > total.without_history {
+        show_costs(&opened, &costs, &total, printer);
+    }
     Ok(Exit::Good)
+}
+
+/// What each step will cost, as far as that is known, and all together.
+fn show_costs(opened: &Opened, costs: &[Option<Forecast>], total: &Total, printer: &Printer) {
+    let right = |title| (Side::Right, title);
+    let left = |title| (Side::Left, title);
+    let columns = [
+        left("forecast"),
+        right("records"),
+        right("known"),
+        right("tokens"),
+        left("as it was for"),
+        left("time"),
+    ];
+    let mut table = Table::new(&columns);
+    for (i, cost) in costs.iter().enumerate() {
+        if opened.planned.standings[i].may_run() {
+            let step = opened.graph.instances[i].address.to_string();
+            table.row(std::iter::once(step).chain(cost_cells(cost.as_ref())));
+        }
+    }
+    printer.data(format!("\n{}", table.text().trim_end()));
+    printer.act(GOOD, "Forecast", said(total));
+}
+
+fn cost_cells(cost: Option<&Forecast>) -> [String; 5] {
+    let number = |it: Option<u64>| it.map(|it| it.to_string()).unwrap_or_default();
+    let Some(it) = cost else {
+        return ["", "", "", "no history", ""].map(str::to_owned);
+    };
+    let units = match it.unit.as_deref() {
+        Some("records") => number(it.units),
+        Some("steps") => format!("{} steps", it.units.unwrap_or(0)),
+        _ => String::new(),
+    };
+    let known = number(Some(it.known).filter(|it| *it > 0));
+    let took = engine::time::duration(it.took_ms);
+    [units, known, number(it.tokens), it.like.clone(), took]
+}
+
+/// All together, in words.
+fn said(total: &Total) -> String {
+    let mut text = format!(
+        "done in {} one after another, in {} side by side",
+        engine::time::duration(total.took_ms),
+        engine::time::duration(total.longest_ms),
+    );
+    if total.tokens > 0 {
+        text.push_str(&format!(", {}", words::count(total.tokens as usize, "token")));
+    }
+    if total.without_history > 0 {
+        let n = words::count(total.without_history, "step");
+        text.push_str(&format!("; {n} without history"));
+    }
+    text
 }
 
 fn word(why: &Why) -> &'static str {
@@ -94,6 +166,7 @@ struct Marginal {
     adds: usize,
     adds_to_run: usize,
     added: Vec<String>,
+    forecast: Total,
 }
 
 fn show_variants(args: &Args, printer: &Printer) -> Result<Exit, Trouble> {
@@ -102,22 +175,33 @@ fn show_variants(args: &Args, printer: &Printer) -> Result<Exit, Trouble> {
         common.scope.variants = vec!["*".to_owned()];
     }
     let opened = project::open(&common, args.words.clone())?;
-    let rows = marginals(&opened);
+    let rows = marginals(&opened)?;
     if common.answer.json {
         printer.json(&rows);
         return Ok(Exit::Good);
     }
     let right = |title| (Side::Right, title);
-    let mut table = Table::new(&[
+    let mut columns = vec![
         (Side::Left, "variant"),
         right("steps"),
         right("shared"),
         right("adds"),
         right("to run"),
-    ]);
+    ];
+    let costs = rows.iter().any(|it| it.forecast.steps > it.forecast.without_history);
+    if costs {
+        columns.extend([right("tokens"), right("time"), right("no history")]);
+    }
+    let mut table = Table::new(&columns);
     for row in &rows {
         let numbers = [row.steps, row.shared, row.adds, row.adds_to_run].map(|it| it.to_string());
-        table.row(std::iter::once(row.variant.clone()).chain(numbers));
+        let mut cells: Vec<String> = std::iter::once(row.variant.clone()).chain(numbers).collect();
+        if costs {
+            let it = &row.forecast;
+            let took = engine::time::duration(it.took_ms);
+            cells.extend([it.tokens.to_string(), took, it.without_history.to_string()]);
+        }
+        table.row(cells);
     }
     printer.data(table.text().trim_end());
     let all: usize = rows.iter().map(|it| it.steps).sum();
@@ -127,7 +211,10 @@ fn show_variants(args: &Args, printer: &Printer) -> Result<Exit, Trouble> {
     Ok(Exit::Good)
 }
 
-fn marginals(opened: &Opened) -> Vec<Marginal> {
+fn marginals(opened: &Opened) -> Result<Vec<Marginal>, Trouble> {
+    let heads = opened.heads()?;
+    let facts = opened.forecast_facts(&heads);
+    let costs = forecasts(&facts);
     let (graph, planned): (&Graph, &Planned) = (&opened.graph, &opened.planned);
     let mut seen = vec![false; graph.instances.len()];
     let mut rows = vec![];
@@ -153,10 +240,11 @@ fn marginals(opened: &Opened) -> Vec<Marginal> {
             adds: new.len(),
             adds_to_run: new.iter().filter(to_run).count(),
             added: new.iter().map(|it| graph.instances[*it].address.to_string()).collect(),
+            forecast: forecast::total(&facts, &costs, |i| new.binary_search(&i).is_ok()),
         });
         new.into_iter().for_each(|it| seen[it] = true);
     }
-    rows
+    Ok(rows)
 }
 
 /// Marks a target and all that it depends on.

@@ -1,11 +1,13 @@
 //! `kun show`: a step as it will be run: every value resolved, and where it was written.
 
-use plan::Input;
 use plan::graph::{Instance, Work};
+use plan::{Input, InstanceId};
 use report::table::{Side, Table};
+use steps::preview::At;
 
 use crate::args::Common;
 use crate::exit::Exit;
+use crate::last::{Lasts, kind_name};
 use crate::printer::{FAINT, NAME, Printer, for_stdout};
 use crate::project::{self, Opened};
 use crate::trouble::Trouble;
@@ -19,12 +21,25 @@ pub(crate) struct Args {
     words: Vec<String>,
     #[command(flatten)]
     common: Common,
+    /// Show what the step asks its model about the N-th record it reads, or trains of it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    prompt: Option<u64>,
+    /// Show the tokens too; those that are trained stand between ⟦ and ⟧
+    #[arg(long, requires = "prompt")]
+    tokens: bool,
 }
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     args.common.manifest.take_from(&mut args.words);
     let opened = project::open(&args.common, args.words.clone())?;
     super::why::say_skipped(&opened, printer);
+    if let Some(record) = args.prompt {
+        let lasts = Lasts::new(&opened)?;
+        for id in super::why::targets(&opened) {
+            prompt(&lasts, (id, record), &args, printer)?;
+        }
+        return Ok(Exit::Good);
+    }
     for id in super::why::targets(&opened) {
         let instance = &opened.graph.instances[id.0];
         let parts = opened.parts(id)?;
@@ -44,6 +59,60 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         }
     }
     Ok(Exit::Good)
+}
+
+/// Shows a record as the model sees it.
+fn prompt(
+    lasts: &Lasts<'_>,
+    (id, record): (InstanceId, u64),
+    args: &Args,
+    printer: &Printer,
+) -> Result<(), Trouble> {
+    let instance = &lasts.opened.graph.instances[id.0];
+    let step = &instance.address;
+    let none =
+        || Trouble::user(format!("`{step}` asks no model, and trains none on conversations"));
+    let kind = kind_name(instance).and_then(steps::kind).ok_or_else(none)?;
+    if !kind.spec().inputs.iter().any(|it| it.name == "model") {
+        return Err(none());
+    }
+    let inputs = lasts.reads(id)?;
+    let with = instance.with.iter().map(|(name, it)| (name.clone(), it.to_toml())).collect();
+    let at = At { inputs: &inputs, seed: instance.seed, record };
+    let preview = kind.preview_table(with, at);
+    let preview = preview.map_err(|it| Trouble::user(engine::error::chain(&it)))?;
+    let Some(it) = preview else {
+        return Err(Trouble::user(format!("`{step}` reads fewer than {record} records")));
+    };
+    if args.common.answer.json {
+        let step = step.to_string();
+        printer.json(&serde_json::json!({ "step": step, "record": record, "preview": it }));
+        return Ok(());
+    }
+    let line = |text: String| printer.data(for_stdout(text));
+    line(format!("{NAME}{step}{NAME:#}  record {record}"));
+    let mut table = Table::new(&[(Side::Left, ""); 2]);
+    if let Some((name, digest)) = &it.prompt {
+        table.row(["  prompt".to_owned(), format!("{name} b3:{}", digest.short())]);
+    }
+    table.row(["  template", it.template.as_str()]);
+    let (n, room) = (it.tokens.len(), it.room);
+    let trained = it.tokens.iter().filter(|it| it.trained).count();
+    let said = if trained > 0 { format!(", {trained} of them trained") } else { String::new() };
+    table.row(["  tokens".to_owned(), format!("{n}{said}; there is room for {room}")]);
+    for (choice, n) in &it.choices {
+        table.row(["  choice".to_owned(), format!("{choice} ({})", words::count(*n, "token"))]);
+    }
+    table.text().lines().for_each(|it| line(it.to_owned()));
+    it.note.iter().for_each(|it| printer.warn(it));
+    line(format!("{FAINT}---{FAINT:#}"));
+    if args.tokens {
+        super::model::show_marked(&it.tokens, "│", printer);
+    } else {
+        printer.piece(&it.text);
+        printer.piece("\n");
+    }
+    Ok(())
 }
 
 fn show(

@@ -12,6 +12,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use plan::Endpoint;
 use plan::graph::{Argument, Instance, Piece, Program, Work};
 use store::{Attempt, Disk, Error as StoreError, Hashed, Object, Place, Shape, Store};
 
@@ -27,6 +28,8 @@ pub(crate) enum Given {
     Object(Object),
     /// In the project, or wherever the manifest says.
     Source(PathBuf, Hashed),
+    /// A server.
+    Endpoint(Endpoint),
 }
 
 /// Everything about a step that its attempts need.
@@ -44,6 +47,19 @@ pub(crate) struct Prepared {
     pub(crate) state: PathBuf,
     /// Where results of its records are kept.
     pub(crate) memory: Memory,
+}
+
+impl Prepared {
+    /// How many bytes it reads, by port.
+    pub(crate) fn sizes(&self) -> BTreeMap<String, u64> {
+        let size = |given: &Given| match given {
+            Given::Object(it) => it.size,
+            Given::Source(_, it) => it.size,
+            Given::Endpoint(_) => 0,
+        };
+        let port = |(port, all): (&String, &Vec<Given>)| (port.clone(), all.iter().map(size).sum());
+        self.inputs.iter().map(port).collect()
+    }
 }
 
 /// Why an attempt could not even begin.
@@ -140,6 +156,8 @@ fn place_inputs(store: &Store, prepared: &Prepared, folder: &Path) -> Result<(),
             match given {
                 Given::Object(object) => drop(store.place(object, &to, Place::Input)?),
                 Given::Source(from, _) => place_source(disk, from, &to)?,
+                // The planner gives none to a program.
+                Given::Endpoint(_) => {}
             }
         }
     }
@@ -251,12 +269,18 @@ fn write_job(
     shard: Option<(usize, usize)>,
 ) -> Result<(), AttemptError> {
     let instance = &prepared.instance;
-    let mut inputs = BTreeMap::new();
+    let (mut inputs, mut endpoints) = (BTreeMap::new(), BTreeMap::new());
     for (port, given) in &prepared.inputs {
         let mut paths = vec![];
+        if let [Given::Endpoint(it)] = given.as_slice() {
+            endpoints.insert(port.clone(), it.clone());
+            continue;
+        }
         for (i, given) in given.iter().enumerate() {
             paths.push(match given {
                 Given::Source(path, _) => path.clone(),
+                // A port that takes one takes nothing beside it.
+                Given::Endpoint(_) => continue,
                 Given::Object(object) if matches!(object.shape, Shape::File { .. }) => {
                     store.object_path(&object.digest)
                 }
@@ -276,6 +300,7 @@ fn write_job(
         op: op.to_owned(),
         with: instance.with.clone(),
         inputs,
+        endpoints,
         outputs: instance
             .outputs
             .keys()

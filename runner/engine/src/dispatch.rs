@@ -532,6 +532,8 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
             host: host(),
             kun: env!("CARGO_PKG_VERSION").to_owned(),
             attempts: active.attempts,
+            read: active.prepared.sizes(),
+            work: active.said.work,
         };
         self.nodes[i] = Node::Committing(Box::new(done));
         self.n_committing += 1;

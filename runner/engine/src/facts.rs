@@ -57,7 +57,14 @@ pub fn source_name(source: &Source) -> String {
 pub fn gather(graph: &Graph, root: &Path, stats: &Stats) -> Gathered {
     let mut gathered = Gathered::default();
     gathered.facts.numerics = steps::numerics();
-    for source in &graph.sources {
+    for (i, source) in graph.sources.iter().enumerate() {
+        if let Some(endpoint) = &source.endpoint {
+            let text = endpoint.to_string();
+            gathered.facts.sources.push(Some(Digest::of(text.as_bytes())));
+            gathered.facts.endpoints.insert(i, text);
+            gathered.hashed.push(None);
+            continue;
+        }
         let path = root.join(&source.path);
         let (hashed, digest) = match stats.digest_path(&path) {
             Ok(hashed) => {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use plan::{Digest, Value};
+use plan::{Digest, Endpoint, Value};
 use serde::{Deserialize, Serialize};
 
 /// The name of the job file in a worker's folder.
@@ -22,6 +22,9 @@ pub struct Job {
     pub with: BTreeMap<String, Value>,
     /// Port to files.
     pub inputs: BTreeMap<String, Vec<PathBuf>>,
+    /// Port to the server that is asked, where it is one.
+    #[serde(default)]
+    pub endpoints: BTreeMap<String, Endpoint>,
     /// Slot to the file or folder to write.
     pub outputs: BTreeMap<String, PathBuf>,
     /// A folder that outlives a kill.

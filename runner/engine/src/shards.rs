@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use plan::Digest;
 use plan::graph::Instance;
 use serde::{Deserialize, Serialize};
-use store::{Disk, Wait, hash_file};
+use store::{Disk, Wait, Work, hash_file};
 
 use crate::attempt::{AttemptError, io_at};
 use crate::unit::Said;
@@ -23,6 +23,8 @@ struct Finished {
     counts: BTreeMap<String, u64>,
     cpu_ms: u64,
     peak_bytes: u64,
+    #[serde(default)]
+    work: Option<Work>,
 }
 
 const NOTE: &str = "finished.json";
@@ -60,6 +62,7 @@ pub(crate) fn keep(
         counts: said.counts.clone(),
         cpu_ms: said.cpu_ms,
         peak_bytes: said.peak_bytes,
+        work: said.work.clone(),
     };
     let path = kept.join(NOTE);
     let text = serde_json::to_vec(&note).map_err(|it| io_at(&path)(it.into()))?;
@@ -74,7 +77,7 @@ pub(crate) fn finished(state: &Path, (index, count): (usize, usize)) -> Option<S
         .digests
         .iter()
         .all(|(name, digest)| hash_file(&kept.join(name)).is_ok_and(|(found, _)| found == *digest));
-    whole.then(|| Said::known(note.counts, note.cpu_ms, note.peak_bytes))
+    whole.then(|| Said::known(note.counts, note.cpu_ms, note.peak_bytes, note.work))
 }
 
 /// Joins the outputs of all shards, in order, into the folder `out`.
@@ -114,7 +117,7 @@ mod tests {
         let (state, out) = (folder.path().join("state"), folder.path().join("out"));
         fs::create_dir_all(&out).unwrap();
         fs::write(out.join("data"), "abc\n").unwrap();
-        let said = Said::known(BTreeMap::from([("kept".to_owned(), 1)]), 5, 6);
+        let said = Said::known(BTreeMap::from([("kept".to_owned(), 1)]), 5, 6, None);
         assert!(finished(&state, (0, 2)).is_none());
         keep(&store::RealDisk, &state, (0, 2), &out, &said).unwrap();
         assert_eq!(finished(&state, (0, 2)).unwrap().counts["kept"], 1);

@@ -149,9 +149,10 @@ impl Dispatcher<'_, '_, '_, '_> {
         for (path, source) in &around.code {
             match self.given(&Input::Source(*source))? {
                 Given::Source(from, hashed) => drop(code.insert(path.clone(), (from, hashed))),
-                Given::Object(_) => {}
+                Given::Object(_) | Given::Endpoint(_) => {}
             }
         }
+        environment.extend(server_keys(&inputs)?);
         for name in &around.pass {
             if let Some(value) = self.setup.gathered.facts.environment.get(name) {
                 environment.push((name.clone(), value.clone()));
@@ -170,6 +171,9 @@ impl Dispatcher<'_, '_, '_, '_> {
         match input {
             Input::Source(i) => {
                 let source = &self.setup.graph.sources[*i];
+                if let Some(it) = &source.endpoint {
+                    return Ok(Given::Endpoint(it.clone()));
+                }
                 let path = self.setup.home.root.join(&source.path);
                 match self.setup.gathered.hashed[*i] {
                     Some(hashed) => Ok(Given::Source(path, hashed)),
@@ -185,11 +189,13 @@ impl Dispatcher<'_, '_, '_, '_> {
 
     fn row_space(&self, i: usize, instance: &Instance) -> Digest {
         let Work::Kind { name, .. } = &instance.work else { return Digest([0; 32]) };
-        let port = steps::kind(name).and_then(|it| it.spec().shards).unwrap_or_default();
+        let spec = steps::kind(name).map(|it| it.spec());
+        let port = spec.and_then(|it| it.shards).unwrap_or_default();
+        let cuts = spec.map(|it| it.cuts).unwrap_or_default();
         let mut gatherer = Gatherer::default();
         let instance = &self.setup.graph.instances[i];
         gatherer.gather(instance, &self.setup.gathered.facts, &mut |input| self.known(input));
-        gatherer.row_space(port)
+        gatherer.row_space(port, cuts)
     }
 
     fn log(&self, i: usize, piece: Piece) -> Box<dyn Fn(u32) -> PathBuf> {
@@ -313,6 +319,23 @@ impl Dispatcher<'_, '_, '_, '_> {
     pub(crate) fn wake_followers(&mut self, i: usize) {
         self.due.extend(self.followers.remove(&i).unwrap_or_default());
     }
+}
+
+/// The variables that hold the keys of the servers that a step asks: they alone are handed on, and
+/// to nothing but the worker.
+fn server_keys(inputs: &BTreeMap<String, Vec<Given>>) -> Result<Vec<(String, String)>, String> {
+    let mut keys = vec![];
+    for given in inputs.values().flatten() {
+        let Given::Endpoint(endpoint) = given else { continue };
+        let Some(name) = &endpoint.key_env else { continue };
+        let value = std::env::var(name).ok().filter(|it| !it.is_empty());
+        let url = &endpoint.url;
+        let Some(value) = value else {
+            return Err(format!("`{name}`, which holds the key of `{url}`, is not set"));
+        };
+        keys.push((name.clone(), value));
+    }
+    Ok(keys)
 }
 
 /// What is left to do of an instance, at least one piece, and what its finished shards said.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plan::graph::FailureKind;
-use store::{Attempt, Lock, Store};
+use store::{Attempt, Lock, Store, Work};
 use tokio::sync::watch;
 
 use crate::attempt::{self, Prepared};
@@ -80,6 +80,8 @@ pub(crate) struct Said {
     pub(crate) cpu_ms: u64,
     /// The most memory it held.
     pub(crate) peak_bytes: u64,
+    /// How much it did, as it said last.
+    pub(crate) work: Option<Work>,
     failed: Option<String>,
 }
 
@@ -89,8 +91,9 @@ impl Said {
         counts: std::collections::BTreeMap<String, u64>,
         cpu_ms: u64,
         peak_bytes: u64,
+        work: Option<Work>,
     ) -> Self {
-        Self { counts, cpu_ms, peak_bytes, failed: None }
+        Self { counts, cpu_ms, peak_bytes, work, failed: None }
     }
 
     /// Adds what another shard said.
@@ -100,6 +103,14 @@ impl Said {
         }
         self.cpu_ms += other.cpu_ms;
         self.peak_bytes = self.peak_bytes.max(other.peak_bytes);
+        match (&mut self.work, &other.work) {
+            (Some(mine), Some(theirs)) => {
+                mine.done += theirs.done;
+                mine.skipped += theirs.skipped;
+            }
+            (mine, Some(theirs)) => *mine = Some(theirs.clone()),
+            (_, None) => {}
+        }
     }
 }
 
@@ -293,6 +304,10 @@ fn hear(message: Message, said: &mut Said, tell: &mut dyn FnMut(UnitNews)) {
             said.peak_bytes = peak_bytes;
         }
         Message::Failed { reason } => said.failed = Some(reason),
+        Message::Progress { done, total, unit, skipped } => {
+            said.work = Some(Work { unit: unit.clone(), done, skipped });
+            tell(UnitNews::Message(Message::Progress { done, total, unit, skipped }));
+        }
         other => tell(UnitNews::Message(other)),
     }
 }

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use plan::Endpoint;
 use plan::graph::Checkpoint;
-use steps::{Cx, Say, Shard, StepError};
+use steps::{Cx, Say, Secret, Server, Shard, StepError};
 
 use crate::error::chain;
 use crate::job::{Job, Message};
@@ -46,6 +47,7 @@ fn work(job: Job, stop: &AtomicBool) -> Result<(), StepError> {
     let mut memo = RowMemo::new(job.memo);
     let mut cx = Cx {
         inputs: job.inputs,
+        servers: job.endpoints.into_iter().map(|(port, it)| (port, server(it))).collect(),
         outputs: job.outputs,
         state: job.state,
         seed: job.seed,
@@ -59,6 +61,12 @@ fn work(job: Job, stop: &AtomicBool) -> Result<(), StepError> {
         stop: &|| stop.load(Ordering::Relaxed),
     };
     kind.run_table(with, &mut cx)
+}
+
+/// The server with its key, which the engine has put into this process's environment.
+fn server(endpoint: Endpoint) -> Server {
+    let key = endpoint.key_env.as_ref().and_then(|it| std::env::var(it).ok()).map(Secret::new);
+    Server { endpoint, key }
 }
 
 fn message(news: Say) -> Message {

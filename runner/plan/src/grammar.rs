@@ -68,6 +68,7 @@ const fn must(name: &'static str, shape: Shape, about: &'static str) -> Key {
 
 const TEXTS: Shape = Shape::List(&Shape::Text);
 const TEXT_OR_TEXTS: Shape = Shape::Either(&[Shape::Text, TEXTS]);
+const READ: Shape = Shape::Either(&[Shape::Text, TEXTS, Shape::Table(&ENDPOINT)]);
 const COUNT: Shape = Shape::Int(0, 1 << 40);
 
 /// A whole manifest.
@@ -103,7 +104,7 @@ pub(crate) static MANIFEST: Grammar = Grammar {
         key(
             "models",
             Shape::Map(Names::Name, &Shape::Table(&MODEL)),
-            "Folders that hold models; known by content.",
+            "Folders that hold models, known by content; or servers that have one.",
         ),
         key(
             "pools",
@@ -176,14 +177,56 @@ static SOURCE: Grammar = Grammar {
     ],
 };
 
+/// A folder, or what a server has.
 static MODEL: Grammar = Grammar {
     name: "a model",
     keys: &[
-        must("path", Shape::Text, "Where its folder is, relative to the file that says it."),
+        key("path", Shape::Text, "Where its folder is, relative to the file that says it."),
         key("outside", Shape::Bool, "Whether it may lie outside the project."),
+        key("endpoint", Shape::Text, URL_ABOUT),
+        key("model", Shape::Text, MODEL_ABOUT),
+        key("key_env", Shape::Text, KEY_ABOUT),
+        key("concurrency", Shape::Int(1, 1024), CONCURRENCY_ABOUT),
+        key("requests_per_minute", Shape::Int(1, 1_000_000), RATE_ABOUT),
+        key("retries", Shape::Int(0, 100), AGAIN_ABOUT),
+        key("timeout", Shape::Time, TIMEOUT_ABOUT),
     ],
-    synonyms: &[("dir", "path"), ("name", "path")],
+    synonyms: ENDPOINT_SYNONYMS,
 };
+
+/// What a server has, written where a model is read.
+static ENDPOINT: Grammar = Grammar {
+    name: "an endpoint",
+    keys: &[
+        must("endpoint", Shape::Text, URL_ABOUT),
+        must("model", Shape::Text, MODEL_ABOUT),
+        key("key_env", Shape::Text, KEY_ABOUT),
+        key("concurrency", Shape::Int(1, 1024), CONCURRENCY_ABOUT),
+        key("requests_per_minute", Shape::Int(1, 1_000_000), RATE_ABOUT),
+        key("retries", Shape::Int(0, 100), AGAIN_ABOUT),
+        key("timeout", Shape::Time, TIMEOUT_ABOUT),
+    ],
+    synonyms: ENDPOINT_SYNONYMS,
+};
+
+const URL_ABOUT: &str = "Instead of a folder: the address of a server that answers as OpenAI's do, such as `http://127.0.0.1:8000/v1`.";
+const MODEL_ABOUT: &str = "What that server calls the model.";
+const KEY_ABOUT: &str =
+    "The environment variable that holds the server's key; its value is in no key, log or report.";
+const CONCURRENCY_ABOUT: &str = "How many questions are on their way at once: 8.";
+const RATE_ABOUT: &str = "How many questions begin in a minute at most.";
+const AGAIN_ABOUT: &str = "How often a question is asked again that was refused for the moment: 6.";
+const TIMEOUT_ABOUT: &str = "How long one answer may take: `10m`.";
+const ENDPOINT_SYNONYMS: &[(&str, &str)] = &[
+    ("dir", "path"),
+    ("name", "path"),
+    ("url", "endpoint"),
+    ("base_url", "endpoint"),
+    ("api_base", "endpoint"),
+    ("api_key_env", "key_env"),
+    ("api_key", "key_env"),
+    ("max_retries", "retries"),
+];
 
 static POOL: Shape = Shape::Either(&[
     Shape::Word(&["auto"]),
@@ -238,7 +281,7 @@ pub(crate) static STEP: Grammar = Grammar {
         ),
         key(
             "in",
-            Shape::Map(Names::Word, &TEXT_OR_TEXTS),
+            Shape::Map(Names::Word, &READ),
             "What it reads: port to outputs of steps, sources, models or paths.",
         ),
         key("with", Shape::Map(Names::Word, &Shape::Any), "Its parameters."),

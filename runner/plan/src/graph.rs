@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::endpoint::Endpoint;
 use crate::kind::Form;
 use crate::origin::Origins;
 use crate::ports::Ports;
@@ -151,6 +152,8 @@ pub struct Source {
     pub pinned: Option<crate::Digest>,
     /// Where it was written.
     pub place: Place,
+    /// What is read where it is no file: a server, with `path` for its address.
+    pub endpoint: Option<Endpoint>,
 }
 
 /// An output of an instance.

@@ -10,6 +10,7 @@ use crate::Origins;
 use crate::accept;
 use crate::code::CodeFinder;
 use crate::digest::Digest;
+use crate::endpoint::{Endpoint, is_written};
 use crate::expand::{MAX_INPUTS, MAX_INSTANCES, takes_place};
 use crate::graph::{Graph, Input, Instance, InstanceId, Source, Surroundings, Work};
 use crate::kind::Arity;
@@ -273,12 +274,28 @@ impl Maker<'_> {
 
     /// Checks how many things a port of a kind is given; whether it stays in the instance.
     fn arity(&mut self, step: &Step, port: &Port, things: &[Input]) -> Option<bool> {
+        let served = |it: &Input| match it {
+            Input::Source(i) => self.graph.sources[*i].endpoint.is_some(),
+            Input::Output { .. } => false,
+        };
+        let served = things.iter().any(served);
+        if served && matches!(step.work, Task::Program { .. }) {
+            let at = port.items.first().map_or(port.at, |it| it.1);
+            let message = "a program cannot be given an endpoint: it reads files".to_owned();
+            self.say("manifest::not-an-endpoint", at, message);
+            return None;
+        }
         let Task::Kind(kind) = step.work else { return Some(true) };
         let spec = &self.flow.kinds.specs[kind];
         let known = spec.inputs.iter().find(|it| it.name == port.name)?;
         let at = port.items.first().map_or(port.at, |it| it.1);
+        if served && known.arity != Arity::Model {
+            let message = format!("`{}` of kind `{}` cannot be an endpoint", port.name, spec.name);
+            self.say("manifest::not-an-endpoint", at, message);
+            return None;
+        }
         match (known.arity, things.len()) {
-            (Arity::Many, 1..) | (Arity::One | Arity::Optional, 1) => Some(true),
+            (Arity::Many, 1..) | (Arity::One | Arity::Optional | Arity::Model, 1) => Some(true),
             (Arity::Optional, 0) => Some(false),
             (_, 0) => {
                 let message =
@@ -384,6 +401,11 @@ impl Maker<'_> {
         };
         let text = scope.text(&given.path);
         let text = self.good(text, given.at)?;
+        if let Some(served) = &given.served {
+            let endpoint = served.endpoint(text, scope);
+            let endpoint = self.good(endpoint, given.at)?;
+            return Some(Input::Source(self.endpoint(&name, endpoint, given.at)));
+        }
         let dir = flow.project.dir(given.at);
         match resolve(dir, &text, given.reach) {
             Ok(path) => Some(Input::Source(self.source(Some(&name), path, given.pinned, given.at))),
@@ -403,9 +425,23 @@ impl Maker<'_> {
         let id = *self.source_ids.entry((path.clone(), pinned)).or_insert(next);
         if id == next {
             let place = self.flow.project.place(at);
-            self.graph.sources.push(Source { name: name.map(str::to_owned), path, pinned, place });
+            let name = name.map(str::to_owned);
+            self.graph.sources.push(Source { name, path, pinned, place, endpoint: None });
         }
         id
+    }
+
+    /// The number of a server that is asked.
+    fn endpoint(&mut self, name: &str, endpoint: Endpoint, at: At) -> usize {
+        let same = |it: &Source| it.endpoint.as_ref() == Some(&endpoint);
+        if let Some(known) = self.graph.sources.iter().position(same) {
+            return known;
+        }
+        let name = is_written(name).then(|| name.to_owned());
+        let (path, place) = (PathBuf::from(&endpoint.url), self.flow.project.place(at));
+        let endpoint = Some(endpoint);
+        self.graph.sources.push(Source { name, path, pinned: None, place, endpoint });
+        self.graph.sources.len() - 1
     }
 
     /// The outputs that a reference to a step leads to.

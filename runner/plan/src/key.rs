@@ -6,11 +6,13 @@
 //! | `run` (arguments, ports and slots in place of paths), `run.shell` | yes | another program |
 //! | `with.NAME`, less the kind's `unkeyed` ones and those at their default | yes | another question; a new parameter whose default is the old meaning invalidates nothing |
 //! | `in.PORT`: the digest of the **content** | yes | early cut-off: same bytes, same key; two inputs swapped are two questions |
+//! | `in.PORT` that is an endpoint: its address and the model's name | yes | the only thing that we know of it |
+//! | an endpoint's key, its rate, retries and time-out | no | another password asks the same question |
 //! | `out.SLOT`: form and file name | yes | a program may look at the name of the file it writes |
 //! | `code.PATH`: the digest of the content | yes | the program sees these files under these paths |
 //! | `env.NAME`: the value; its digest where the name says key, token, secret, password … | yes | the program sees it, and a record is no place for a secret |
 //! | `seed` | yes, where the step draws | |
-//! | `numerics` of kinds whose bits depend on the machine's arithmetic | yes | the bits differ |
+//! | `numerics` of kinds whose bits depend on the machine's arithmetic; `endpoint` where a server computes | yes | the bits differ |
 //! | the executable that `run` names | no | declare it as `code` if it must count |
 //! | jobs, shards, threads, retries, time-outs, pools, checkpoints | no | must not change the result; tests say so |
 //! | names of steps, variants and sources; paths, times, host, user | no | renaming or moving costs nothing |
@@ -23,6 +25,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fmt::Write as _;
 
+use crate::endpoint::NUMERICS;
 use crate::graph::{Argument, Input, Instance, Piece, Surroundings, Work};
 use crate::value::{quote, quoted};
 use crate::{Digest, Key, RecursiveKey};
@@ -41,6 +44,16 @@ pub struct Facts {
     pub environment: BTreeMap<String, String>,
     /// The class of this machine's arithmetic.
     pub numerics: String,
+    /// Which of the sources are endpoints, and what of them is in a key.
+    pub endpoints: BTreeMap<usize, String>,
+}
+
+impl Facts {
+    /// What stands for an input in a key, where it is an endpoint.
+    fn served(&self, input: &Input) -> Option<&str> {
+        let Input::Source(i) = input else { return None };
+        self.endpoints.get(i).map(String::as_str)
+    }
 }
 
 /// The named parts of one key, each with the text that is hashed and shown.
@@ -87,6 +100,10 @@ impl Gatherer {
         }
         for (port, inputs) in &instance.inputs {
             for (i, input) in inputs.iter().enumerate() {
+                if let Some(it) = facts.served(input) {
+                    self.part(format_args!("in.{port}"), format_args!("{it}"));
+                    continue;
+                }
                 let known = Shown(known(input), input);
                 if inputs.len() == 1 {
                     self.part(format_args!("in.{port}"), format_args!("{known}"));
@@ -112,7 +129,10 @@ impl Gatherer {
                 self.part(format_args!("op"), format_args!("{name}"));
                 self.part(format_args!("op.version"), format_args!("{version}"));
                 if *numerics {
-                    self.part(format_args!("numerics"), format_args!("{}", facts.numerics));
+                    let served =
+                        instance.inputs.values().flatten().any(|it| facts.served(it).is_some());
+                    let class = if served { NUMERICS } else { &facts.numerics };
+                    self.part(format_args!("numerics"), format_args!("{class}"));
                 }
             }
             Work::Program(program) => {
@@ -190,15 +210,17 @@ impl Gatherer {
         Digest(hash(FAMILY, self.each().filter(|(name, _)| !name.starts_with("in."))))
     }
 
-    /// The digest of all parts but one port: the space in which results of single records of
-    /// that port may be shared.
-    pub fn row_space(&self, port: &str) -> Digest {
+    /// The digest of all parts but one port and the parameters that `cuts` names: the space in which
+    /// results of single records of that port may be shared.
+    pub fn row_space(&self, port: &str, cuts: &[&str]) -> Digest {
         let is_port = |name: &str| {
             name.strip_prefix("in.")
                 .and_then(|it| it.strip_prefix(port))
                 .is_some_and(|it| it.is_empty() || it.starts_with('.'))
         };
-        Digest(hash(ROWS, self.each().filter(|(name, _)| !is_port(name))))
+        let is_cut = |name: &str| name.strip_prefix("with.").is_some_and(|it| cuts.contains(&it));
+        let counts = |name: &str| !is_port(name) && !is_cut(name);
+        Digest(hash(ROWS, self.each().filter(|(name, _)| counts(name))))
     }
 }
 
@@ -481,8 +503,13 @@ mod tests {
     fn a_family_leaves_out_inputs_and_a_row_space_one_port() {
         let (two, three) = (gather(&instance(), 2), gather(&instance(), 3));
         assert_eq!(two.family(), three.family());
-        assert_eq!(two.row_space("b"), three.row_space("b"));
-        assert_ne!(two.row_space("a"), three.row_space("a"));
+        assert_eq!(two.row_space("b", &[]), three.row_space("b", &[]));
+        assert_ne!(two.row_space("a", &[]), three.row_space("a", &[]));
+        let mut other = instance();
+        other.with.insert("k".into(), Value::Int(77));
+        let other = gather(&other, 2);
+        assert_eq!(two.row_space("b", &["k"]), other.row_space("b", &["k"]));
+        assert_ne!(two.row_space("b", &[]), other.row_space("b", &[]));
     }
 
     #[test]

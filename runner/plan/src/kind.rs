@@ -21,6 +21,9 @@ pub struct KindSpec {
     pub outputs: &'static [Slot],
     /// Parameters that change speed and never the result; they stay out of the key.
     pub unkeyed: &'static [&'static str],
+    /// Parameters that are asked of what is kept about single records: with other values nothing is
+    /// computed again.
+    pub cuts: &'static [&'static str],
     /// Whether it draws random numbers: then the seed is in the key.
     pub draws: bool,
     /// Whether its bits depend on the machine's arithmetic: then the numerics class is in the key.
@@ -53,6 +56,8 @@ pub enum Arity {
     Optional,
     /// One or more, in order.
     Many,
+    /// Exactly one, which may be an endpoint instead of a folder.
+    Model,
 }
 
 /// Something a kind writes.

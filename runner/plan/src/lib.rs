@@ -9,6 +9,7 @@ mod ask;
 mod code;
 mod definition;
 pub mod digest;
+pub mod endpoint;
 mod expand;
 mod fan;
 pub mod files;
@@ -45,6 +46,7 @@ mod workflow;
 
 pub use ask::Ask;
 pub use digest::{Digest, Key, NotADigest, RecursiveKey};
+pub use endpoint::Endpoint;
 pub use files::{Entry, Files, MAX_BYTES};
 pub use format::format;
 pub use graph::{Address, Graph, Input, Instance, InstanceId};

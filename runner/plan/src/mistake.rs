@@ -32,6 +32,7 @@ pub struct Mistakes(pub Vec<Mistake>);
 
 /// Every code that a mistake can have.
 pub const CODES: &[&str] = &[
+    "manifest::bad-endpoint",
     "manifest::bad-name",
     "manifest::bad-number",
     "manifest::bad-path",
@@ -53,11 +54,13 @@ pub const CODES: &[&str] = &[
     "manifest::no-files",
     "manifest::no-seed",
     "manifest::no-shards",
+    "manifest::not-an-endpoint",
     "manifest::not-for-kinds",
     "manifest::not-utf8",
     "manifest::op-or-run",
     "manifest::param-type",
     "manifest::path-leaves",
+    "manifest::path-or-endpoint",
     "manifest::skipped",
     "manifest::syntax",
     "manifest::too-deep",

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::endpoint::Served;
 use crate::graph::{How, Output};
 use crate::kind::{KindSpec, Param};
 use crate::load::Project;
@@ -73,6 +74,8 @@ pub(crate) struct Given {
     pub(crate) reach: Reach,
     /// Where the path is written.
     pub(crate) at: At,
+    /// Where the path is the address of a server: what it is asked for.
+    pub(crate) served: Option<Box<Served>>,
 }
 
 /// A step as it is written.

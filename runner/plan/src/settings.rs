@@ -73,6 +73,8 @@ impl Checker<'_> {
         }
         settings.sources = self.given(table("sources"), &settings.params);
         settings.models = self.given(table("models"), &settings.params);
+        self.endpoints(table("models"), &mut settings);
+        self.inline_endpoints(table("steps"), &mut settings);
         for item in table("pools").into_iter().flat_map(Table::iter) {
             if let Some(slots) = self.slots(item) {
                 settings.pools.insert(item.name.clone(), (slots, item.at));
@@ -243,7 +245,8 @@ impl Checker<'_> {
             let reach = if outside { Reach::Anywhere } else { Reach::Inside };
             self.given_path(&path, reach, node.at, params);
             let pinned = table.get("digest").and_then(|it| self.digest(&it.node));
-            out.insert(item.name.clone(), Given { path, pinned, reach, at: node.at });
+            let given = Given { path, pinned, reach, at: node.at, served: None };
+            out.insert(item.name.clone(), given);
         }
         out
     }

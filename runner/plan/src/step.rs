@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::endpoint::{inline_name, is_written};
 use crate::grammar::STEP;
 use crate::graph::Output;
 use crate::kind::{Form, KindSpec};
@@ -304,6 +305,15 @@ impl StepReader<'_, '_> {
             let nodes = item.node.list().unwrap_or(single);
             let mut items = Vec::with_capacity(nodes.len());
             for node in nodes {
+                if node.table().is_some() {
+                    let name = inline_name(node.at);
+                    // What is wrong with it has been said.
+                    if self.settings.models.contains_key(&name) {
+                        let model = Template::Whole(Reference::Model(Pick::Name(name)));
+                        items.push((model, node.at));
+                    }
+                    continue;
+                }
                 let Some(template) = self.checker.template(node) else { continue };
                 if let Template::Plain(text) = &template {
                     self.checker.path(text, crate::path::Reach::Inside, node.at);
@@ -410,7 +420,8 @@ impl StepReader<'_, '_> {
             _ => (&self.settings.models, "manifest::unknown-model"),
         };
         if !given.contains_key(name) {
-            let help = suggest::advice(name, given.keys().map(String::as_str));
+            let names = given.keys().map(String::as_str).filter(|it| is_written(it));
+            let help = suggest::advice(name, names.collect::<Vec<_>>());
             let message = format!("no {what} `{name}`");
             self.checker.say(code, at, message).help =
                 help.or_else(|| Some(format!("declare it in `[{what}s]`")));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::ask::Ask;
+use crate::endpoint::is_written;
 use crate::load::Manifest;
 use crate::model::{Given, Task};
 use crate::path::Reach;
@@ -148,7 +149,8 @@ impl Workflow {
             outside: it.reach == Reach::Anywhere,
             place: self.project.place(it.at),
         };
-        given.iter().map(|(name, it)| (name.clone(), declared(it))).collect()
+        let named = given.iter().filter(|(name, _)| is_written(name));
+        named.map(|(name, it)| (name.clone(), declared(it))).collect()
     }
 
     /// What `[pools]` declares.

@@ -10,6 +10,7 @@ use plan::mistake::CODES;
 
 /// Manifests with one mistake each: its code and the text.
 const FIXTURES: &[(&str, &str)] = &[
+    ("bad-endpoint", "[models]\na = { endpoint = 'https://h/v1', model = 'm' }\n"),
     ("bad-name", "[steps.'a b']\nrun = ['f']\n"),
     ("bad-number", "[params]\na = nan\n"),
     ("bad-path", "[steps.a]\nrun = ['f']\nout = { o = { form = 'file', name = '../x' } }\n"),
@@ -34,10 +35,15 @@ const FIXTURES: &[(&str, &str)] = &[
     ("no-files", "[steps.a]\nrun = ['f']\ncode = ['*.py']\n"),
     ("no-seed", "[steps.a]\nrun = ['f', '${seed}']\n"),
     ("no-shards", "[steps.a]\nrun = ['f']\nshards = 2\n"),
+    (
+        "not-an-endpoint",
+        "[models]\na = { endpoint = 'http://h/v1', model = 'm' }\n[steps.a]\nop = 'eval'\nin = { model = '${models.a}', tasks = 'x' }\n",
+    ),
     ("not-for-kinds", "[steps.a]\nop = 'ingest'\nin = { data = 'x' }\nenv = {}\n"),
     ("op-or-run", "[steps.a]\ndesc = 'nothing'\n"),
     ("param-type", "[params]\na = 1\n[variants]\nv = { a = 'x' }\n"),
     ("path-leaves", "[sources]\na = { path = '../x' }\n"),
+    ("path-or-endpoint", "[models]\na = { outside = true }\n"),
     (
         "skipped",
         "[steps.a]\nwhen = false\nrun = ['f']\nout = { o = 'file' }\n[steps.b]\nrun = ['f']\nin = { x = '${steps.a.o}' }\n",
@@ -98,6 +104,38 @@ fn every_code_has_a_fixture() {
     let tested: BTreeSet<String> = codes.map(|it| format!("manifest::{it}")).collect();
     let declared: BTreeSet<String> = CODES.iter().map(|it| (*it).to_owned()).collect();
     assert_eq!(tested, declared);
+}
+
+#[test]
+fn an_endpoint_is_written_whole_and_without_a_secret() {
+    let text = "[models]\na = { path = 'm', endpoint = 'http://h/v1', model = 'm' }\n\
+        b = { endpoint = 'http://me:hunter2@h/v1', model = 'm' }\n\
+        c = { endpoint = 'http://h/v1', model = 'm', key_env = 'sk-hunter2' }\n\
+        d = { endpoint = 'http://h/v1', model = 'm', base_url = 'x', concurrency = 0 }\n\
+        e = { endpoint = 'http://h/v1' }\nf = { path = 'm', retries = 3 }\n\
+        [steps.g]\nop = 'generate'\nin = { model = { endpoint = '${params.url}' }, data = 'x', prompt = 'y' }\n\
+        [steps.h]\nrun = ['f']\nin = { x = { endpoint = 'http://h/v1', model = 'm' } }\n";
+    let said = said(text);
+    assert!(!said.contains("hunter2"));
+    assert_snapshot!(said, @"
+    manifest::path-or-endpoint workflow.toml:2:19 `a` has a `path` already
+      help: a model is a folder, `{ path = … }`, or what a server has, `{ endpoint = …, model = … }`
+    manifest::bad-endpoint workflow.toml:3:18 an endpoint's address holds no user and no password
+      help: `key_env` names the environment variable that holds a key
+    manifest::bad-name workflow.toml:4:56 `key_env` is no name of an environment variable
+      help: the key itself never stands in a manifest
+    manifest::unknown-key workflow.toml:5:46 a model has no key `base_url`
+      help: it is called `endpoint` here
+    manifest::bad-value workflow.toml:5:76 `concurrency` must be at least 1
+    manifest::path-or-endpoint workflow.toml:6:1 `e` does not say which `model` its server shall use
+      help: a model is a folder, `{ path = … }`, or what a server has, `{ endpoint = …, model = … }`
+    manifest::path-or-endpoint workflow.toml:7:19 `f` is a folder, for which `retries` means nothing
+      help: a model is a folder, `{ path = … }`, or what a server has, `{ endpoint = …, model = … }`
+    manifest::missing-key workflow.toml:10:16 an endpoint needs `model`
+      help: What that server calls the model.
+    manifest::unknown-param workflow.toml:10:29 no parameter `url`
+      help: write it under `[params]`
+    ");
 }
 
 #[test]

@@ -106,6 +106,7 @@ fn work(
     let outputs: BTreeMap<String, PathBuf> = kind.spec().outputs.iter().map(slot).collect();
     let mut cx = Cx {
         inputs: inputs.clone(),
+        servers: BTreeMap::new(),
         outputs: outputs.clone(),
         state: dir.join("state"),
         seed: None,

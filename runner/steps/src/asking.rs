@@ -17,6 +17,7 @@ use crate::model::{
     self, Answer, Answers, Chat, Conversation, How, ModelFolder, Prompt, Tokenizer,
 };
 use crate::records::{Output, Progress, count_lines, short_digest};
+use crate::served::Asker;
 use crate::texts::Texts;
 use crate::{Cx, Say, StepError};
 
@@ -57,7 +58,8 @@ pub(crate) struct Asking<'a> {
 pub(crate) struct Subject<'a> {
     pub(crate) record: Record<'a>,
     pub(crate) prompt: Option<&'a Prompt>,
-    pub(crate) tokenizer: &'a Tokenizer,
+    /// None where a server is asked.
+    pub(crate) tokenizer: Option<&'a Tokenizer>,
     pub(crate) into: &'a str,
 }
 
@@ -113,24 +115,100 @@ pub(crate) fn check_names(
     Err(StepError::Params { kind, reason })
 }
 
+/// What answers questions: a model in a folder, or one that a server has.
+pub(crate) trait Answerer {
+    /// With what texts are counted, where the folder is there.
+    fn tokenizer(&self) -> Option<&Tokenizer>;
+    /// How many questions are on their way, and how many shall be.
+    fn pending(&self) -> (usize, usize);
+    /// Puts a question in; `row` names it and decides about its draws.
+    fn ask(&mut self, row: u64, conversation: &Conversation) -> Result<Asked, StepError>;
+    /// Goes on until there is an answer or some time has passed.
+    fn step(&mut self, cx: &Cx<'_>) -> Result<Vec<(u64, Vec<Answer>)>, StepError>;
+    /// Asks nothing more; what is answered all the same.
+    fn close(&mut self) -> Vec<(u64, Vec<Answer>)> {
+        Vec::new()
+    }
+    /// What is to be said at the end.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// What became of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    OnItsWay,
+    /// It has no tokens.
+    Empty,
+    /// It has so many tokens where there is room for so many.
+    Overlong(usize, usize),
+}
+
+/// The model of a folder.
+struct Local<'a> {
+    chat: Chat<'a>,
+    answers: Answers<'a>,
+    rows: usize,
+}
+
+impl Answerer for Local<'_> {
+    fn tokenizer(&self) -> Option<&Tokenizer> {
+        Some(self.chat.tokenizer)
+    }
+
+    fn pending(&self) -> (usize, usize) {
+        // Twice what runs at once: a row that ends finds another.
+        (self.answers.pending(), 2 * self.rows)
+    }
+
+    fn ask(&mut self, row: u64, conversation: &Conversation) -> Result<Asked, StepError> {
+        let prompt = self.chat.prompt(conversation)?;
+        let (n, context) = (prompt.len(), self.answers.context());
+        if prompt.is_empty() {
+            return Ok(Asked::Empty);
+        }
+        if n >= context {
+            return Ok(Asked::Overlong(n, context));
+        }
+        self.answers.ask(row, prompt)?;
+        Ok(Asked::OnItsWay)
+    }
+
+    fn step(&mut self, _: &Cx<'_>) -> Result<Vec<(u64, Vec<Answer>)>, StepError> {
+        self.answers.step(&mut |_, _| {})
+    }
+}
+
 /// Asks about every record of the input `data`, or of this step's part of it.
 pub(crate) fn ask_all(asking: &Asking<'_>, cx: &mut Cx<'_>) -> Result<(), StepError> {
     let settings = &asking.settings;
     check_names(settings.kind, settings.columns, asking.prompt.as_ref())?;
+    if let Some(server) = cx.server("model").cloned() {
+        return pass(asking, &mut Asker::new(server, settings)?, cx);
+    }
     let folder = ModelFolder::open(cx.input("model")?)?;
     let template = folder.template(settings.template)?;
     let how = How { stop_ids: folder.stop_ids(&template), ..settings.how.clone() };
+    let context = model::context(&folder.config, settings.max_seq_len);
+    let answers = Answers::load(&folder, how, cx.threads, context, settings.rows)?;
+    let chat = Chat { tokenizer: &folder.tokenizer, template: &template };
+    pass(asking, &mut Local { chat, answers, rows: settings.rows }, cx)
+}
+
+fn pass(
+    asking: &Asking<'_>,
+    answerer: &mut dyn Answerer,
+    cx: &mut Cx<'_>,
+) -> Result<(), StepError> {
     let input = cx.input("data")?.to_owned();
     let n = count_lines(&input, cx)?;
     let range = cx.shard.map_or(0..n, |it| it.range(n));
-    let mut texts = Texts::open(&input, settings.columns)?;
+    let mut texts = Texts::open(&input, asking.settings.columns)?;
     texts.skip(range.start)?;
-    let context = model::context(&folder.config, settings.max_seq_len);
-    let answers = Answers::load(&folder, how, cx.threads, context, settings.rows)?;
     let mut pump = Pump {
         asking,
-        chat: Chat { tokenizer: &folder.tokenizer, template: &template },
-        answers,
+        answerer,
         queue: VecDeque::new(),
         asked: BTreeMap::new(),
         counts: Counts::default(),
@@ -140,14 +218,19 @@ pub(crate) fn ask_all(asking: &Asking<'_>, cx: &mut Cx<'_>) -> Result<(), StepEr
     };
     let result = pump.all(&mut texts, range.end, cx);
     // What was answered is kept however it ended.
+    for (row, answers) in pump.answerer.close() {
+        pump.answered(row, &answers, cx)?;
+    }
     cx.memo.sync()?;
     result?;
-    let counts = pump.counts;
+    let (counts, notes) = (pump.counts, pump.answerer.notes());
     pump.output.finish()?;
     let n = range.end - range.start;
     let asked = counts.asked;
     (cx.report)(Say::Note(format!("asked about {asked} of {n} records")));
+    notes.into_iter().for_each(|it| (cx.report)(Say::Note(it)));
     cx.count("records", n);
+    cx.count("prompt_tokens", counts.prompt_tokens);
     cx.count("tokens", counts.tokens);
     cx.count("stopped", counts.stopped);
     cx.count("overlong", counts.overlong);
@@ -157,8 +240,7 @@ pub(crate) fn ask_all(asking: &Asking<'_>, cx: &mut Cx<'_>) -> Result<(), StepEr
 /// Records on their way through the model, in order.
 struct Pump<'a> {
     asking: &'a Asking<'a>,
-    chat: Chat<'a>,
-    answers: Answers<'a>,
+    answerer: &'a mut dyn Answerer,
     queue: VecDeque<Waiting>,
     /// Records that were asked about and not yet answered, by the row's name.
     asked: BTreeMap<u64, Digest>,
@@ -177,6 +259,7 @@ struct Waiting {
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     asked: u64,
+    prompt_tokens: u64,
     tokens: u64,
     stopped: u64,
     overlong: u64,
@@ -185,17 +268,13 @@ struct Counts {
 /// So many records may wait for one before them.
 const MOST_WAITING: usize = 4096;
 /// What a kill costs at most, where the step has no `checkpoint`.
-const SYNC_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const SYNC_EVERY: Duration = Duration::from_secs(1);
 
 impl Pump<'_> {
     fn all(&mut self, texts: &mut Texts<'_>, end: u64, cx: &mut Cx<'_>) -> Result<(), StepError> {
         loop {
             cx.check_stop()?;
-            // Twice what runs at once: a row that ends finds another.
-            while texts.line() < end
-                && self.queue.len() < MOST_WAITING
-                && self.answers.pending() < 2 * self.asking.settings.rows
-            {
+            while texts.line() < end && self.wants() {
                 cx.check_stop()?;
                 self.enter(texts, cx)?;
             }
@@ -206,11 +285,8 @@ impl Pump<'_> {
                 }
                 continue;
             }
-            for (row, answers) in self.answers.step(&mut |_, _| {})? {
-                if let Some(digest) = self.asked.remove(&row) {
-                    keep(&digest, &answers, cx)?;
-                    self.progress.did(1, cx);
-                }
+            for (row, answers) in self.answerer.step(cx)? {
+                self.answered(row, &answers, cx)?;
             }
             if self.synced.elapsed() >= cx.checkpoint.map_or(SYNC_EVERY, |it| it.every) {
                 cx.memo.sync()?;
@@ -221,10 +297,23 @@ impl Pump<'_> {
         Ok(())
     }
 
+    fn wants(&self) -> bool {
+        let (pending, wanted) = self.answerer.pending();
+        pending < wanted && self.queue.len() < MOST_WAITING
+    }
+
+    fn answered(&mut self, row: u64, answers: &[Answer], cx: &mut Cx<'_>) -> Result<(), StepError> {
+        if let Some(digest) = self.asked.remove(&row) {
+            keep(&digest, answers, cx)?;
+            self.progress.did(1, cx);
+        }
+        Ok(())
+    }
+
     /// A record comes in: asked about unless its answer is known or on its way.
     fn enter(&mut self, texts: &mut Texts<'_>, cx: &mut Cx<'_>) -> Result<(), StepError> {
         let Asking { settings, prompt, form } = self.asking;
-        let (into, tokenizer) = (settings.into, self.chat.tokenizer);
+        let (into, tokenizer) = (settings.into, self.answerer.tokenizer());
         let read = texts.next(|record| {
             let mut map = record.map.clone();
             let subject = Subject { record, prompt: prompt.as_ref(), tokenizer, into };
@@ -240,21 +329,22 @@ impl Pump<'_> {
         if self.asked.contains_key(&row) || known(&digest, cx)?.is_some() {
             self.progress.skipped(cx);
         } else {
-            let prompt = self.chat.prompt(&conversation)?;
-            let (n, context) = (prompt.len(), self.answers.context());
-            if prompt.is_empty() {
-                return Err(texts.mistake(None, "makes an empty prompt".to_owned()));
-            }
-            if n < context {
-                self.answers.ask(row, prompt)?;
-                self.asked.insert(row, digest);
-                self.counts.asked += 1;
-            } else if settings.on_overlong == OnOverlong::Skip {
-                keep(&digest, &vec![overlong(n); settings.how.samples as usize], cx)?;
-                self.progress.did(1, cx);
-            } else {
-                let reason = format!("makes a prompt of {n} tokens; there is room for {context}");
-                return Err(texts.mistake(None, reason));
+            match self.answerer.ask(row, &conversation)? {
+                Asked::OnItsWay => {
+                    self.asked.insert(row, digest);
+                    self.counts.asked += 1;
+                }
+                Asked::Empty => {
+                    return Err(texts.mistake(None, "makes an empty prompt".to_owned()));
+                }
+                Asked::Overlong(n, _) if settings.on_overlong == OnOverlong::Skip => {
+                    keep(&digest, &vec![overlong(n); settings.how.samples as usize], cx)?;
+                    self.progress.did(1, cx);
+                }
+                Asked::Overlong(n, room) => {
+                    let reason = format!("makes a prompt of {n} tokens; there is room for {room}");
+                    return Err(texts.mistake(None, reason));
+                }
             }
         }
         self.queue.push_back(Waiting { map, digest });
@@ -268,6 +358,7 @@ impl Pump<'_> {
             let Some(mut it) = self.queue.pop_front() else { break };
             for answer in &answers {
                 self.counts.tokens += answer.tokens as u64;
+                self.counts.prompt_tokens += answer.prompt_tokens as u64;
                 self.counts.stopped += u64::from(answer.finish_reason == "stop");
                 self.counts.overlong += u64::from(answer.finish_reason == OVERLONG);
             }
@@ -281,9 +372,11 @@ impl Pump<'_> {
 
 const OVERLONG: &str = "overlong";
 
-fn overlong(prompt_tokens: usize) -> Answer {
+/// What stands for the answer to a question that was too long.
+pub(crate) fn overlong(prompt_tokens: usize) -> Answer {
     let (text, finish_reason) = (String::new(), OVERLONG.to_owned());
-    Answer { text, finish_reason, prompt_tokens, tokens: 0, logprob: 0.0 }
+    let (tokens, logprob, weighed_tokens) = (0, Some(0.0), None);
+    Answer { text, finish_reason, prompt_tokens, tokens, logprob, weighed_tokens }
 }
 
 /// The conversation, up to where the model shall go on.

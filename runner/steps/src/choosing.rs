@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use kernels::Cpu;
 use kernels::generate::Model;
-use kernels::score::{Choices, Scorer};
+use kernels::score::{Choices, Scored, Scorer};
 use plan::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map as Object, Value};
@@ -20,6 +20,7 @@ use crate::kinds::score_text::exp;
 use crate::model::record::{Columns, Unfit};
 use crate::model::{self, Answers, Chat, Conversation, How, LossOn, ModelFolder, Prompt};
 use crate::records::{Progress, count_lines};
+use crate::served::weigh_all;
 use crate::texts::Texts;
 use crate::{Cx, StepError};
 
@@ -49,7 +50,8 @@ pub(crate) enum End {
 /// What is known about a record. Kept as it stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Weighed {
-    /// The logarithm of each choice's probability; none for a question that was too long.
+    /// The logarithm of each choice's probability; none for a question that was too long, and where
+    /// a server says only what it writes.
     pub(crate) log_probabilities: Vec<f64>,
     /// What the model wrote, where it was asked to.
     pub(crate) text: Option<String>,
@@ -98,6 +100,9 @@ pub(crate) fn choose_all(
     cx: &mut Cx<'_>,
 ) -> Result<(), StepError> {
     check(choosing)?;
+    if let Some(server) = cx.server("model").cloned() {
+        return weigh_all(choosing, server, (take, cx));
+    }
     let folder = ModelFolder::open(cx.input("model")?)?;
     let template = folder.template(choosing.template)?;
     let input = cx.input("data")?.to_owned();
@@ -106,18 +111,11 @@ pub(crate) fn choose_all(
     let mut texts = Texts::open(&input, choosing.columns)?;
     texts.skip(range.start)?;
     let context = model::context(&folder.config, choosing.max_seq_len);
-    let device = Arc::new(Cpu::new(cx.threads)?);
-    let model = Arc::new(Model::load(device, &folder.config, &folder.weights()?, context)?);
-    let settings = model::settings(&folder.config, context, 8);
-    let writer = choosing.writes.map(|n_tokens| {
-        let how = How::greedy(n_tokens, folder.stop_ids(&template));
-        Answers::of(&folder, Arc::clone(&model), how, WRITING)
-    });
     let mut pump = Pump {
         choosing,
         chat: Chat { tokenizer: &folder.tokenizer, template: &template },
-        scorer: Scorer::new(model, settings)?,
-        writer: writer.transpose()?,
+        folder: &folder,
+        jury: None,
         context,
         batch: Batch::default(),
         progress: Progress::new("records", Some(range.end - range.start)),
@@ -164,11 +162,36 @@ struct Batch {
 struct Pump<'a> {
     choosing: &'a Choosing<'a>,
     chat: Chat<'a>,
-    scorer: Scorer<Cpu>,
-    writer: Option<Answers<'a>>,
+    folder: &'a ModelFolder,
+    /// Its weights are read when the first record has to be weighed, so another threshold costs
+    /// nothing of it.
+    jury: Option<Jury<'a>>,
     context: usize,
     batch: Batch,
     progress: Progress,
+}
+
+/// What each choice of each question weighs, and what was written to a question.
+type Verdicts = (Vec<Vec<Scored>>, BTreeMap<u64, String>);
+
+/// What weighs, and what writes where that is asked for.
+struct Jury<'a> {
+    scorer: Scorer<Cpu>,
+    writer: Option<Answers<'a>>,
+}
+
+impl<'a> Jury<'a> {
+    fn load(pump: &Pump<'a>, cx: &Cx<'_>) -> Result<Self, StepError> {
+        let (folder, context) = (pump.folder, pump.context);
+        let device = Arc::new(Cpu::new(cx.threads)?);
+        let model = Arc::new(Model::load(device, &folder.config, &folder.weights()?, context)?);
+        let writer = pump.choosing.writes.map(|n_tokens| {
+            let how = How::greedy(n_tokens, folder.stop_ids(pump.chat.template));
+            Answers::of(folder, Arc::clone(&model), how, WRITING)
+        });
+        let settings = model::settings(&folder.config, context, 8);
+        Ok(Self { scorer: Scorer::new(model, settings)?, writer: writer.transpose()? })
+    }
 }
 
 impl Pump<'_> {
@@ -192,18 +215,7 @@ impl Pump<'_> {
     }
 
     fn enter(&mut self, texts: &mut Texts<'_>, cx: &mut Cx<'_>) -> Result<(), StepError> {
-        let Choosing { prompt, into, .. } = self.choosing;
-        let read = texts.next(|record| {
-            if record.map.contains_key(*into) {
-                return Err(Unfit::field(*into, "is there already"));
-            }
-            let conversation = match prompt {
-                Some(it) => it.question(record)?,
-                None => question(record)?,
-            };
-            Ok((record.map.clone(), conversation))
-        })?;
-        let Some((map, conversation)) = read else { return Ok(()) };
+        let Some((map, conversation)) = next_record(self.choosing, texts)? else { return Ok(()) };
         let digest = Digest::of(texts.bytes());
         if self.batch.asked.contains(&digest) || known(&digest, cx)?.is_some() {
             self.progress.skipped(cx);
@@ -232,6 +244,28 @@ impl Pump<'_> {
         Ok(())
     }
 
+    fn weigh(
+        &mut self,
+        choices: &[Choices],
+        questions: Vec<Vec<u32>>,
+        cx: &Cx<'_>,
+    ) -> Result<Verdicts, StepError> {
+        if choices.is_empty() {
+            return Ok((Vec::new(), BTreeMap::new()));
+        }
+        let mut jury = match self.jury.take() {
+            Some(it) => it,
+            None => Jury::load(self, cx)?,
+        };
+        let scored = jury.scorer.choices(choices)?;
+        let written = match &mut jury.writer {
+            Some(it) => write(it, questions, cx)?,
+            None => BTreeMap::new(),
+        };
+        self.jury = Some(jury);
+        Ok((scored, written))
+    }
+
     /// Weighs what is new of the batch, keeps it, and hands the batch on.
     fn finish(&mut self, take: &mut Take<'_>, cx: &mut Cx<'_>) -> Result<(), StepError> {
         let batch = std::mem::take(&mut self.batch);
@@ -241,11 +275,7 @@ impl Pump<'_> {
             choices.push(parcel);
             questions.push(question);
         }
-        let scored = self.scorer.choices(&choices)?;
-        let mut written = match &mut self.writer {
-            Some(it) => write(it, questions, cx)?,
-            None => BTreeMap::new(),
-        };
+        let (scored, mut written) = self.weigh(&choices, questions, cx)?;
         for (i, (digest, scored)) in digests.iter().zip(scored).enumerate() {
             let log_probabilities = scored.iter().map(|it| it.log_probability()).collect();
             let text = written.remove(&(i as u64));
@@ -260,6 +290,27 @@ impl Pump<'_> {
         }
         Ok(())
     }
+}
+
+/// A record with the question about it.
+pub(crate) type Questioned = (Object<String, Value>, Conversation);
+
+/// The next record, with the question about it.
+pub(crate) fn next_record(
+    choosing: &Choosing<'_>,
+    texts: &mut Texts<'_>,
+) -> Result<Option<Questioned>, StepError> {
+    let Choosing { prompt, into, .. } = choosing;
+    texts.next(|record| {
+        if record.map.contains_key(*into) {
+            return Err(Unfit::field(*into, "is there already"));
+        }
+        let conversation = match prompt {
+            Some(it) => it.question(record)?,
+            None => question(record)?,
+        };
+        Ok((record.map.clone(), conversation))
+    })
 }
 
 /// What the model writes to each question.
@@ -282,7 +333,7 @@ fn write(
 }
 
 /// The tokens of a question and of each choice as the answer to it.
-fn choices(
+pub(crate) fn choices(
     chat: Chat<'_>,
     question: &Conversation,
     choosing: &Choosing<'_>,
@@ -311,12 +362,12 @@ fn choices(
     Ok(Choices { prompt: all[0][..begin].to_vec(), candidates })
 }
 
-fn keep(record: &Digest, weighed: &Weighed, cx: &mut Cx<'_>) -> Result<(), StepError> {
+pub(crate) fn keep(record: &Digest, weighed: &Weighed, cx: &mut Cx<'_>) -> Result<(), StepError> {
     let kept = serde_json::to_vec(weighed).expect("texts and finite numbers are always JSON");
     cx.memo.put(record, &kept)
 }
 
-fn known(record: &Digest, cx: &mut Cx<'_>) -> Result<Option<Weighed>, StepError> {
+pub(crate) fn known(record: &Digest, cx: &mut Cx<'_>) -> Result<Option<Weighed>, StepError> {
     let Some(kept) = cx.memo.get(record)? else { return Ok(None) };
     let wrong = |it: serde_json::Error| StepError::Memo { reason: it.to_string() };
     serde_json::from_slice(&kept).map(Some).map_err(wrong)

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use plan::Digest;
 use plan::graph::Checkpoint;
+use plan::{Digest, Endpoint};
 
 use crate::StepError;
 
@@ -15,6 +15,8 @@ use crate::StepError;
 pub struct Cx<'a> {
     /// Port to the files or folders that it reads, in order.
     pub inputs: BTreeMap<String, Vec<PathBuf>>,
+    /// Port to the server that is asked, for ports that were given one instead of a folder.
+    pub servers: BTreeMap<String, Server>,
     /// Slot to the file or folder to write; its parent exists, it does not.
     pub outputs: BTreeMap<String, PathBuf>,
     /// A folder of this key that survives a kill, for resumable state. A finished step's is removed.
@@ -33,6 +35,37 @@ pub struct Cx<'a> {
     pub report: &'a mut dyn FnMut(Say),
     /// Whether the step is asked to stop: then write state and return [`StepError::Stopped`].
     pub stop: &'a dyn Fn() -> bool,
+}
+
+/// A server that has a model, with its key.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Where it is, and how often it may be asked.
+    pub endpoint: Endpoint,
+    /// Its key, where it has one.
+    pub key: Option<Secret>,
+}
+
+/// A text that is never shown.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes the text.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text, for the server that it is for.
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
 }
 
 /// One of the parts into which a sharded step is split.
@@ -96,6 +129,11 @@ impl Cx<'_> {
             [it] => Ok(it),
             _ => Err(StepError::Wiring { what: "input", name: port }),
         }
+    }
+
+    /// The server of a port that was given one instead of a folder.
+    pub fn server(&self, port: &str) -> Option<&Server> {
+        self.servers.get(port)
     }
 
     /// All inputs of a port, in order; none where an optional port is empty.

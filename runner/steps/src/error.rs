@@ -67,6 +67,14 @@ pub enum StepError {
     /// The device cannot do it.
     #[error(transparent)]
     Device(#[from] kernels::Error),
+    /// A server cannot be asked, or does not answer.
+    #[error("`{url}` {reason}")]
+    Endpoint {
+        /// Its address.
+        url: String,
+        /// What it did.
+        reason: String,
+    },
     /// The row memo cannot be read or written.
     #[error("row memo: {reason}")]
     Memo {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use plan::Digest;
 
-use crate::{AnyKind, Cx, Memo, Say, Shard, StepError, kind};
+use crate::{AnyKind, Cx, Memo, Say, Server, Shard, StepError, kind};
 
 /// The answers, and how often they were made durable.
 #[derive(Default)]
@@ -34,6 +34,7 @@ pub(crate) struct Kit {
     pub(crate) said: Vec<Say>,
     pub(crate) shard: Option<Shard>,
     pub(crate) seed: Option<u64>,
+    pub(crate) servers: BTreeMap<String, Server>,
     pub(crate) checkpoint: Option<plan::graph::Checkpoint>,
     pub(crate) threads: usize,
     /// After how many questions whether to stop the answer is yes.
@@ -46,8 +47,8 @@ impl Kit {
         let folder = tempfile::tempdir().unwrap();
         let kind = kind(name).unwrap();
         let (shard, seed, checkpoint) = (None, None, None);
-        let (threads, stop_after) = (1, usize::MAX);
-        Self { kind, folder, memo, said, shard, seed, checkpoint, threads, stop_after }
+        let (threads, stop_after, servers) = (1, usize::MAX, BTreeMap::new());
+        Self { kind, folder, memo, said, shard, seed, servers, checkpoint, threads, stop_after }
     }
 
     /// Runs the kind over these contents of its first port; gives the contents of its outputs.
@@ -82,6 +83,7 @@ impl Kit {
         self.said.clear();
         let mut cx = Cx {
             inputs: inputs.iter().map(|(port, it)| ((*port).to_owned(), it.clone())).collect(),
+            servers: self.servers.clone(),
             outputs: outputs.clone(),
             state: path("state".to_owned()),
             seed: self.seed,

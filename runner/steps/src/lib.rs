@@ -9,6 +9,7 @@ mod asking;
 mod choosing;
 pub mod cx;
 pub mod error;
+mod exam;
 mod filter;
 pub mod kind;
 mod kinds;
@@ -17,15 +18,18 @@ mod kit;
 pub mod model;
 mod page;
 mod params;
+pub mod preview;
 mod records;
 pub mod reference;
+mod served;
+mod statistics;
 pub mod text;
 mod texts;
 mod training;
 
 pub use kernels::machine;
 
-pub use cx::{Cx, Memo, Say, Shard};
+pub use cx::{Cx, Memo, Say, Secret, Server, Shard};
 pub use error::StepError;
 pub use kind::{AnyKind, Kind};
 pub use params::params_of;
@@ -37,6 +41,7 @@ pub const KINDS: &[&dyn AnyKind] = &[
     &kinds::sample::Sample,
     &kinds::unique::Unique,
     &kinds::count::Count,
+    &kinds::stats::Stats,
     &kinds::corpus::Corpus,
     &kinds::instructions::Instructions,
     &kinds::normalize::Normalize,
@@ -45,6 +50,7 @@ pub const KINDS: &[&dyn AnyKind] = &[
     &kinds::dedup::Dedup,
     &kinds::decontaminate::Decontaminate,
     &kinds::rules::Rules,
+    &kinds::measure::Measure,
     &kinds::cut::Cut,
     &kinds::select::Select,
     &kinds::mix::Mix,
@@ -61,6 +67,8 @@ pub const KINDS: &[&dyn AnyKind] = &[
     &kinds::judge::Judge,
     &kinds::classify::Classify,
     &kinds::score_text::ScoreText,
+    &kinds::eval::Eval,
+    &kinds::compare::Compare,
 ];
 
 /// The kind with this name.

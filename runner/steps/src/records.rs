@@ -50,7 +50,9 @@ impl Lines {
     pub(crate) fn skip(&mut self, n: u64) -> Result<(), StepError> {
         let mut buffer = Vec::new();
         for _ in 0..n {
-            self.next(&mut buffer)?;
+            if !self.next(&mut buffer)? {
+                break;
+            }
         }
         Ok(())
     }

@@ -57,6 +57,7 @@ fn sections(spec: &KindSpec) -> Vec<Section> {
             Arity::One => "one",
             Arity::Optional => "one or none",
             Arity::Many => "one or more",
+            Arity::Model => "one, a folder or an endpoint",
         };
         vec![code(it.name), arity.to_owned(), it.about.to_owned()]
     };
@@ -99,6 +100,10 @@ fn facts(spec: &KindSpec) -> Vec<String> {
     if !spec.unkeyed.is_empty() {
         let names: Vec<String> = spec.unkeyed.iter().map(|it| code(it)).collect();
         all.push(format!("Not in the key: {}.", names.join(", ")));
+    }
+    if !spec.cuts.is_empty() {
+        let names: Vec<String> = spec.cuts.iter().map(|it| code(it)).collect();
+        all.push(format!("With another {} nothing is computed again.", names.join(" or ")));
     }
     all
 }
@@ -173,7 +178,7 @@ mod tests {
             let params = (spec.params)();
             assert!(params.iter().all(|it| !it.about.is_empty()), "{}", spec.name);
             let known = |name: &&str| params.iter().any(|it| it.name == **name);
-            assert!(spec.unkeyed.iter().all(known), "{}", spec.name);
+            assert!(spec.unkeyed.iter().chain(spec.cuts).all(known), "{}", spec.name);
             let sharded = |port: &str| spec.inputs.iter().any(|it| it.name == port);
             assert!(spec.shards.is_none_or(sharded), "{}", spec.name);
         }

@@ -123,5 +123,7 @@ fn record(n: u32, object: Object) -> Record {
         host: "host".to_owned(),
         kun: "0.1.0".to_owned(),
         attempts: 1,
+        read: BTreeMap::new(),
+        work: None,
     }
 }

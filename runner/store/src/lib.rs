@@ -41,7 +41,7 @@ pub use index::{Index, IndexEntry, IndexOutput};
 pub use lock::{Holder, Lock, Locking};
 pub use object::{Node, Object, Place, Placed, Presence, Shape, TreeEntry};
 pub use probe::Probe;
-pub use record::{Committed, RECORD_FORMAT, Record, RecordOutput};
+pub use record::{Committed, RECORD_FORMAT, Record, RecordOutput, Work};
 pub use rows::Rows;
 pub use stats::{Hashed, Rehash, Stamp, Stats};
 pub use store::{Durability, Settings, Store, Warning, make_dirs};

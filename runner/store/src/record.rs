@@ -48,6 +48,24 @@ pub struct Record {
     pub kun: String,
     /// How many attempts it took.
     pub attempts: u32,
+    /// The bytes that it read, by port.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub read: BTreeMap<String, u64>,
+    /// How much it did, where it said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<Work>,
+}
+
+/// How much a step did: what forecasts are made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Work {
+    /// What is counted: `records`, `steps`.
+    pub unit: String,
+    /// How many there were.
+    pub done: u64,
+    /// How many of them were known before: they took no time.
+    pub skipped: u64,
 }
 
 /// One output of a finished step.

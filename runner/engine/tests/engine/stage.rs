@@ -60,8 +60,13 @@ pub(crate) fn graph(instances: Vec<Instance>) -> Graph {
         instance: Some(InstanceId(last)),
         slots: BTreeMap::from([("o".to_owned(), vec![made(last)])]),
     };
-    let source =
-        Source { name: None, path: "source".into(), pinned: None, place: Place::default() };
+    let source = Source {
+        name: None,
+        path: "source".into(),
+        pinned: None,
+        place: Place::default(),
+        endpoint: None,
+    };
     Graph { instances, targets: vec![target], sources: vec![source] }
 }
 

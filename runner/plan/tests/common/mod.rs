@@ -123,6 +123,7 @@ const BLANK: KindSpec = KindSpec {
     inputs: &[port("data", Arity::One)],
     outputs: &[slot("data", Form::Records)],
     unkeyed: &[],
+    cuts: &[],
     draws: false,
     numerics: false,
     shards: None,
@@ -158,7 +159,11 @@ pub(crate) static KINDS: &[&KindSpec] = &[
     },
     &KindSpec {
         name: "generate",
-        inputs: &[port("model", Arity::One), port("data", Arity::One), port("prompt", Arity::One)],
+        inputs: &[
+            port("model", Arity::Model),
+            port("data", Arity::One),
+            port("prompt", Arity::One),
+        ],
         draws: true,
         shards: Some("data"),
         ..BLANK

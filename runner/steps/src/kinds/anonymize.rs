@@ -39,7 +39,7 @@ use crate::model::record::Unfit;
 use crate::page::page;
 use crate::records::Output;
 use crate::text::fields::Fields;
-use crate::text::ledger::Verdict;
+use crate::text::ledger::{Bounds, Limit, Verdict};
 use crate::text::personal::{self, Found, Type};
 use crate::text::stream::{Sieved, Source};
 use crate::{Cx, Kind, StepError, params_of};
@@ -144,6 +144,7 @@ impl Kind for Anonymize {
             Slot { name: "samples", form: Form::Records, about: "findings, as they stand" },
         ],
         unkeyed: &[],
+        cuts: &[],
         draws: false,
         numerics: false,
         shards: None,
@@ -151,6 +152,12 @@ impl Kind for Anonymize {
         params: params_of::<Params>,
     };
     type Params = Params;
+
+    fn limits(&self, params: &Params) -> Result<Vec<Limit>, StepError> {
+        let dropped = Type::ALL.iter().filter(|it| params.treatment(**it) == Treatment::Drop);
+        let none = Bounds { min: None, max: Some(0.0) };
+        Ok(dropped.map(|it| Limit::of(it.name(), none)).collect())
+    }
 
     fn run(&self, params: &Params, cx: &mut Cx<'_>) -> Result<(), StepError> {
         let known = |it: &String| Type::ALL.iter().any(|what| what.name() == it);

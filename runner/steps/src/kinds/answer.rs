@@ -21,6 +21,7 @@ use serde::Deserialize;
 
 use crate::asking::{Asking, Conversations, ask_all, asking_params, prompt_of};
 use crate::page::page;
+use crate::preview::{self, At, Preview};
 use crate::{Cx, Kind, StepError, params_of};
 
 pub(crate) struct AnswerKind;
@@ -34,7 +35,7 @@ impl Kind for AnswerKind {
         about: "answer prompts with a model, as the method's authors do",
         page: page!("answer.rs"),
         inputs: &[
-            Port { name: "model", arity: Arity::One, about: "the model" },
+            Port { name: "model", arity: Arity::Model, about: "the model" },
             Port { name: "data", arity: Arity::One, about: "the records" },
             Port { name: "prompt", arity: Arity::Optional, about: "the prompt file" },
         ],
@@ -44,6 +45,7 @@ impl Kind for AnswerKind {
             about: "the records with their answers, in order",
         }],
         unkeyed: &["rows"],
+        cuts: &[],
         draws: true,
         numerics: true,
         shards: Some("data"),
@@ -51,6 +53,11 @@ impl Kind for AnswerKind {
         params: params_of::<Params>,
     };
     type Params = Params;
+
+    fn preview(&self, params: &Params, at: At<'_>) -> Result<Option<Preview>, StepError> {
+        let (settings, prompt) = (params.settings(at.seed()?), at.prompt()?);
+        preview::asked(&Asking { settings, prompt, form: &Conversations }, at)
+    }
 
     fn run(&self, params: &Params, cx: &mut Cx<'_>) -> Result<(), StepError> {
         let (settings, prompt) = (params.settings(cx.seed()?), prompt_of(cx)?);

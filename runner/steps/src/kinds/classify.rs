@@ -20,8 +20,10 @@ use serde_json::{Map, Value};
 
 use crate::asking::{OnOverlong, prompt_of};
 use crate::choosing::{Choosing, End, choose_all};
+use crate::model::Prompt;
 use crate::model::record::Columns;
 use crate::page::page;
+use crate::preview::{self, At, Preview};
 use crate::records::Output;
 use crate::{Cx, Kind, StepError, params_of};
 
@@ -70,7 +72,7 @@ impl Kind for Classify {
         about: "let a model give each record one or more of several labels",
         page: page!("classify.rs"),
         inputs: &[
-            Port { name: "model", arity: Arity::One, about: "the model" },
+            Port { name: "model", arity: Arity::Model, about: "the model" },
             Port { name: "data", arity: Arity::One, about: "the records" },
             Port { name: "prompt", arity: Arity::Optional, about: "the prompt file" },
         ],
@@ -80,6 +82,7 @@ impl Kind for Classify {
             about: "the records with their labels, in order",
         }],
         unkeyed: &[],
+        cuts: &["most", "min_p"],
         draws: false,
         numerics: true,
         shards: Some("data"),
@@ -88,19 +91,12 @@ impl Kind for Classify {
     };
     type Params = Params;
 
+    fn preview(&self, params: &Params, at: At<'_>) -> Result<Option<Preview>, StepError> {
+        preview::chosen(&choosing(params, at.prompt()?), at)
+    }
+
     fn run(&self, params: &Params, cx: &mut Cx<'_>) -> Result<(), StepError> {
-        let choosing = Choosing {
-            kind: "classify",
-            prompt: prompt_of(cx)?,
-            choices: &params.labels,
-            end: End::Counts,
-            template: params.template.as_deref(),
-            columns: &params.columns,
-            into: &params.into,
-            max_seq_len: params.max_seq_len,
-            on_overlong: params.on_overlong,
-            writes: None,
-        };
+        let choosing = choosing(params, prompt_of(cx)?);
         let mut output = Output::create(cx.output("data")?)?;
         let mut none = 0;
         let mut take = |it: crate::choosing::Found<'_>| {
@@ -121,5 +117,20 @@ impl Kind for Classify {
         output.finish()?;
         cx.count("without", none);
         Ok(())
+    }
+}
+
+fn choosing(params: &Params, prompt: Option<Prompt>) -> Choosing<'_> {
+    Choosing {
+        kind: "classify",
+        prompt,
+        choices: &params.labels,
+        end: End::Counts,
+        template: params.template.as_deref(),
+        columns: &params.columns,
+        into: &params.into,
+        max_seq_len: params.max_seq_len,
+        on_overlong: params.on_overlong,
+        writes: None,
     }
 }

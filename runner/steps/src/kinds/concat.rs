@@ -41,6 +41,7 @@ impl Kind for Concat {
         inputs: &[Port { name: "parts", arity: Arity::Many, about: "the files, in order" }],
         outputs: &[Slot { name: "data", form: Form::File, about: "all of them" }],
         unkeyed: &[],
+        cuts: &[],
         draws: false,
         numerics: false,
         shards: None,

@@ -156,6 +156,7 @@ impl Kind for Corpus {
             Slot { name: "unread", form: Form::Records, about: "the rows that cannot be read" },
         ],
         unkeyed: &[],
+        cuts: &[],
         draws: false,
         numerics: false,
         shards: None,

@@ -46,6 +46,7 @@ impl Kind for Count {
         inputs: &[Port { name: "data", arity: Arity::Many, about: "the files" }],
         outputs: &[Slot { name: "metrics", form: Form::Metrics, about: "the four numbers" }],
         unkeyed: &[],
+        cuts: &[],
         draws: false,
         numerics: false,
         shards: None,

@@ -33,7 +33,7 @@ use crate::model::record::Unfit;
 use crate::page::page;
 use crate::records::{Lines, Output};
 use crate::text::fields::Fields;
-use crate::text::ledger::{Verdict, rounded};
+use crate::text::ledger::{Bounds, Limit, Verdict, rounded};
 use crate::text::minhash::{each_gram, fold};
 use crate::text::stream::{Sieved, Source};
 use crate::{Cx, Kind, StepError, params_of};
@@ -84,6 +84,7 @@ impl Kind for Decontaminate {
             Slot { name: "matches", form: Form::Records, about: "what was dropped, and for what" },
         ],
         unkeyed: &[],
+        cuts: &[],
         draws: false,
         numerics: false,
         shards: Some("data"),
@@ -91,6 +92,11 @@ impl Kind for Decontaminate {
         params: params_of::<Params>,
     };
     type Params = Params;
+
+    fn limits(&self, params: &Params) -> Result<Vec<Limit>, StepError> {
+        let most = params.min_hits.saturating_sub(1) as f64;
+        Ok(vec![Limit::of("overlap", Bounds { min: None, max: Some(most) })])
+    }
 
     fn run(&self, params: &Params, cx: &mut Cx<'_>) -> Result<(), StepError> {
         if params.gram == 0 || params.fields.is_empty() {

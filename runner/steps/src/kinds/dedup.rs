@@ -39,7 +39,7 @@ use crate::model::record::Unfit;
 use crate::page::page;
 use crate::records::{Output, short_digest};
 use crate::text::fields::Fields;
-use crate::text::ledger::{Verdict, rounded};
+use crate::text::ledger::{Bounds, Limit, Verdict, rounded};
 use crate::text::minhash::{Sketch, Sketcher, Table, fold, similarity};
 use crate::text::stream::Source;
 use crate::{Cx, Kind, StepError, params_of};
@@ -117,6 +117,7 @@ impl Kind for Dedup {
             },
         ],
         unkeyed: &[],
+        cuts: &[],
         draws: false,
         numerics: false,
         shards: None,
@@ -124,6 +125,16 @@ impl Kind for Dedup {
         params: params_of::<Params>,
     };
     type Params = Params;
+
+    fn limits(&self, params: &Params) -> Result<Vec<Limit>, StepError> {
+        if params.method == Method::Exact {
+            return Ok(Vec::new());
+        }
+        // The greatest stored value below the threshold.
+        let max = Some(rounded(params.threshold - 1e-6));
+        let (rule, value) = ("near".to_owned(), "similarity".to_owned());
+        Ok(vec![Limit { rule, value, bounds: Bounds { min: None, max } }])
+    }
 
     fn run(&self, params: &Params, cx: &mut Cx<'_>) -> Result<(), StepError> {
         check(params)?;

@@ -90,6 +90,7 @@ impl Kind for Export {
         inputs: &[Port { name: "data", arity: Arity::One, about: "the records" }],
         outputs: &[Slot { name: "folder", form: Form::Dir, about: "the data set" }],
         unkeyed: &[],
+        cuts: &[],
         draws: false,
         numerics: false,
         shards: None,

@@ -31,6 +31,30 @@
 //! record's content, so it depends on neither place nor neighbours. Each answer is kept under its
 //! record, the model and the parameters: a run that was killed goes on where it was, and records
 //! that are added cost only themselves. Equal records get equal answers.
+//!
+//! The model may be one that a server has, instead of a folder: here, and in `label`, `refine`, `answer`, `judge` and
+//! `classify`.
+//!
+//! ```toml
+//! [models]
+//! big = { endpoint = "http://127.0.0.1:8000/v1", model = "yi-34b", key_env = "LAB_KEY", requests_per_minute = 600 }
+//!
+//! [steps.answers]
+//! op   = "generate"
+//! in   = { model = "${models.big}", data = "${steps.raw.data}" }
+//! with = { max_new_tokens = 512, temperature = 0.5, repetition_penalty = 1.2 }
+//! ```
+//!
+//! The server is asked as OpenAI's are, at `/chat/completions`; vLLM and llama.cpp answer so. It renders its own
+//! template: `template` and `max_seq_len` are refused. `top_k`, `min_p`, `repetition_penalty` and
+//! `min_new_tokens` go along under vLLM's names where they say something; what a server does not know it refuses, which
+//! fails the step with its own words, or passes over, which nobody can see from here: the step's log
+//! says which went along. Tokens are counted as the server counts them; `generated_logprob` is null where it gives
+//! none. What may pass (429, 408, 5xx, no connection, no answer in time, an answer that is none) is tried again, up
+//! to `retries` times, later each time, and not before `Retry-After`. The address and the model's name are in
+//! the key; the server's key, `concurrency`, `requests_per_minute`, `retries` and `timeout` are not. The
+//! variable `key_env` must be set when something is asked, and its value is written nowhere. There is no TLS: where
+//! a server speaks `https` only, a proxy on this machine can stand before it.
 
 use kernels::ops::sample::Sampling;
 use plan::KindSpec;
@@ -42,6 +66,7 @@ use crate::asking::{Asking, Conversations, OnOverlong, Settings, ask_all};
 use crate::model::How;
 use crate::model::record::Columns;
 use crate::page::page;
+use crate::preview::{self, At, Preview};
 use crate::{Cx, Kind, StepError, params_of};
 
 pub(crate) struct Generate;
@@ -120,7 +145,7 @@ impl Kind for Generate {
         about: "answer each record with a model, each once",
         page: page!("generate.rs"),
         inputs: &[
-            Port { name: "model", arity: Arity::One, about: "the model" },
+            Port { name: "model", arity: Arity::Model, about: "the model" },
             Port { name: "data", arity: Arity::One, about: "the records" },
         ],
         outputs: &[Slot {
@@ -129,6 +154,7 @@ impl Kind for Generate {
             about: "the records with their answers, in order",
         }],
         unkeyed: &["rows"],
+        cuts: &[],
         draws: true,
         numerics: true,
         shards: Some("data"),
@@ -136,6 +162,11 @@ impl Kind for Generate {
         params: params_of::<Params>,
     };
     type Params = Params;
+
+    fn preview(&self, params: &Params, at: At<'_>) -> Result<Option<Preview>, StepError> {
+        let (settings, prompt) = (params.settings(at.seed()?), None);
+        preview::asked(&Asking { settings, prompt, form: &Conversations }, at)
+    }
 
     fn run(&self, params: &Params, cx: &mut Cx<'_>) -> Result<(), StepError> {
         let prompt = None;

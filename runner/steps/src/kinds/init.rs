@@ -120,6 +120,7 @@ impl Kind for Init {
         inputs: &[Port { name: "tokenizer", arity: Arity::One, about: "a tokenizer's folder" }],
         outputs: &[Slot { name: "model", form: Form::Model, about: "the model" }],
         unkeyed: &[],
+        cuts: &[],
         draws: true,
         numerics: false,
         shards: None,

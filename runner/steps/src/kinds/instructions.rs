@@ -77,6 +77,7 @@ impl Kind for Instructions {
             Slot { name: "unread", form: Form::Records, about: "the records that cannot be used" },
         ],
         unkeyed: &[],
+        cuts: &[],
         draws: false,
         numerics: false,
         shards: None,

@@ -29,6 +29,14 @@
 //! one that stands in it, none where several do or none does. The text is in `score_text`, the probabilities stay
 //! beside it, and how often both ways agree, differ, or the text is unclear is counted.
 //!
+//! Another `keep` or `min_p` is asked of what is kept about the records: the model is not even loaded.
+//!
+//! An endpoint (see `generate`) can weigh choices where its `/completions` gives the log-probabilities of a whole text, by
+//! `echo` with `logprobs`, as vLLM and `llama-cpp-python` do; `template` then names the built-in template that the
+//! model was trained with, and what looks like a control token in a record is one for such a server. Any other
+//! server says only what it writes: `mode = "text"` works with it, without `score_p` and its like, and without values in
+//! the ledger.
+//!
 //! A question that is too long fails the step, or with `on_overlong = "skip"` is left out by the rule
 //! `overlong`. A record is judged once: what is known is kept under it, the model, the prompt and the parameters.
 //! Nothing depends on the records beside it.
@@ -42,11 +50,13 @@ use serde_json::{Map, Value};
 use crate::asking::{OnOverlong, prompt_of};
 use crate::choosing::{Choosing, End, Found, Weighed, choose_all};
 use crate::kinds::score_text::exp;
+use crate::model::Prompt;
 use crate::model::record::Columns;
 use crate::page::page;
+use crate::preview::{self, At, Preview};
 use crate::records::Output;
 use crate::text::fields::Fields;
-use crate::text::ledger::{Verdict, rounded};
+use crate::text::ledger::{Bounds, Limit, Verdict, rounded};
 use crate::{Cx, Kind, StepError, params_of};
 
 pub(crate) struct Judge;
@@ -117,7 +127,7 @@ impl Kind for Judge {
         about: "let a model choose one of several answers about each record",
         page: page!("judge.rs"),
         inputs: &[
-            Port { name: "model", arity: Arity::One, about: "the model" },
+            Port { name: "model", arity: Arity::Model, about: "the model" },
             Port { name: "data", arity: Arity::One, about: "the records" },
             Port { name: "prompt", arity: Arity::Optional, about: "the prompt file" },
         ],
@@ -134,6 +144,7 @@ impl Kind for Judge {
             },
         ],
         unkeyed: &[],
+        cuts: &["keep", "min_p"],
         draws: false,
         numerics: true,
         shards: Some("data"),
@@ -142,20 +153,21 @@ impl Kind for Judge {
     };
     type Params = Params;
 
+    fn limits(&self, params: &Params) -> Result<Vec<Limit>, StepError> {
+        // Without `min_p` the choice itself decides, and no number does.
+        let bounds = Bounds { min: params.min_p, max: None };
+        let limit = (!params.keep.is_empty()).then(|| Limit::of(&params.into, bounds));
+        Ok(limit.filter(|it| it.bounds.min.is_some()).into_iter().collect())
+    }
+
+    fn preview(&self, params: &Params, at: At<'_>) -> Result<Option<Preview>, StepError> {
+        check(params)?;
+        preview::chosen(&choosing(params, at.prompt()?), at)
+    }
+
     fn run(&self, params: &Params, cx: &mut Cx<'_>) -> Result<(), StepError> {
         check(params)?;
-        let choosing = Choosing {
-            kind: "judge",
-            prompt: prompt_of(cx)?,
-            choices: &params.choices,
-            end: if params.end { End::Counts } else { End::Ignored },
-            template: params.template.as_deref(),
-            columns: &params.columns,
-            into: &params.into,
-            max_seq_len: params.max_seq_len,
-            on_overlong: params.on_overlong,
-            writes: (params.mode == Mode::Text).then_some(params.max_new_tokens),
-        };
+        let choosing = choosing(params, prompt_of(cx)?);
         let mut court = Court {
             params,
             counts: Counts::default(),
@@ -165,6 +177,21 @@ impl Kind for Judge {
         };
         choose_all(&choosing, &mut |it| court.take(it), cx)?;
         court.finish(cx)
+    }
+}
+
+fn choosing(params: &Params, prompt: Option<Prompt>) -> Choosing<'_> {
+    Choosing {
+        kind: "judge",
+        prompt,
+        choices: &params.choices,
+        end: if params.end { End::Counts } else { End::Ignored },
+        template: params.template.as_deref(),
+        columns: &params.columns,
+        into: &params.into,
+        max_seq_len: params.max_seq_len,
+        on_overlong: params.on_overlong,
+        writes: (params.mode == Mode::Text).then_some(params.max_new_tokens),
     }
 }
 
@@ -215,12 +242,13 @@ impl<'a> Court<'a> {
         let params = self.params;
         let decision = self.decide(&weighed);
         let into = params.into.as_str();
-        let fails: &[&str] = match weighed.log_probabilities.is_empty() {
+        let overlong = weighed.log_probabilities.is_empty() && weighed.text.is_none();
+        let fails: &[&str] = match overlong {
             true => &["overlong"],
             false if kept(params, &decision) => &[],
             false => &[into],
         };
-        self.counts.overlong += u64::from(weighed.log_probabilities.is_empty());
+        self.counts.overlong += u64::from(overlong);
         let margin_name = format!("{into}_margin");
         let values: Vec<(&str, f64)> =
             [(into, decision.p), (margin_name.as_str(), decision.margin)]
@@ -251,16 +279,19 @@ impl<'a> Court<'a> {
         let shares = weighed.shares();
         let of_kept = |(choice, p): (&String, &f64)| params.keep.contains(choice).then_some(*p);
         let p = match params.keep.is_empty() {
+            _ if shares.is_empty() => None,
             true => shares.iter().copied().reduce(f64::max),
-            false if shares.is_empty() => None,
             false => Some(params.choices.iter().zip(&shares).filter_map(of_kept).sum()),
         };
         let choice = match (&weighed.text, params.mode) {
             (Some(text), Mode::Text) => {
                 let said = read(text, &params.choices);
                 self.counts.unclear += u64::from(said.is_none());
-                self.counts.agree += u64::from(said.is_some() && said == likeliest);
-                self.counts.differ += u64::from(said.is_some() && said != likeliest);
+                // A server may say only what it writes.
+                if let (Some(said), Some(likeliest)) = (said, likeliest) {
+                    self.counts.agree += u64::from(said == likeliest);
+                    self.counts.differ += u64::from(said != likeliest);
+                }
                 said
             }
             _ => likeliest,
@@ -307,11 +338,13 @@ fn add(map: &mut Map<String, Value>, params: &Params, (weighed, it): (&Weighed, 
         .zip(weighed.shares())
         .map(|(choice, p)| (choice.clone(), p.into()))
         .collect();
-    let mass: f64 = weighed.log_probabilities.iter().map(|it| exp(it.max(-600.0))).sum();
     map.insert(into.clone(), it.choice.into());
-    map.insert(format!("{into}_p"), p.into());
-    map.insert(format!("{into}_margin"), it.margin.into());
-    map.insert(format!("{into}_mass"), mass.into());
+    if !weighed.log_probabilities.is_empty() {
+        let mass: f64 = weighed.log_probabilities.iter().map(|it| exp(it.max(-600.0))).sum();
+        map.insert(format!("{into}_p"), p.into());
+        map.insert(format!("{into}_margin"), it.margin.into());
+        map.insert(format!("{into}_mass"), mass.into());
+    }
     if let Some(text) = &weighed.text {
         map.insert(format!("{into}_text"), text.as_str().into());
     }

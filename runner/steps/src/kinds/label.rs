@@ -19,7 +19,7 @@
 //! a repetition penalty of 1.2, at most 1024 tokens. Answers end, are kept and are named as those of
 //! `generate` are: each record is asked about once, and a run that was killed goes on where it was.
 //! The record gets one more field than there, `instruction_ppl`: the perplexity of the answer under the bare
-//! model, its end included, for thresholds (the method takes 10). `instruction_tokens` is its length.
+//! model, its end included, for thresholds (the method takes 10); null where an endpoint gives no log-probabilities. `instruction_tokens` is its length.
 
 use plan::KindSpec;
 use plan::kind::{Arity, Port, Slot};
@@ -32,6 +32,7 @@ use crate::kinds::score_text::exp;
 use crate::model::record::Unfit;
 use crate::model::{Answer, Conversation};
 use crate::page::page;
+use crate::preview::{self, At, Preview};
 use crate::{Cx, Kind, StepError, params_of};
 
 pub(crate) struct Label;
@@ -45,7 +46,7 @@ impl Kind for Label {
         about: "ask a model which instruction each passage answers",
         page: page!("label.rs"),
         inputs: &[
-            Port { name: "model", arity: Arity::One, about: "the model" },
+            Port { name: "model", arity: Arity::Model, about: "the model" },
             Port { name: "data", arity: Arity::One, about: "the records" },
             Port { name: "prompt", arity: Arity::Optional, about: "the prompt file" },
         ],
@@ -55,6 +56,7 @@ impl Kind for Label {
             about: "the records with their answers, in order",
         }],
         unkeyed: &["rows"],
+        cuts: &[],
         draws: true,
         numerics: true,
         shards: Some("data"),
@@ -62,6 +64,11 @@ impl Kind for Label {
         params: params_of::<Params>,
     };
     type Params = Params;
+
+    fn preview(&self, params: &Params, at: At<'_>) -> Result<Option<Preview>, StepError> {
+        let (settings, prompt) = (params.settings(at.seed()?), at.prompt()?);
+        preview::asked(&Asking { settings, prompt, form: &Passages }, at)
+    }
 
     fn run(&self, params: &Params, cx: &mut Cx<'_>) -> Result<(), StepError> {
         let (settings, prompt) = (params.settings(cx.seed()?), prompt_of(cx)?);
@@ -92,7 +99,8 @@ impl Form for Passages {
 
 /// None where nothing was written.
 fn perplexity(answer: &Answer) -> Option<f64> {
-    (answer.tokens > 0).then(|| exp(-answer.logprob / answer.tokens as f64))
+    let n_tokens = answer.weighed_tokens.unwrap_or(answer.tokens);
+    answer.logprob.filter(|_| n_tokens > 0).map(|it| exp(-it / n_tokens as f64))
 }
 
 #[cfg(test)]

@@ -65,6 +65,7 @@ impl Kind for Mix {
         inputs: &[Port { name: "data", arity: Arity::Many, about: "the files of records" }],
         outputs: &[Slot { name: "data", form: Form::Records, about: "the mix" }],
         unkeyed: &[],
+        cuts: &[],
         draws: false,
         numerics: false,
         shards: None,

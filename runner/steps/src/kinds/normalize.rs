@@ -85,6 +85,7 @@ impl Kind for Normalize {
             about: "the records with their texts normalized, in order",
         }],
         unkeyed: &[],
+        cuts: &[],
         draws: false,
         numerics: false,
         shards: Some("data"),

@@ -68,6 +68,7 @@ impl Kind for Pretrain {
         ],
         outputs: OUTPUTS,
         unkeyed: &["save_steps", "gradient_checkpointing", "micro_batch_tokens"],
+        cuts: &[],
         draws: true,
         numerics: true,
         shards: None,

@@ -18,7 +18,7 @@
 //! The instruction is cut as the authors' code cuts it: it and the passage may have `budget` tokens
 //! together, counted with the English words that the code adds for counting. What the passage takes is
 //! not there for the instruction; where it takes more than all, as many tokens as it takes too much are
-//! cut off the instruction's end. `budget = 0` cuts nothing. The instruction as it was asked is in the
+//! cut off the instruction's end. `budget = 0` cuts nothing, and is needed where the model is an endpoint. The instruction as it was asked is in the
 //! field `refined_instruction`; `refined` is the new answer.
 //!
 //! Sampling is that of the authors' code unless something else is said: temperature 0.5, `top_p` 0.95,
@@ -35,6 +35,7 @@ use crate::asking::{Asking, Form, Subject, ask_all, asking_params, prompt_of};
 use crate::model::record::{Record, Unfit};
 use crate::model::{Controlled, Conversation, TextError, Tokenizer};
 use crate::page::page;
+use crate::preview::{self, At, Preview};
 use crate::{Cx, Kind, StepError, params_of};
 
 pub(crate) struct Refine;
@@ -56,7 +57,7 @@ impl Kind for Refine {
         about: "answer each instruction anew, with the passage known",
         page: page!("refine.rs"),
         inputs: &[
-            Port { name: "model", arity: Arity::One, about: "the model" },
+            Port { name: "model", arity: Arity::Model, about: "the model" },
             Port { name: "data", arity: Arity::One, about: "the records" },
             Port { name: "prompt", arity: Arity::Optional, about: "the prompt file" },
         ],
@@ -66,6 +67,7 @@ impl Kind for Refine {
             about: "the records with their answers, in order",
         }],
         unkeyed: &["rows"],
+        cuts: &[],
         draws: true,
         numerics: true,
         shards: Some("data"),
@@ -74,7 +76,16 @@ impl Kind for Refine {
     };
     type Params = Params;
 
+    fn preview(&self, params: &Params, at: At<'_>) -> Result<Option<Preview>, StepError> {
+        let (settings, prompt) = (params.settings(at.seed()?), at.prompt()?);
+        preview::asked(&Asking { settings, prompt, form: &Known { budget: params.budget } }, at)
+    }
+
     fn run(&self, params: &Params, cx: &mut Cx<'_>) -> Result<(), StepError> {
+        if cx.server("model").is_some() && params.budget > 0 {
+            let reason = "an endpoint has no tokenizer to count with: `budget` must be 0";
+            return Err(StepError::Params { kind: "refine", reason: reason.to_owned() });
+        }
         let (settings, prompt) = (params.settings(cx.seed()?), prompt_of(cx)?);
         ask_all(&Asking { settings, prompt, form: &Known { budget: params.budget } }, cx)
     }
@@ -96,7 +107,10 @@ impl Form for Known {
     ) -> Result<Conversation, Unfit> {
         let record = subject.record;
         let (output, instruction) = (record.text_of("output")?, record.text_of("instruction")?);
-        let cut = cut(subject.tokenizer, (output, instruction), self.budget);
+        let cut = match subject.tokenizer {
+            Some(it) => cut(it, (output, instruction), self.budget),
+            None => Ok(instruction.to_owned()),
+        };
         let cut = cut.map_err(|it| Unfit::new(it.to_string()))?;
         let name = record.name("instruction");
         let asked = format!("{}_instruction", subject.into);

@@ -60,7 +60,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::record::Unfit;
 use crate::page::page;
 use crate::text::fields::Fields;
-use crate::text::ledger::{Bounds, Verdict};
+use crate::text::ledger::{Bounds, Limit, Verdict};
 use crate::text::stream::{Sieved, sieve};
 use crate::text::words::Words;
 use crate::{Cx, Kind, StepError, params_of};
@@ -158,6 +158,7 @@ impl Kind for Rules {
             },
         ],
         unkeyed: &[],
+        cuts: &[],
         draws: false,
         numerics: false,
         shards: Some("data"),
@@ -165,6 +166,12 @@ impl Kind for Rules {
         params: params_of::<Params>,
     };
     type Params = Params;
+
+    fn limits(&self, params: &Params) -> Result<Vec<Limit>, StepError> {
+        let checks = Checks::new(params)?.0;
+        let bound = checks.iter().filter(|(_, it)| **it != Bounds::default());
+        Ok(bound.map(|(name, bounds)| Limit::of(name, *bounds)).collect())
+    }
 
     fn run(&self, params: &Params, cx: &mut Cx<'_>) -> Result<(), StepError> {
         let checks = Checks::new(params)?;

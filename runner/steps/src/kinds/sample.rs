@@ -11,7 +11,7 @@
 //! record's lot is drawn from its bytes and from how many equal ones came before it. So a shuffled
 //! input keeps the same records, a record that is added displaces one at most, and a smaller `n`
 //! with the same seed and data keeps a subset of what a larger one keeps. Fewer than `n` records
-//! are all kept.
+//! are all kept. The ledger has a line for each record; those that are not kept fail the rule `lot`.
 //!
 //! Memory: about 40 bytes for each distinct record, and 32 for each that is kept.
 
@@ -24,6 +24,8 @@ use serde::Deserialize;
 
 use crate::page::page;
 use crate::records::{Lines, Output, Progress, short, short_digest};
+use crate::text::fields::who;
+use crate::text::ledger::Verdict;
 use crate::{Cx, Kind, StepError, params_of};
 
 pub(crate) struct Sample;
@@ -42,8 +44,12 @@ impl Kind for Sample {
         about: "keep some records drawn at random, in order",
         page: page!("sample.rs"),
         inputs: &[Port { name: "data", arity: Arity::One, about: "the records" }],
-        outputs: &[Slot { name: "data", form: Form::Records, about: "those that were drawn" }],
+        outputs: &[
+            Slot { name: "data", form: Form::Records, about: "those that were drawn" },
+            Slot { name: "ledger", form: Form::Records, about: "whether each record was drawn" },
+        ],
         unkeyed: &[],
+        cuts: &[],
         draws: true,
         numerics: false,
         shards: None,
@@ -56,15 +62,23 @@ impl Kind for Sample {
         let (drawn, total) = draw(params.n, cx)?;
         let mut lines = Lines::open(cx.input("data")?)?;
         let mut output = Output::create(cx.output("data")?)?;
-        let mut line = Vec::new();
+        let mut ledger = Output::create(cx.output("ledger")?)?;
+        let (mut line, mut out) = (Vec::new(), Vec::new());
         let mut wanted = drawn.iter().peekable();
-        while wanted.peek().is_some() && lines.next(&mut line)? {
+        while lines.next(&mut line)? {
             cx.check_stop()?;
-            if wanted.next_if_eq(&&lines.line).is_some() {
+            let is_drawn = wanted.next_if_eq(&&lines.line).is_some();
+            let fails: &[&str] = if is_drawn { &[] } else { &["lot"] };
+            let (id, source) = who(&line);
+            out.clear();
+            Verdict { id: &id, source: source.as_deref(), fails, values: &[] }.write(&mut out);
+            ledger.bytes(&out)?;
+            if is_drawn {
                 output.line(&line)?;
             }
         }
         output.finish()?;
+        ledger.finish()?;
         cx.count("kept", drawn.len() as u64);
         cx.count("dropped", total - drawn.len() as u64);
         Ok(())
@@ -142,6 +156,19 @@ mod tests {
     fn equal_records_are_drawn_apart() {
         let kept = sample(50, 1, &"{}\n".repeat(100));
         assert_eq!(kept, "{}\n".repeat(50));
+    }
+
+    #[test]
+    fn the_ledger_says_of_every_line_whether_it_was_drawn() {
+        let mut kit = Kit::new("sample");
+        kit.seed = Some(7);
+        let outputs = kit.run("n = 1", &[b"{\"id\":1}\n{\"id\":2,\"source\":\"s\"}"]).unwrap();
+        insta::assert_snapshot!(outputs.join("--\n"), @r#"
+        {"id":2,"source":"s"}
+        --
+        {"id":"1","source":null,"keep":false,"first":"lot","fails":["lot"],"values":{}}
+        {"id":"2","source":"s","keep":true,"first":null,"fails":[],"values":{}}
+        "#);
     }
 
     #[test]

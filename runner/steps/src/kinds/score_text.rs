@@ -111,6 +111,7 @@ impl Kind for ScoreText {
             about: "the records with their numbers, in order",
         }],
         unkeyed: &[],
+        cuts: &[],
         draws: false,
         numerics: true,
         shards: Some("data"),

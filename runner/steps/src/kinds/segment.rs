@@ -32,7 +32,7 @@ use crate::model::record::Unfit;
 use crate::model::{TextError, Tokenizer};
 use crate::page::page;
 use crate::text::fields::Fields;
-use crate::text::ledger::{self, Verdict};
+use crate::text::ledger::{self, Bounds, Limit, Verdict};
 use crate::text::passages::{Passage, passages, points_back};
 use crate::text::stream::{Sieved, sieve};
 use crate::{Cx, Kind, StepError, params_of};
@@ -106,6 +106,7 @@ impl Kind for Segment {
             },
         ],
         unkeyed: &[],
+        cuts: &[],
         draws: false,
         numerics: false,
         shards: Some("data"),
@@ -113,6 +114,15 @@ impl Kind for Segment {
         params: params_of::<Params>,
     };
     type Params = Params;
+
+    fn limits(&self, params: &Params) -> Result<Vec<Limit>, StepError> {
+        let bounds = Bounds { min: Some(params.min as f64), max: Some(params.max as f64) };
+        let mut limits = vec![Limit::of("length", bounds)];
+        if params.self_contained {
+            limits.push(Limit::of("points_back", Bounds { min: None, max: Some(0.0) }));
+        }
+        Ok(limits)
+    }
 
     fn run(&self, params: &Params, cx: &mut Cx<'_>) -> Result<(), StepError> {
         if params.min > params.max {

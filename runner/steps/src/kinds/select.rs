@@ -34,7 +34,7 @@ use crate::model::record::Unfit;
 use crate::page::page;
 use crate::records::{Lines, Output, short, short_digest};
 use crate::text::fields::Fields;
-use crate::text::ledger::Verdict;
+use crate::text::ledger::{Bounds, Limit, Verdict};
 use crate::text::stream::Source;
 use crate::{Cx, Kind, StepError, params_of};
 
@@ -74,6 +74,7 @@ impl Kind for Select {
             Slot { name: "ledger", form: Form::Records, about: "the rank of each record" },
         ],
         unkeyed: &[],
+        cuts: &[],
         draws: true,
         numerics: false,
         shards: None,
@@ -81,6 +82,10 @@ impl Kind for Select {
         params: params_of::<Params>,
     };
     type Params = Params;
+
+    fn limits(&self, params: &Params) -> Result<Vec<Limit>, StepError> {
+        Ok(vec![Limit::of("rank", Bounds { min: None, max: Some(params.n as f64) })])
+    }
 
     fn run(&self, params: &Params, cx: &mut Cx<'_>) -> Result<(), StepError> {
         let items = read(params, cx)?;

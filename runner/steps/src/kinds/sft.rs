@@ -46,8 +46,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::kinds::score_text::On;
 use crate::model::record::{Record, Unfit};
-use crate::model::{self, Chat, Conversation, ModelFolder, Template};
+use crate::model::{self, Chat, Conversation, ModelFolder, Sample, Template};
 use crate::page::page;
+use crate::preview::{self, At, Preview};
 use crate::records::Progress;
 use crate::texts::{Texts, check_columns};
 use crate::training::{self, Dropped, Gathered, Job, Settled, training_params};
@@ -125,6 +126,7 @@ impl Kind for Sft {
         ],
         outputs: OUTPUTS,
         unkeyed: &["save_steps", "gradient_checkpointing", "micro_batch_tokens"],
+        cuts: &[],
         draws: true,
         numerics: true,
         shards: None,
@@ -132,6 +134,28 @@ impl Kind for Sft {
         params: params_of::<Params>,
     };
     type Params = Params;
+
+    fn preview(&self, params: &Params, at: At<'_>) -> Result<Option<Preview>, StepError> {
+        check_columns("sft", &params.columns)?;
+        let folder = ModelFolder::open(at.input("model")?)?;
+        let most = params.common().settle(&folder.config, at.seed()?)?.max_seq_len;
+        let template = template(params, &folder)?;
+        let chat = Chat { tokenizer: &folder.tokenizer, template: &template };
+        let mut before = 0;
+        for path in at.inputs.get("data").into_iter().flatten() {
+            let mut texts = Texts::open(path, &params.columns)?;
+            texts.skip(at.record.saturating_sub(before + 1))?;
+            let read = texts.next(|it| params.direction.of(it))?;
+            let Some(conversation) = read else {
+                before += texts.line();
+                continue;
+            };
+            let mut sample = chat.sample(&conversation, params.loss_on.loss())?;
+            let note = cut(params, &mut sample, most);
+            return preview::trained(chat, (&conversation, &sample), most, note).map(Some);
+        }
+        Ok(None)
+    }
 
     fn run(&self, params: &Params, cx: &mut Cx<'_>) -> Result<(), StepError> {
         check_columns("sft", &params.columns)?;
@@ -209,6 +233,24 @@ fn gather(
     }
     progress.say(cx);
     Ok(gathered)
+}
+
+/// What becomes of a sample that is too long, for people.
+fn cut(params: &Params, sample: &mut Sample, most: usize) -> Option<String> {
+    let n = sample.ids.len();
+    if n <= most {
+        return None;
+    }
+    let becomes = match params.on_overlong {
+        OnOverlong::Truncate => "its end is cut off",
+        OnOverlong::Drop => "it is left out",
+        OnOverlong::Error => "the step fails",
+    };
+    if params.on_overlong == OnOverlong::Truncate {
+        sample.ids.truncate(most);
+        sample.trained.truncate(most);
+    }
+    Some(format!("it is too long, {n} tokens where `max_seq_len` is {most}: {becomes}"))
 }
 
 fn no_target(n: usize, most: usize) -> String {

@@ -38,6 +38,7 @@ impl Kind for Split {
         inputs: &[Port { name: "data", arity: Arity::One, about: "the records" }],
         outputs: &[Slot { name: "parts", form: Form::Dir, about: "the files" }],
         unkeyed: &[],
+        cuts: &[],
         draws: false,
         numerics: false,
         shards: None,

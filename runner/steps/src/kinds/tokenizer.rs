@@ -88,6 +88,7 @@ impl Kind for Tokenizer {
             about: "`tokenizer.json` and what belongs to it",
         }],
         unkeyed: &[],
+        cuts: &[],
         draws: false,
         numerics: false,
         shards: None,

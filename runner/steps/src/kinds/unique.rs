@@ -15,6 +15,9 @@
 //! `dropped` has one record for each that is not in `data`: `line` is where it stood, `first` the
 //! line of the one that was kept, both from 1; with `field`, `record` is the dropped record itself.
 //!
+//! The ledger has a line for each record, with the rule `equal` and, for those that fail it, `first`: the
+//! same line as above.
+//!
 //! Memory: about 50 bytes for each distinct record.
 
 use std::collections::HashMap;
@@ -29,6 +32,8 @@ use serde_json::value::RawValue;
 
 use crate::page::page;
 use crate::records::{Lines, Output, Progress, short, short_digest};
+use crate::text::fields::who;
+use crate::text::ledger::Verdict;
 use crate::{Cx, Kind, StepError, params_of};
 
 pub(crate) struct Unique;
@@ -57,9 +62,15 @@ impl Kind for Unique {
         inputs: &[Port { name: "data", arity: Arity::One, about: "the records" }],
         outputs: &[
             Slot { name: "data", form: Form::Records, about: "the first of each" },
+            Slot {
+                name: "ledger",
+                form: Form::Records,
+                about: "whether each record was the first",
+            },
             Slot { name: "dropped", form: Form::Records, about: "what is not in `data`, and why" },
         ],
         unkeyed: &[],
+        cuts: &[],
         draws: false,
         numerics: false,
         shards: None,
@@ -72,15 +83,25 @@ impl Kind for Unique {
         let mut lines = Lines::open(cx.input("data")?)?;
         let mut kept = Output::create(cx.output("data")?)?;
         let mut dropped = Output::create(cx.output("dropped")?)?;
+        let mut ledger = Output::create(cx.output("ledger")?)?;
         let mut progress = Progress::new("records", None);
         let mut firsts: HashMap<u128, u64> = HashMap::new();
-        let mut line = Vec::new();
+        let (mut line, mut out) = (Vec::new(), Vec::new());
         while lines.next(&mut line)? {
             cx.check_stop()?;
             let digest = match &params.field {
                 None => short_digest(&line),
                 Some(field) => field_digest(&lines, &line, field)?,
             };
+            let (id, source) = who(&line);
+            let before = firsts.get(&digest).map(|it| [("first", *it as f64)]);
+            let (values, fails): (&[_], &[_]) = match &before {
+                Some(it) => (it, &["equal"]),
+                None => (&[], &[]),
+            };
+            out.clear();
+            Verdict { id: &id, source: source.as_deref(), fails, values }.write(&mut out);
+            ledger.bytes(&out)?;
             match firsts.entry(digest) {
                 Entry::Vacant(it) => {
                     it.insert(lines.line);
@@ -98,6 +119,7 @@ impl Kind for Unique {
         }
         progress.say(cx);
         kept.finish()?;
+        ledger.finish()?;
         dropped.finish()?;
         cx.count("kept", firsts.len() as u64);
         cx.count("dropped", lines.line - firsts.len() as u64);
@@ -154,7 +176,15 @@ mod tests {
 
     #[test]
     fn every_dropped_line_names_the_first() {
-        let outputs = Kit::new("unique").run("", &[b"a\nb\na\n\xff\na\n\xff"]).unwrap();
+        let mut outputs = Kit::new("unique").run("", &[b"a\nb\na\n\xff\na\n\xff"]).unwrap();
+        let ledger = outputs.remove(1);
+        assert_eq!(ledger.lines().count(), 6);
+        assert!(
+            ledger
+                .lines()
+                .nth(5)
+                .is_some_and(|it| it.ends_with("\"fails\":[\"equal\"],\"values\":{\"first\":4}}"))
+        );
         assert_eq!(outputs[0], "a\nb\n\u{fffd}\n");
         insta::assert_snapshot!(outputs[1], @r#"
         {"line":3,"first":1}
@@ -177,6 +207,12 @@ mod tests {
         {"id":1,"t":{"a":1,"b":[2]}}
         {"id":3,"t":"1"}
         {"id":4,"t":1}
+        --
+        {"id":"1","source":null,"keep":true,"first":null,"fails":[],"values":{}}
+        {"id":"2","source":null,"keep":false,"first":"equal","fails":["equal"],"values":{"first":1}}
+        {"id":"3","source":null,"keep":true,"first":null,"fails":[],"values":{}}
+        {"id":"4","source":null,"keep":true,"first":null,"fails":[],"values":{}}
+        {"id":"5","source":null,"keep":false,"first":"equal","fails":["equal"],"values":{"first":3}}
         --
         {"line":2,"first":1,"record":{"id":2,"t":{"b":[2],"a":1}}}
         {"line":5,"first":3,"record":{ "id" : 5, "t" : "\u0031" }}

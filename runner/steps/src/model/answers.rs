@@ -63,8 +63,11 @@ pub struct Answer {
     pub prompt_tokens: usize,
     /// Tokens of the answer, with the one that ended it.
     pub tokens: usize,
-    /// The logarithm of its probability under the bare model.
-    pub logprob: f64,
+    /// The logarithm of its probability under the bare model; none where a server does not say.
+    pub logprob: Option<f64>,
+    /// Of how many tokens that is the probability, where these are not all `tokens`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weighed_tokens: Option<usize>,
 }
 
 /// A model that answers.
@@ -195,7 +198,8 @@ impl<'a> Answers<'a> {
             finish_reason: finish.word().to_owned(),
             prompt_tokens: output.prompt_tokens,
             tokens: output.ids.len(),
-            logprob: output.log_probabilities.iter().map(|it| f64::from(*it)).sum(),
+            logprob: Some(output.log_probabilities.iter().map(|it| f64::from(*it)).sum()),
+            weighed_tokens: None,
         })
     }
 }

@@ -121,6 +121,11 @@ impl Conversation {
         }
     }
 
+    /// Its messages, and the tools that it may use.
+    pub(crate) fn parts(&self) -> (&[Value], Option<&Value>) {
+        (&self.messages, self.tools.as_ref())
+    }
+
     fn is_answer(&self, i: usize) -> bool {
         self.messages[i].get("role").and_then(Value::as_str) == Some("assistant")
     }

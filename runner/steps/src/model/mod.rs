@@ -18,7 +18,7 @@ mod python_json;
 pub(crate) mod record;
 mod sentencepiece;
 mod stream;
-mod template;
+pub(crate) mod template;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tokenizer;

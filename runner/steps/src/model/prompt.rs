@@ -83,6 +83,11 @@ impl Prompt {
         self.header.get("id").map_or("", String::as_str)
     }
 
+    /// The digest of the file.
+    pub fn digest(&self) -> plan::Digest {
+        plan::Digest::of(self.source.as_bytes())
+    }
+
     /// The fields that it may use.
     pub fn inputs(&self) -> &[String] {
         &self.inputs

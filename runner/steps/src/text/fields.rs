@@ -132,6 +132,14 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Who a line is in a ledger, for kinds that take any line: its `id` and `source` where it is a record
+/// that has them, else the digest of the line.
+pub(crate) fn who(line: &[u8]) -> (Cow<'_, str>, Option<Cow<'_, str>>) {
+    let Ok(fields) = Fields::parse(line) else { return (Cow::Owned(digest_id(line)), None) };
+    let id = fields.id().unwrap_or_else(|_| Cow::Owned(digest_id(line)));
+    (id, fields.source().ok().flatten())
+}
+
 /// The id of a record that has none: 16 hex digits of the digest of its line.
 pub(crate) fn digest_id(line: &[u8]) -> String {
     blake3::hash(line).to_hex()[..16].to_owned()
@@ -168,6 +176,17 @@ mod tests {
         assert_eq!(id("{}"), digest_id(b"{}"));
         assert_eq!(id("{}").len(), 16);
         assert_eq!(id(r#"{"id":null}"#).len(), 16);
+    }
+
+    #[test]
+    fn any_line_is_somebody() {
+        let who = |it: &str| format!("{:?}", super::who(it.as_bytes()));
+        assert_eq!(who(r#"{"source":"s","id":1}"#), r#"("1", Some("s"))"#);
+        assert_eq!(
+            who(r#"{"source":[],"id":{}}"#),
+            format!("({:?}, None)", digest_id(br#"{"source":[],"id":{}}"#))
+        );
+        assert_eq!(who("x"), format!("({:?}, None)", digest_id(b"x")));
     }
 
     #[test]

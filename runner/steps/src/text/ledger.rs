@@ -161,6 +161,27 @@ impl Bounds {
     }
 }
 
+/// Where a rule's threshold stands.
+///
+/// Thresholds are parameters, so they are in a step's key, and the ledger does not repeat them: its
+/// lines stay those of the records, and ledgers of shards are put together as they are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limit {
+    /// The rule.
+    pub rule: String,
+    /// The value that it looks at; mostly of the rule's name.
+    pub value: String,
+    /// With which values it is passed.
+    pub bounds: Bounds,
+}
+
+impl Limit {
+    /// A rule that looks at the value of its name.
+    pub fn of(rule: &str, bounds: Bounds) -> Self {
+        Self { rule: rule.to_owned(), value: rule.to_owned(), bounds }
+    }
+}
+
 /// Reads a ledger, line by line.
 pub struct Ledger {
     lines: Lines,

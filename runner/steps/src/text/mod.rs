@@ -2,11 +2,15 @@
 //! ledger, and what can be counted in a text.
 
 pub(crate) mod fields;
+pub mod funnel;
 pub mod ledger;
+pub mod life;
 pub(crate) mod minhash;
 pub(crate) mod normal;
 pub(crate) mod pair;
 pub(crate) mod passages;
 pub(crate) mod personal;
+pub(crate) mod row;
+pub mod shown;
 pub(crate) mod stream;
 pub(crate) mod words;

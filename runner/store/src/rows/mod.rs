@@ -83,6 +83,14 @@ impl Rows {
         Ok(rows)
     }
 
+    /// How many rows a space has; it is not made where there is none.
+    pub fn count(store: &Store, space: &Digest) -> Result<usize> {
+        match folder_of(store, space).is_dir() {
+            true => Ok(Self::open(store, space)?.len()),
+            false => Ok(0),
+        }
+    }
+
     /// The row of a key.
     pub fn get(&self, row: &Digest) -> Result<Option<Vec<u8>>> {
         let (slot, file, path) = {

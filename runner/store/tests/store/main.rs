@@ -51,6 +51,8 @@ fn record(name: &str, object: Object) -> Record {
         host: "host".to_owned(),
         kun: "0.1.0".to_owned(),
         attempts: 1,
+        read: BTreeMap::new(),
+        work: None,
     }
 }
 

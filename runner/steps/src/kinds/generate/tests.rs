@@ -11,12 +11,19 @@ use crate::model::tests::fixture;
 
 /// A model with fresh weights; it talks nonsense, always the same.
 pub(crate) fn model(folder: &Path) -> PathBuf {
+    model_with_room(folder, 96)
+}
+
+/// The same for texts of so many tokens.
+pub(crate) fn model_with_room(folder: &Path, n_tokens: usize) -> PathBuf {
     let mut kit = Kit::new("init");
     kit.seed = Some(3);
-    let with = "hidden_size = 32\nnum_hidden_layers = 2\nnum_attention_heads = 4\n\
-                num_key_value_heads = 2\nintermediate_size = 48\nmax_position_embeddings = 96\n\
-                initializer_range = 0.2";
-    kit.run_at(with, &[("tokenizer", vec![fixture("made")])]).unwrap();
+    let with = format!(
+        "hidden_size = 32\nnum_hidden_layers = 2\nnum_attention_heads = 4\n\
+         num_key_value_heads = 2\nintermediate_size = 48\n\
+         max_position_embeddings = {n_tokens}\ninitializer_range = 0.2"
+    );
+    kit.run_at(&with, &[("tokenizer", vec![fixture("made")])]).unwrap();
     let model = folder.join("model");
     if !model.exists() {
         std::fs::rename(kit.folder.path().join("model"), &model).unwrap();

@@ -1,0 +1,279 @@
+//! `compare`: several models over the same items: shares, differences, and how sure they are.
+//!
+//! ```toml
+//! [steps.better]
+//! op   = "compare"
+//! in   = { results = ["${steps.before.predictions}", "${steps.after.predictions}"] }
+//! with = { names = ["before", "after"] }
+//! ```
+//!
+//! Each input holds a record for every item, with an `id` and a verdict: `field`, which is `true` or
+//! `false`. `eval` writes such records. All inputs must hold the same items, in any order.
+//!
+//! `shares` has a record for each input: `name`, `n`, `right`, `share`, and Wilson's interval of
+//! 95 %. `pairs` has one for each pair of inputs: `difference` is the second share less the first,
+//! with an interval of 95 % from 10,000 samples of items drawn again, always the same ones; `p` is
+//! McNemar's exact test, two-sided. With `by`, a field with a text, there are further records for
+//! each of its values. `metrics` has the shares, and the differences to the first input.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use plan::KindSpec;
+use plan::kind::{Arity, Form, Port, Slot};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::page::page;
+use crate::records::{Lines, Output};
+use crate::statistics::{interval, paired, rounded};
+use crate::{Cx, Kind, StepError, params_of};
+
+pub(crate) struct Compare;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Params {
+    /// What each input is called.
+    names: Vec<String>,
+    /// The field that holds the verdict.
+    #[serde(default = "default_field")]
+    field: String,
+    /// A field whose values are also looked at one by one.
+    by: Option<String>,
+}
+
+fn default_field() -> String {
+    "right".to_owned()
+}
+
+impl Kind for Compare {
+    const SPEC: KindSpec = KindSpec {
+        name: "compare",
+        version: 1,
+        about: "shares of several models over the same items, and their differences",
+        page: page!("compare.rs"),
+        inputs: &[Port { name: "results", arity: Arity::Many, about: "records with verdicts" }],
+        outputs: &[
+            Slot { name: "metrics", form: Form::Metrics, about: "shares and differences" },
+            Slot { name: "shares", form: Form::Records, about: "each input's share" },
+            Slot { name: "pairs", form: Form::Records, about: "each pair's difference" },
+        ],
+        unkeyed: &[],
+        cuts: &[],
+        draws: false,
+        numerics: false,
+        shards: None,
+        runs_programs: false,
+        params: params_of::<Params>,
+    };
+    type Params = Params;
+
+    fn run(&self, params: &Params, cx: &mut Cx<'_>) -> Result<(), StepError> {
+        let inputs = cx.inputs("results").to_vec();
+        let wrong = |reason: String| Err(StepError::Params { kind: "compare", reason });
+        if params.names.len() != inputs.len() {
+            let (n, m) = (params.names.len(), inputs.len());
+            return wrong(format!("`names` has {n} names for {m} inputs"));
+        }
+        let twice = |i: &usize| params.names[..*i].contains(&params.names[*i]);
+        if let Some(i) = (0..inputs.len()).find(twice) {
+            return wrong(format!("`names` has `{}` twice", params.names[i]));
+        }
+        let mut all = Vec::new();
+        for path in &inputs {
+            all.push(verdicts(path, params, cx)?);
+        }
+        for (path, it) in inputs.iter().zip(&all).skip(1) {
+            same_items(&inputs[0], &all[0], (path, it))?;
+        }
+        let mut groups = vec![None];
+        if params.by.is_some() {
+            let mut values: Vec<&String> =
+                all[0].values().filter_map(|it| it.group.as_ref()).collect();
+            values.sort();
+            values.dedup();
+            groups.extend(values.into_iter().map(Some));
+        }
+        let mut tables = Tables {
+            names: &params.names,
+            metrics: Map::new(),
+            shares: Output::create(cx.output("shares")?)?,
+            pairs: Output::create(cx.output("pairs")?)?,
+        };
+        for group in groups {
+            cx.check_stop()?;
+            let of_group = |it: &BTreeMap<String, Item>| {
+                let mine = |it: &&Item| group.is_none() || it.group.as_ref() == group;
+                it.values().filter(mine).map(|it| it.right).collect::<Vec<bool>>()
+            };
+            tables
+                .group(group.map(String::as_str), &all.iter().map(of_group).collect::<Vec<_>>())?;
+        }
+        tables.shares.finish()?;
+        tables.pairs.finish()?;
+        let text = serde_json::to_vec_pretty(&tables.metrics);
+        let mut metrics = Output::create(cx.output("metrics")?)?;
+        metrics.line(&text.expect("finite numbers are always JSON"))?;
+        metrics.finish()?;
+        cx.count("items", all.first().map_or(0, |it| it.len() as u64));
+        Ok(())
+    }
+}
+
+/// A verdict, and the group that it belongs to.
+struct Item {
+    right: bool,
+    group: Option<String>,
+}
+
+/// The verdicts of a file, by id.
+fn verdicts(
+    path: &Path,
+    params: &Params,
+    cx: &Cx<'_>,
+) -> Result<BTreeMap<String, Item>, StepError> {
+    let (mut lines, mut buffer, mut items) = (Lines::open(path)?, Vec::new(), BTreeMap::new());
+    while lines.next(&mut buffer)? {
+        cx.check_stop()?;
+        let record: Value =
+            serde_json::from_slice(&buffer).map_err(|it| lines.mistake(None, it.to_string()))?;
+        let id = match &record["id"] {
+            Value::String(it) => it.clone(),
+            Value::Number(it) => it.to_string(),
+            _ => return Err(lines.mistake(Some("id"), "is no text".to_owned())),
+        };
+        let Some(right) = record[&params.field].as_bool() else {
+            let reason = "is neither true nor false".to_owned();
+            return Err(lines.mistake(Some(&params.field), reason));
+        };
+        let group = match &params.by {
+            None => None,
+            Some(by) => match record[by].as_str() {
+                Some(it) => Some(it.to_owned()),
+                None => return Err(lines.mistake(Some(by), "is no text".to_owned())),
+            },
+        };
+        if items.insert(id.clone(), Item { right, group }).is_some() {
+            return Err(lines.mistake(Some("id"), format!("`{id}` comes twice")));
+        }
+    }
+    Ok(items)
+}
+
+fn same_items(
+    first: &Path,
+    want: &BTreeMap<String, Item>,
+    (path, have): (&Path, &BTreeMap<String, Item>),
+) -> Result<(), StepError> {
+    let missing = want.keys().find(|it| !have.contains_key(*it)).map(|it| (path, it));
+    let more = || have.keys().find(|it| !want.contains_key(*it)).map(|it| (first, it));
+    match missing.or_else(more) {
+        None => Ok(()),
+        Some((file, id)) => Err(StepError::Record {
+            file: file.to_owned(),
+            line: 1,
+            field: Some("id".to_owned()),
+            reason: format!("there is no item `{id}`, which another input has"),
+        }),
+    }
+}
+
+struct Tables<'a> {
+    names: &'a [String],
+    metrics: Map<String, Value>,
+    shares: Output,
+    pairs: Output,
+}
+
+impl Tables<'_> {
+    fn group(&mut self, group: Option<&str>, all: &[Vec<bool>]) -> Result<(), StepError> {
+        for (name, it) in self.names.iter().zip(all) {
+            let (n, right) = (it.len() as u64, it.iter().filter(|it| **it).count() as u64);
+            let share = rounded(right as f64 / n.max(1) as f64);
+            let (low, high) = interval(right, n);
+            let (low, high) = (rounded(low), rounded(high));
+            let line = json!({ "group": group, "name": name, "n": n, "right": right,
+                "share": share, "low": low, "high": high });
+            self.shares.line(line.to_string().as_bytes())?;
+            if group.is_none() {
+                self.metrics.insert(name.clone(), share.into());
+                self.metrics.insert(format!("{name}_low"), low.into());
+                self.metrics.insert(format!("{name}_high"), high.into());
+            }
+        }
+        for (i, first) in all.iter().enumerate() {
+            for (second, name) in all.iter().zip(self.names).skip(i + 1) {
+                let it = paired(first, second);
+                let line = json!({ "group": group, "first": self.names[i], "second": name,
+                    "n": it.n, "only_first": it.only_first, "only_second": it.only_second,
+                    "difference": it.difference, "low": it.low, "high": it.high, "p": it.p });
+                self.pairs.line(line.to_string().as_bytes())?;
+                if group.is_none() && i == 0 {
+                    let key = |what| format!("{name}_minus_{}{what}", self.names[0]);
+                    self.metrics.insert(key(""), it.difference.into());
+                    self.metrics.insert(key("_low"), it.low.into());
+                    self.metrics.insert(key("_high"), it.high.into());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kit::Kit;
+
+    fn items(right: &[bool]) -> String {
+        let line = |(i, it)| {
+            format!("{{\"id\":\"q{i}\",\"right\":{it},\"sort\":\"{}\"}}\n", ["a", "b"][i % 2])
+        };
+        right.iter().enumerate().map(line).collect()
+    }
+
+    fn run(with: &str, inputs: &[String]) -> Result<Vec<String>, String> {
+        let inputs: Vec<&[u8]> = inputs.iter().map(String::as_bytes).collect();
+        let mut kit = Kit::new("compare");
+        let folder = format!("{}/", kit.folder.path().display());
+        kit.run(with, &inputs).map_err(|it| it.to_string().replace(&folder, ""))
+    }
+
+    #[test]
+    fn shares_and_differences_are_counted_over_the_same_items() {
+        let first = items(&[true, false, false, false, true, false]);
+        let mut second: Vec<String> = items(&[true, true, true, false, true, false])
+            .lines()
+            .map(|it| format!("{it}\n"))
+            .collect();
+        second.reverse();
+        let out = run("names = [\"x\", \"y\"]\nby = \"sort\"", &[first, second.concat()]).unwrap();
+        insta::assert_snapshot!(out[1], @r#"
+        {"group":null,"name":"x","n":6,"right":2,"share":0.333333,"low":0.096771,"high":0.700007}
+        {"group":null,"name":"y","n":6,"right":4,"share":0.666667,"low":0.299993,"high":0.903229}
+        {"group":"a","name":"x","n":3,"right":2,"share":0.666667,"low":0.20766,"high":0.938508}
+        {"group":"a","name":"y","n":3,"right":3,"share":1.0,"low":0.438503,"high":1.0}
+        {"group":"b","name":"x","n":3,"right":0,"share":0.0,"low":0.0,"high":0.561497}
+        {"group":"b","name":"y","n":3,"right":1,"share":0.333333,"low":0.061492,"high":0.79234}
+        "#);
+        let pair: Value = serde_json::from_str(out[2].lines().next().unwrap()).unwrap();
+        assert_eq!((&pair["difference"], &pair["p"]), (&0.333333.into(), &0.5.into()));
+        assert_eq!((&pair["low"], &pair["high"]), (&0.0.into(), &0.666667.into()));
+        let metrics: Value = serde_json::from_str(&out[0]).unwrap();
+        assert_eq!(metrics["y_minus_x"], 0.333333);
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_named() {
+        let both = [items(&[true, false]), items(&[true])];
+        let error = |with: &str, inputs: &[String]| run(with, inputs).unwrap_err();
+        insta::assert_snapshot!(error("names = [\"x\"]", &both), @"parameters of `compare`: `names` has 1 names for 2 inputs");
+        insta::assert_snapshot!(error("names = [\"x\", \"y\"]", &both), @"in1:1: field `id`: there is no item `q1`, which another input has");
+        let twice = [format!("{}{}", both[1], both[1])];
+        insta::assert_snapshot!(error("names = [\"x\"]", &twice), @"in0:2: field `id`: `q0` comes twice");
+        let text = ["{\"id\":1,\"right\":\"yes\"}\n".to_owned()];
+        insta::assert_snapshot!(error("names = [\"x\"]", &text), @"in0:1: field `right`: is neither true nor false");
+    }
+}

@@ -1,0 +1,9 @@
+//! What can be said of shares and differences that were counted: intervals and tests.
+//!
+//! Everything is a function of the numbers; what is drawn is drawn under a fixed seed.
+
+mod paired;
+mod share;
+
+pub(crate) use paired::paired;
+pub(crate) use share::{interval, rounded};
