@@ -110,9 +110,11 @@ Result compile(Program& program, int n_options, const char* const* options) {
         text << "extern \"C\" void emulator_launch_" << it << "(void** from) { emulator::call(&" << it
              << ", from); }\n";
     write(folder + "/kernel.cpp", text.str());
-    const std::string command = EMULATOR_COMPILER " -shared -include " EMULATOR_FOLDER "/cuda.h -I " +
-                                folder + defines(n_options, options) + " -o " + folder + "/kernel.so " +
-                                folder + "/kernel.cpp > " + folder + "/log 2>&1";
+    // A sanitizer that is loaded before all else is for the kernels, not for the compiler.
+    const std::string command = "env -u LD_PRELOAD " EMULATOR_COMPILER
+                                " -shared -include " EMULATOR_FOLDER "/cuda.h -I " + folder +
+                                defines(n_options, options) + " -o " + folder + "/kernel.so " + folder +
+                                "/kernel.cpp > " + folder + "/log 2>&1";
     const int status = run(command);
     const std::vector<char> log = read(folder + "/log");
     program.log.assign(log.begin(), log.end());

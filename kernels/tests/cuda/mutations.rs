@@ -227,3 +227,32 @@ fn mistakes_planted_in_the_kernels_for_all_types_are_found() {
 fn mistakes_planted_in_the_kernels_for_tensor_cores_are_found() {
     all_are_found(Numerics::Bf16, TENSOR);
 }
+
+/// Guards see what is written. What is only read is seen by AddressSanitizer: see `.ci/asan`.
+#[test]
+fn a_read_beside_a_buffer_is_found() {
+    const PLANTED: &str = "KUN_PLANTED";
+    let Some(it) = emulator() else { return };
+    let run = || {
+        let edit = |_: &str, text: &str| text.replace("wide(x[i])", "wide(x[i + 1])");
+        one_sum_of_all(&it.edited(Numerics::Exact, Arc::new(edit)))
+    };
+    if std::env::var_os(PLANTED).is_some() {
+        run();
+    } else if std::env::var("KUN_EMULATOR_FLAGS").is_ok_and(|it| it.contains("address")) {
+        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+        again.args(["--exact", "mutations::a_read_beside_a_buffer_is_found"]).env(PLANTED, "1");
+        let output = again.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains("AddressSanitizer"), "{said}");
+    } else {
+        assert_ne!(run(), one_sum_of_all(&it.open(Numerics::Exact)));
+    }
+}
+
+fn one_sum_of_all<D: Device>(device: &D) -> Results {
+    let (x, mut to) =
+        (cases::upload(device, Dtype::F32, 64, 1), cases::upload(device, Dtype::F32, 64, 2));
+    device.add(View::all(&x), ViewMut::all(&mut to)).unwrap();
+    vec![("one sum".into(), cases::download(device, &to))]
+}
