@@ -77,6 +77,6 @@ fn kinds_are_listed_and_described() {
     --- stderr
     error: no step kind `conct`
 
-    help: the kinds are kind, concat, split, sample, unique, count, stats, corpus, instructions, normalize, anonymize, segment, dedup, decontaminate, rules, measure, cut, select, mix, nested, deny_overlap, export, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, judge, classify, score_text, eval, compare, report
+    help: the kinds are concat, split, sample, unique, count, stats, corpus, instructions, normalize, anonymize, segment, dedup, decontaminate, rules, measure, cut, select, mix, nested, deny_overlap, export, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, judge, classify, score_text, eval, compare, report
     ");
 }
