@@ -14,11 +14,14 @@ type Row = Map<String, Value>;
 
 pub(super) fn section(seen: &All<'_>, words: &Words) -> Section {
     let mut blocks = Vec::new();
-    for (item, seen) in seen {
-        match seen {
-            Seen::Shares(rows) => blocks.extend(shares(&item.name, rows, words)),
-            Seen::Pairs(rows) => blocks.push(pairs(&item.name, rows, words)),
-            _ => {}
+    for (item, it) in seen {
+        let Seen::Shares(rows) = it else { continue };
+        blocks.extend(shares(&item.name, rows, words));
+        // Differences stand behind the shares that they are of.
+        for (_, it) in seen.iter().filter(|it| it.0.name == item.name) {
+            if let Seen::Pairs(rows) = it {
+                blocks.push(pairs(&item.name, rows, words));
+            }
         }
     }
     blocks.extend(subjects(seen, words));
@@ -101,7 +104,10 @@ fn pairs(name: &str, rows: &[Row], words: &Words) -> Block {
             points("difference"),
             points("low"),
             points("high"),
-            Cell::Number(number(it, "p"), 4),
+            match number(it, "p") {
+                p if p < 0.0001 => Cell::text("< 0.0001"),
+                p => Cell::Number(p, 4),
+            },
             Cell::Number(number(it, "n"), 0),
         ]
     };
