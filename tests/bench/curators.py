@@ -1,6 +1,6 @@
 """Near duplicates and quality filters by `kun` and by datatrove, on the same records, on one core each.
 
-    python3 -m venv trove && trove/bin/pip install "datatrove[io,processing]==0.6.0" spacy
+    python3 -m venv trove && trove/bin/pip install "datatrove[io,processing]==0.6.0" spacy xxhash==3.5.0
     trove/bin/python tests/bench/curators.py target/release/kun --records 20000 --folder FOLDER
 
 Texts are words with blanks between, since datatrove finds words by a tokenizer for one language, here English.
@@ -80,7 +80,7 @@ def write_records(path, n):
 def measure(command, folder):
     """Wall seconds, processor seconds and peak MiB of a command and all that it waits for."""
     start = time.monotonic()
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
         raise SystemExit(f"{command} ended with {status}")

@@ -72,12 +72,12 @@ fn round_step(it: f64) -> f64 {
 }
 
 /// A number at an axis: as short as it can be.
-pub(super) fn shown(it: f64) -> String {
+pub(crate) fn shown(it: f64) -> String {
     if it == 0.0 {
         return "0".to_owned();
     }
     let size = it.abs();
-    if size >= 1e7 || size < 1e-4 {
+    if !(1e-4..1e7).contains(&size) {
         return format!("{it:e}");
     }
     let places = (0..=6).find(|places| {

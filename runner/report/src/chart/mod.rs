@@ -3,6 +3,7 @@
 mod axis;
 mod svg;
 
+pub(crate) use axis::shown;
 pub use svg::svg;
 
 use crate::page::{Cell, Table};
@@ -94,7 +95,7 @@ impl Chart {
         let (columns, rows) = match &self.marks {
             Marks::Lines { series, .. } => {
                 let row = |name: &String, it: &(f64, f64)| {
-                    vec![Cell::text(name), Cell::Number(it.0, 6), Cell::Number(it.1, 6)]
+                    vec![Cell::text(name), Cell::Plain(it.0), Cell::Plain(it.1)]
                 };
                 let rows =
                     series.iter().flat_map(|s| s.points.iter().map(move |it| row(&s.name, it)));
@@ -104,7 +105,7 @@ impl Chart {
                 let row = |it: &Bar| {
                     let value = match it.interval {
                         Some((low, high)) => Cell::Sure { share: it.value, low, high },
-                        None => Cell::Number(it.value, 6),
+                        None => Cell::Plain(it.value),
                     };
                     vec![Cell::text(&it.name), value]
                 };
@@ -112,18 +113,14 @@ impl Chart {
             }
             Marks::Histogram { borders, counts, .. } => {
                 let row = |(i, n): (usize, &u64)| {
-                    vec![
-                        Cell::Number(borders[i], 6),
-                        Cell::Number(borders[i + 1], 6),
-                        Cell::count(*n),
-                    ]
+                    vec![Cell::Plain(borders[i]), Cell::Plain(borders[i + 1]), Cell::count(*n)]
                 };
                 let columns = vec![format!("{} ≥", self.x), "<".to_owned(), self.y.clone()];
                 (columns, counts.iter().enumerate().map(row).collect())
             }
             Marks::Spans(spans) => {
                 let row = |it: &Span| {
-                    let numbers = [it.start, it.end].map(|it| Cell::Number(it, 3));
+                    let numbers = [it.start, it.end].map(Cell::Plain);
                     let [start, end] = numbers;
                     vec![Cell::text(&it.name), start, end, Cell::text(&it.note)]
                 };

@@ -47,7 +47,7 @@ fn flat(table: &Table) -> (Vec<String>, Vec<Vec<Value>>) {
                 Cell::Empty => vec![Value::Null],
                 Cell::Text(it) => vec![it.as_str().into()],
                 Cell::Number(it, 0) if it.fract() == 0.0 => vec![(*it as i64).into()],
-                Cell::Number(it, _) | Cell::Share(it) => vec![(*it).into()],
+                Cell::Number(it, _) | Cell::Plain(it) | Cell::Share(it) => vec![(*it).into()],
                 Cell::Sure { share, low, high } => {
                     vec![(*share).into(), (*low).into(), (*high).into()]
                 }

@@ -2,6 +2,7 @@
 
 use super::{Block, Change, Page, Table};
 use crate::changes::{Piece, changes};
+use crate::chart::Chart;
 
 /// The whole page; charts are the tables behind them.
 pub fn markdown(page: &Page) -> String {
@@ -19,13 +20,24 @@ pub fn markdown(page: &Page) -> String {
             out += &match block {
                 Block::Text(it) => format!("{}\n", text(it)),
                 Block::Table(it) => table(it),
-                Block::Chart(it) => table(&it.numbers()),
+                Block::Chart(it) => chart(it),
                 Block::Picture { title, .. } => format!("*{}*\n", text(title)),
                 Block::Changes(all) => all.iter().map(change).collect(),
             };
         }
     }
     out
+}
+
+/// More numbers than these stand only in the files beside the page.
+const MOST_NUMBERS: usize = 60;
+
+fn chart(it: &Chart) -> String {
+    let numbers = it.numbers();
+    match numbers.rows.len() {
+        0..=MOST_NUMBERS => table(&numbers),
+        n => format!("**{}**: {n} numbers, {} and {}\n", text(&it.title), text(&it.x), text(&it.y)),
+    }
 }
 
 fn table(table: &Table) -> String {

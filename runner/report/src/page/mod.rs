@@ -2,10 +2,12 @@
 //! in [`html`](mod@html) and [`markdown`](mod@markdown); a page knows no format.
 
 mod csv;
+mod files;
 mod html;
 mod markdown;
 
 pub use csv::{csv, json};
+pub use files::files;
 pub use html::html;
 pub use markdown::markdown;
 
@@ -85,6 +87,8 @@ pub enum Cell {
     Text(String),
     /// A number, and how many places behind the point are shown.
     Number(f64, usize),
+    /// A number with as many places as it needs.
+    Plain(f64),
     /// A share from 0 to 1, shown as per cent.
     Share(f64),
     /// A share with its interval.
@@ -115,6 +119,7 @@ impl Cell {
             Self::Empty => String::new(),
             Self::Text(it) => it.clone(),
             Self::Number(it, places) => number(*it, *places),
+            Self::Plain(it) => crate::chart::shown(*it),
             Self::Share(it) => per_cent(*it),
             Self::Sure { share, low, high } => {
                 format!(
@@ -128,7 +133,7 @@ impl Cell {
     }
 
     pub(crate) fn is_number(&self) -> bool {
-        matches!(self, Self::Number(..) | Self::Share(_) | Self::Sure { .. })
+        matches!(self, Self::Number(..) | Self::Plain(_) | Self::Share(_) | Self::Sure { .. })
     }
 }
 
