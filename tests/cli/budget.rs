@@ -32,6 +32,7 @@ fn a_run_whose_time_is_up_stops_and_what_is_done_is_kept() {
             runs second  it never ran
     --- stderr
             Plan 2 steps: 1 cached, 1 runs
+        Forecast no history: nothing like these steps has run yet
     ");
     let quick = slow("[budget]\nwall = '60s'\n").replace("n = 30", "n = 0");
     project.write("workflow.toml", quick);

@@ -22,6 +22,7 @@ fn cold_everything_runs() {
             runs numbers       it never ran
     --- stderr
             Plan 10 steps: 0 cached, 10 run
+        Forecast no history: nothing like these steps has run yet
     ");
 }
 
@@ -120,6 +121,7 @@ fn a_missing_source_is_said_before_anything_runs() {
             runs numbers      it never ran
     --- stderr
             Plan 4 steps: 0 cached, 3 run, 1 cannot run
+        Forecast no history: nothing like these steps has run yet
     ");
 }
 

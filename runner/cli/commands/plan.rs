@@ -12,7 +12,7 @@ use report::table::{Side, Table};
 
 use crate::args::Common;
 use crate::exit::Exit;
-use crate::printer::{GOOD, NAME, Printer, for_stdout};
+use crate::printer::{FAINT, GOOD, NAME, Printer, for_stdout};
 use crate::progress::plan_line;
 use crate::project::{self, Opened};
 use crate::trouble::Trouble;
@@ -88,6 +88,8 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     printer.act(GOOD, "Plan", line);
     if total.steps > total.without_history {
         show_costs(&opened, &costs, &total, printer);
+    } else if total.steps > 0 {
+        printer.act(FAINT, "Forecast", "no history: nothing like these steps has run yet");
     }
     Ok(Exit::Good)
 }

@@ -18,7 +18,7 @@ use crate::heads::Heads;
 use crate::planning::{Planned, Standing};
 
 /// Ports whose size says nothing about how much there is to do.
-const NOT_DATA: [&str; 3] = ["model", "tokenizer", "prompt"];
+const NOT_DATA: [&str; 4] = ["model", "tokenizer", "prompt", "template"];
 
 /// What a step will cost.
 #[derive(Clone, Debug, PartialEq, Serialize)]
