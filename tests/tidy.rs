@@ -10,9 +10,9 @@ const MAY_USE: &[(&str, &str, &[&str])] = &[
     ("plan", "runner/plan", &[]),
     ("kernels", "kernels", &[]),
     ("store", "runner/store", &["plan"]),
-    ("steps", "runner/steps", &["plan", "kernels"]),
+    ("report", "runner/report", &[]),
+    ("steps", "runner/steps", &["plan", "kernels", "report"]),
     ("engine", "runner/engine", &["plan", "store", "steps"]),
-    ("report", "runner/report", &["plan", "store"]),
     ("kun", ".", &["plan", "store", "steps", "engine", "report"]),
 ];
 
@@ -149,6 +149,12 @@ fn every_operation_has_a_contract_a_twin_and_tests() {
         }
         if !["cpu.rs", "cpu", "blocks.rs"].iter().any(|it| path.join(it).exists()) {
             mistakes.push(format!("{name}/cpu.rs is not there"));
+        }
+        // Tokens are picked by the processor.
+        for file in ["kernel.cu", "cuda.rs"] {
+            if name != "sample" && !path.join(file).exists() {
+                mistakes.push(format!("{name}/{file} is not there"));
+            }
         }
     }
     assert_none("an operation is a contract, a twin and tests", &mistakes);

@@ -238,6 +238,11 @@ pub trait Device: Send + Sync + Sized + 'static {
     /// Tokens in a block of the cache.
     const BLOCK: usize;
 
+    /// What the activations of inference are kept in.
+    fn activations(&self) -> Dtype {
+        Dtype::F32
+    }
+
     /// Does work on the device's threads. Wrap whole steps in it: entering costs a switch of threads.
     fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R;
 

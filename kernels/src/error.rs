@@ -45,6 +45,28 @@ pub enum Error {
         /// How much was asked for.
         bytes: usize,
     },
+    /// There is no CUDA device that can be used.
+    #[error("no CUDA device can be used: {reason}")]
+    NoDevice {
+        /// Why.
+        reason: String,
+    },
+    /// The CUDA driver refused a call.
+    #[error("`{call}`: the CUDA driver answers {code}")]
+    Driver {
+        /// The kernel, or what was asked for.
+        call: &'static str,
+        /// The driver's own name for the reason.
+        code: String,
+    },
+    /// A kernel does not compile.
+    #[error("the kernel `{kernel}` does not compile: {log}")]
+    Compile {
+        /// Its file and what is defined.
+        kernel: String,
+        /// What the compiler says.
+        log: String,
+    },
     /// The threads of a device cannot be started.
     #[error("cannot start {threads} threads: {reason}")]
     Threads {
@@ -66,4 +88,28 @@ pub(crate) fn check_len(
     want: usize,
 ) -> Result<()> {
     if got == want { Ok(()) } else { Err(Error::Length { op, buffer, got, want }) }
+}
+
+/// That an operand holds this type.
+pub(crate) fn check_dtype(
+    op: &'static str,
+    buffer: &'static str,
+    got: Dtype,
+    want: Dtype,
+) -> Result<()> {
+    if got == want { Ok(()) } else { Err(Error::Dtype { op, buffer, got }) }
+}
+
+/// That a matrix of `(rows, columns, stride)` lies in a view of this length.
+pub(crate) fn check_matrix(
+    op: &'static str,
+    buffer: &'static str,
+    (rows, columns, stride): (usize, usize, usize),
+    len: usize,
+) -> Result<()> {
+    let want = if rows == 0 { 0 } else { (rows - 1) * stride + columns };
+    if stride < columns || len < want {
+        return Err(Error::Length { op, buffer, got: len, want });
+    }
+    Ok(())
 }

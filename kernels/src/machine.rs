@@ -115,6 +115,7 @@ impl fmt::Display for Device {
 impl Cuda {
     /// What there is on this machine. Loads the driver; may take a second where there is one.
     pub fn here() -> Self {
+        crate::cuda::from_environment();
         // SAFETY: loading libnvrtc runs its initialisers, which have no conditions; the handle is
         // dropped again and no symbol of it is kept.
         let nvrtc = unsafe { cudarc::nvrtc::sys::is_culib_present() };

@@ -35,6 +35,11 @@ impl Random {
         Self { stream, ..first }
     }
 
+    /// Key and stream, as kernels take them.
+    pub(crate) fn words(&self) -> (u64, u64) {
+        (u64::from(self.key[0]) | u64::from(self.key[1]) << 32, self.stream)
+    }
+
     /// The block of that number: 128 bits.
     pub fn block(&self, index: u64) -> [u32; 4] {
         let mut counter =

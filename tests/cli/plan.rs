@@ -226,7 +226,7 @@ fn what_is_forecast_grows_with_what_is_read_and_less_what_is_known() {
     exit 0
     --- stdout
     variant  steps  shared  adds  to run  tokens  time  no history
-    strict  4  0  4  4  0  [TIME]1
+    strict  4  0  4  4  0  [TIME]  1
     --- stderr
       Plan 4 steps in all variants, 4 after sharing
     ");

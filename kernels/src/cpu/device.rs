@@ -3,7 +3,7 @@
 use crate::cpu::Cpu;
 use crate::cpu::buffer::{CpuBuffer, Name, for_real};
 use crate::device::{Device, Matrix, MatrixMut, View, ViewMut};
-use crate::error::check_len;
+use crate::error::{check_len, check_matrix};
 use crate::ops::adamw::{AdamW, Numbers, State};
 use crate::ops::attention::{self, check_spans};
 use crate::ops::cross_entropy::{self, Gradients, IGNORE, LinearCrossEntropy};
@@ -22,26 +22,12 @@ type Out<'a> = ViewMut<'a, CpuBuffer>;
 type Mat<'a> = Matrix<'a, CpuBuffer>;
 type MatMut<'a> = MatrixMut<'a, CpuBuffer>;
 
-/// That a matrix lies in its view.
-fn check_rows(
-    op: &'static str,
-    name: &'static str,
-    it: (usize, usize, usize, usize),
-) -> Result<()> {
-    let (rows, columns, stride, len) = it;
-    let want = if rows == 0 { 0 } else { (rows - 1) * stride + columns };
-    if stride < columns || len < want {
-        return Err(Error::Length { op, buffer: name, got: len, want });
-    }
-    Ok(())
-}
-
 fn rows_in<'a, E: Element>(
     it: Mat<'a>,
     op: &'static str,
     name: &'static str,
 ) -> Result<Rows<'a, E>> {
-    check_rows(op, name, (it.rows, it.columns, it.stride, it.view.len()))?;
+    check_matrix(op, name, (it.rows, it.columns, it.stride), it.view.len())?;
     Ok(Rows { data: it.view.get(Name(op, name))?, stride: it.stride })
 }
 
@@ -50,7 +36,7 @@ fn rows_out<'a, E: Element>(
     op: &'static str,
     name: &'static str,
 ) -> Result<RowsMut<'a, E>> {
-    check_rows(op, name, (it.rows, it.columns, it.stride, it.view.len()))?;
+    check_matrix(op, name, (it.rows, it.columns, it.stride), it.view.len())?;
     Ok(RowsMut { data: it.view.get(Name(op, name))?, stride: it.stride })
 }
 
@@ -453,7 +439,7 @@ impl Device for Cpu {
         let Tokens { qkv, heads, runs } = tokens;
         let rows = qkv.len() / heads.row().max(1);
         check_len(OP, "qkv", qkv.len(), rows * heads.row())?;
-        paged::check_runs(OP, cache, (layer, heads), rows, runs)?;
+        paged::check_runs(OP, cache.shape(), (layer, heads), rows, runs)?;
         let name = Name(OP, "qkv");
         for_real!(qkv.dtype(), name, E => {
             paged::append::<E>(cache, layer, qkv.get(name)?, heads, runs);
@@ -477,7 +463,7 @@ impl Device for Cpu {
         let rows = qkv.len() / heads.row().max(1);
         check_len(OP, "qkv", qkv.len(), rows * heads.row())?;
         check_len(OP, "out", out.len(), rows * heads.out())?;
-        paged::check_runs(OP, cache, (layer, heads), rows, runs)?;
+        paged::check_runs(OP, cache.shape(), (layer, heads), rows, runs)?;
         let name = Name(OP, "qkv");
         for_real!(qkv.dtype(), name, E => {
             let out = out.get::<E>(Name(OP, "out"))?;

@@ -2,7 +2,8 @@
 //!
 //! Weights go tensor by tensor from the file into the form that the device multiplies with, query,
 //! key and value rows as one matrix, gate and up rows as another; there is never a second copy of
-//! the model. Activations are f32; weights stay bf16 where the file has bf16.
+//! the model. Activations are of the type that the device says; weights stay bf16 where the file has
+//! bf16.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -268,19 +269,20 @@ impl<B: Buffer> Work<B> {
         rows: usize,
     ) -> Result<Self, Error> {
         let (config, heads) = (&model.config, model.heads());
+        let real = model.device.activations();
         let new = |dtype, n: usize, width: usize| model.device.zeros(dtype, n * width);
         Ok(Self {
             ids: new(Dtype::U32, tokens, 1)?,
             positions: new(Dtype::U32, tokens, 1)?,
-            x: new(Dtype::F32, tokens, config.hidden)?,
-            normed: new(Dtype::F32, tokens.max(rows), config.hidden)?,
+            x: new(real, tokens, config.hidden)?,
+            normed: new(real, tokens.max(rows), config.hidden)?,
             scale: new(Dtype::F32, tokens.max(rows), 1)?,
-            qkv: new(Dtype::F32, tokens, heads.row())?,
-            attended: new(Dtype::F32, tokens, heads.out())?,
-            gate_up: new(Dtype::F32, tokens, 2 * config.intermediate)?,
-            gated: new(Dtype::F32, tokens, config.intermediate)?,
+            qkv: new(real, tokens, heads.row())?,
+            attended: new(real, tokens, heads.out())?,
+            gate_up: new(real, tokens, 2 * config.intermediate)?,
+            gated: new(real, tokens, config.intermediate)?,
             picked: new(Dtype::U32, rows, 1)?,
-            chosen: new(Dtype::F32, rows, config.hidden)?,
+            chosen: new(real, rows, config.hidden)?,
             logits: new(Dtype::F32, rows, config.vocab)?,
         })
     }

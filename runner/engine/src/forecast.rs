@@ -72,6 +72,10 @@ pub struct Facts<'a> {
 
 /// The forecast of each instance: none for those that do not run, and for those without history.
 pub fn forecasts(facts: &Facts<'_>) -> Vec<Option<Forecast>> {
+    // Most plans have nothing to do: then nothing is looked up.
+    if !facts.planned.standings.iter().any(Standing::may_run) {
+        return vec![None; facts.graph.instances.len()];
+    }
     let mut teller = Teller { facts, sizes: vec![], by_kind: None };
     (0..facts.graph.instances.len()).map(|i| teller.instance(i)).collect()
 }

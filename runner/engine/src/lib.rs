@@ -12,6 +12,7 @@ pub mod forecast;
 pub mod heads;
 pub mod job;
 pub mod planning;
+pub mod replay;
 pub mod run;
 pub mod runs;
 pub mod slots;

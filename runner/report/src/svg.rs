@@ -97,7 +97,7 @@ fn shortened(label: &str) -> String {
 }
 
 /// For text between tags; characters that XML cannot hold are replaced.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::new();
     for it in text.chars() {
         match it {

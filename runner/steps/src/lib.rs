@@ -21,6 +21,7 @@ mod params;
 pub mod preview;
 mod records;
 pub mod reference;
+pub mod reporting;
 mod served;
 mod statistics;
 pub mod text;
@@ -71,6 +72,7 @@ pub const KINDS: &[&dyn AnyKind] = &[
     &kinds::score_text::ScoreText,
     &kinds::eval::Eval,
     &kinds::compare::Compare,
+    &kinds::report::Report,
 ];
 
 /// The kind with this name.

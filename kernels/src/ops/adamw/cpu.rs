@@ -42,6 +42,14 @@ impl From<AdamW> for Numbers {
     }
 }
 
+impl Numbers {
+    /// In the order of the parameters of `kernel.cu`.
+    pub(crate) fn in_order(self) -> [f32; 8] {
+        let Self { keep, one_less_beta1, beta2, one_less_beta2, eps, size, root, factor } = self;
+        [factor, keep, one_less_beta1, beta2, one_less_beta2, eps, size, root]
+    }
+}
+
 /// Changes weights, moments; all of one length.
 pub(crate) fn step(
     isa: Isa,

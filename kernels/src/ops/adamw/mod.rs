@@ -20,6 +20,7 @@
 //! The order of the operations is that of PyTorch's `AdamW`.
 
 mod cpu;
+pub(crate) mod cuda;
 #[cfg(test)]
 mod tests;
 

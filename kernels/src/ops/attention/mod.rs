@@ -18,7 +18,9 @@
 
 pub(crate) mod backward;
 pub(crate) mod blocks;
+pub(crate) mod cuda;
 pub(crate) mod forward;
+mod tensor;
 #[cfg(test)]
 mod tests;
 

@@ -15,6 +15,7 @@
 //! | chunks | rows that count are brought together; how they are cut does not show in the bits |
 
 mod cpu;
+pub(crate) mod cuda;
 #[cfg(test)]
 mod tests;
 

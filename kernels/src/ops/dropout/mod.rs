@@ -13,6 +13,7 @@
 //! batch is cut into calls.
 
 mod cpu;
+pub(crate) mod cuda;
 #[cfg(test)]
 mod tests;
 

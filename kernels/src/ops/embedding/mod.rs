@@ -10,6 +10,7 @@
 //! | `d_table` | f32; each row's gradient is added in the order of the rows |
 
 mod cpu;
+pub(crate) mod cuda;
 #[cfg(test)]
 mod tests;
 

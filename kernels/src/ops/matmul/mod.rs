@@ -21,6 +21,7 @@
 //! (`packed.rs`) and inside attention, so a token's numbers do not depend on its company.
 
 pub(crate) mod cpu;
+pub(crate) mod cuda;
 pub(crate) mod pack;
 pub(crate) mod packed;
 #[cfg(test)]

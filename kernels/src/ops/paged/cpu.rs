@@ -34,6 +34,11 @@ impl CpuCache {
         (layer * self.shape.blocks + block as usize) * self.shape.kv_heads + head
     }
 
+    /// What it was made for.
+    pub(crate) fn shape(&self) -> CacheShape {
+        self.shape
+    }
+
     /// The size in bytes.
     pub fn bytes(&self) -> usize {
         (self.keys.len() + self.values.len()) * size_of::<f32>()
@@ -58,12 +63,11 @@ pub(crate) fn new(shape: CacheShape) -> Result<CpuCache> {
 /// That runs lie in the batch and have blocks enough, and that the cache is made for these heads.
 pub(crate) fn check_runs(
     op: &'static str,
-    cache: &CpuCache,
+    shape: CacheShape,
     (layer, heads): (usize, Heads),
     rows: usize,
     runs: &[Run],
 ) -> Result<()> {
-    let shape = cache.shape;
     let index = |buffer, index, len| Error::Index { op, buffer, index, len };
     crate::error::check_len(op, "heads of the cache", shape.kv_heads, heads.kv)?;
     crate::error::check_len(op, "head width of the cache", shape.head_dim, heads.dim)?;

@@ -9,14 +9,17 @@
 //! | `qkv` | `[rows, (query + 2 · kv) · dim]`, keys and queries already turned by their positions |
 //! | arithmetic | that of [`super::attention`], bit for bit |
 //!
-//! The processor keeps the panels that attention reads, in f32.
+//! The processor keeps the panels that attention reads, in f32; a CUDA device rows, of the type of its
+//! activations.
 
 mod cpu;
+pub(crate) mod cuda;
 #[cfg(test)]
 mod tests;
 
 pub use cpu::CpuCache;
 pub(crate) use cpu::{append, attention, check_runs, copy_block, new};
+pub use cuda::CudaCache;
 
 use super::attention::Heads;
 use crate::device::View;

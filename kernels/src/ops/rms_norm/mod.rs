@@ -13,6 +13,7 @@
 //! | aliasing | none |
 
 mod cpu;
+pub(crate) mod cuda;
 #[cfg(test)]
 mod tests;
 

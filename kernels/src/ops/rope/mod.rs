@@ -12,6 +12,7 @@
 //! | backward | the same by the opposite angle |
 
 mod cpu;
+pub(crate) mod cuda;
 #[cfg(test)]
 mod tests;
 

@@ -9,6 +9,7 @@
 //! | not a number, infinite | so is the sum |
 
 mod cpu;
+pub(crate) mod cuda;
 #[cfg(test)]
 mod tests;
 

@@ -11,6 +11,7 @@
 //! | backward | writes `d_gate_up`, f32 inside, rounded once |
 
 mod cpu;
+pub(crate) mod cuda;
 #[cfg(test)]
 mod tests;
 

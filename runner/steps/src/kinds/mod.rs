@@ -25,6 +25,7 @@ pub(crate) mod nested;
 pub(crate) mod normalize;
 pub(crate) mod pretrain;
 pub(crate) mod refine;
+pub(crate) mod report;
 pub(crate) mod rules;
 pub(crate) mod sample;
 pub(crate) mod score_text;

@@ -1,11 +1,4 @@
-//! Copies, sums and multiples, number by number.
-//!
-//! # Contract
-//!
-//! | | |
-//! |---|---|
-//! | copy | between f32 and bf16 the nearest number; other types only to themselves |
-//! | add, scale | in f32, rounded once where the result is bf16 |
+//! The processor's twin.
 
 use crate::cpu::isa::versions;
 use crate::dtype::Real;

@@ -1,0 +1,317 @@
+// An emulated libcuda: the entry points that cudarc calls, with kernels run by fibers.cpp.
+//
+// Device memory is the processor's, poisoned when it is given out and framed by guards; those of the
+// calling thread are looked at after every launch: who writes beside a buffer is found at once and by
+// name. Everything happens in the order of the calls, at once. `kun_emulator_*` functions let a test make calls fail.
+#include <dlfcn.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <string>
+
+#include "fibers.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
+namespace {
+
+// CUresult.
+enum Result {
+    SUCCESS = 0,
+    INVALID_VALUE = 1,
+    OUT_OF_MEMORY = 2,
+    INVALID_DEVICE = 101,
+    INVALID_IMAGE = 200,
+    INVALID_HANDLE = 400,
+    NOT_FOUND = 500,
+    LAUNCH_FAILED = 719,
+};
+
+// CUdevice_attribute.
+enum Attribute {
+    MULTIPROCESSORS = 16,
+    MAJOR = 75,
+    MINOR = 76,
+    SHARED_MOST = 97,
+    MEMORY_POOLS = 115,
+};
+
+constexpr size_t GUARD = 64;
+constexpr size_t ALIGNMENT = 256;
+constexpr unsigned char GUARD_BYTE = 0xa5;
+constexpr int POISON = 0xff;
+constexpr size_t MEMORY = size_t(4) << 30;
+constexpr unsigned SHARED_LIMIT = 227 << 10;
+constexpr unsigned SHARED_WITHOUT_ASKING = 48 << 10;
+constexpr unsigned MOST_THREADS = 1024;
+
+struct Piece {
+    char* start;
+    size_t bytes;
+    const void* owner;  // the thread that asked for it
+};
+
+struct Function {
+    emulator::Kernel kernel;
+    std::string name;
+    unsigned shared_limit;
+};
+
+struct Module {
+    void* library;
+    std::map<std::string, Function> functions;
+};
+
+std::mutex lock;
+std::map<uint64_t, Piece>& pieces() {
+    static auto* all = new std::map<uint64_t, Piece>;
+    return *all;
+}
+size_t used = 0;
+
+// Of the calling thread, so that tests can run side by side.
+thread_local int allocations_left = -1, launches_left = -1;
+thread_local unsigned long long seed = 0;
+thread_local size_t own = 0;
+thread_local bool broken = false;  // an error of a launch stays, as on a device
+thread_local std::string last_failure;
+
+bool intact(const Piece& it) {
+    const char* const user = it.start + ALIGNMENT;
+    for (size_t i = 0; i < GUARD; ++i) {
+        const auto at = [](const char* p) { return static_cast<unsigned char>(*p); };
+        if (at(user - 1 - i) != GUARD_BYTE || at(user + it.bytes + i) != GUARD_BYTE) return false;
+    }
+    return true;
+}
+
+// Whether this call is the one that a test wants to fail.
+bool count_down(int& left) {
+    if (left < 0) return false;
+    return left-- == 0;
+}
+
+// Kernels find the fibers' functions in this library, however it was loaded.
+__attribute__((constructor)) void make_global() {
+    Dl_info info;
+    if (dladdr(reinterpret_cast<void*>(&make_global), &info))
+        dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_GLOBAL);
+}
+
+}  // namespace
+
+extern "C" {
+
+// The n-th allocation from now fails, 0 being the next; -1 is none.
+void kun_emulator_fail_allocation(int n) { allocations_left = n; }
+// The same for launches; afterwards the device is broken until `kun_emulator_repair`.
+void kun_emulator_fail_launch(int n) { launches_left = n; }
+void kun_emulator_repair() { broken = false; }
+// What decides the order of blocks and warps.
+void kun_emulator_set_seed(unsigned long long it) { seed = it; }
+// Why the last launch failed.
+const char* kun_emulator_failure() { return last_failure.c_str(); }
+// How many bytes this thread has allocated. It frees them itself.
+size_t kun_emulator_used() { return own; }
+
+int cuInit(unsigned) { return SUCCESS; }
+int cuDriverGetVersion(int* version) { *version = 13000; return SUCCESS; }
+int cuGetErrorName(int, const char** name) { *name = "EMULATED"; return SUCCESS; }
+int cuGetErrorString(int, const char** text) { *text = "emulated"; return SUCCESS; }
+
+int cuDeviceGetCount(int* count) { *count = 1; return SUCCESS; }
+int cuDeviceGet(int* device, int ordinal) {
+    *device = ordinal;
+    return ordinal == 0 ? SUCCESS : INVALID_DEVICE;
+}
+int cuDeviceGetName(char* name, int size, int) { snprintf(name, size_t(size), "emulated"); return SUCCESS; }
+int cuDeviceTotalMem_v2(size_t* bytes, int) { *bytes = MEMORY; return SUCCESS; }
+int cuDeviceGetAttribute(int* value, int attribute, int) {
+    const std::map<int, int> known = {
+        {MULTIPROCESSORS, 4}, {MAJOR, 8}, {MINOR, 0}, {SHARED_MOST, int(SHARED_LIMIT)}, {MEMORY_POOLS, 1}};
+    const auto it = known.find(attribute);
+    *value = it == known.end() ? 0 : it->second;
+    return SUCCESS;
+}
+
+int cuDevicePrimaryCtxRetain(void** context, int) { *context = reinterpret_cast<void*>(1); return SUCCESS; }
+int cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
+int cuCtxSetCurrent(void*) { return SUCCESS; }
+int cuCtxGetCurrent(void** context) { *context = reinterpret_cast<void*>(1); return SUCCESS; }
+int cuCtxSynchronize() { return broken ? LAUNCH_FAILED : SUCCESS; }
+int cuMemGetInfo_v2(size_t* free_bytes, size_t* total) {
+    *total = MEMORY;
+    const std::lock_guard<std::mutex> held(lock);
+    *free_bytes = MEMORY - used;
+    return SUCCESS;
+}
+
+int cuMemAllocAsync(uint64_t* at, size_t bytes, void*) {
+    if (count_down(allocations_left)) return OUT_OF_MEMORY;
+    const std::lock_guard<std::mutex> held(lock);
+    if (bytes > MEMORY - used) return OUT_OF_MEMORY;
+    void* start = nullptr;
+    if (posix_memalign(&start, ALIGNMENT, ALIGNMENT + bytes + GUARD) != 0) return OUT_OF_MEMORY;
+    const Piece piece = {static_cast<char*>(start), bytes, &own};
+    own += bytes;
+    char* const user = piece.start + ALIGNMENT;
+    memset(user - GUARD, GUARD_BYTE, GUARD);
+    memset(user, POISON, bytes);
+    memset(user + bytes, GUARD_BYTE, GUARD);
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_poison_memory_region(user - GUARD, GUARD);
+    __asan_poison_memory_region(user + bytes, GUARD);
+#endif
+    *at = reinterpret_cast<uint64_t>(user);
+    pieces()[*at] = piece;
+    used += bytes;
+    return SUCCESS;
+}
+int cuMemFreeAsync(uint64_t at, void*) {
+    const std::lock_guard<std::mutex> held(lock);
+    const auto it = pieces().find(at);
+    if (it == pieces().end()) return INVALID_VALUE;
+    used -= it->second.bytes;
+    own -= it->second.bytes;
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_unpoison_memory_region(it->second.start, ALIGNMENT + it->second.bytes + GUARD);
+#endif
+    free(it->second.start);
+    pieces().erase(it);
+    return SUCCESS;
+}
+int cuMemAlloc_v2(uint64_t* at, size_t bytes) { return cuMemAllocAsync(at, bytes, nullptr); }
+int cuMemFree_v2(uint64_t at) { return cuMemFreeAsync(at, nullptr); }
+
+// That a range lies in one buffer.
+static bool inside(uint64_t at, size_t bytes) {
+    const std::lock_guard<std::mutex> held(lock);
+    auto it = pieces().upper_bound(at);
+    if (it == pieces().begin()) return false;
+    --it;
+    return at - it->first <= it->second.bytes && bytes <= it->second.bytes - (at - it->first);
+}
+int cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t bytes, void*) {
+    if (broken) return LAUNCH_FAILED;
+    if (!inside(to, bytes)) return INVALID_VALUE;
+    memcpy(reinterpret_cast<void*>(to), from, bytes);
+    return SUCCESS;
+}
+int cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t bytes, void*) {
+    if (broken) return LAUNCH_FAILED;
+    if (!inside(from, bytes)) return INVALID_VALUE;
+    memcpy(to, reinterpret_cast<void*>(from), bytes);
+    return SUCCESS;
+}
+int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, void*) {
+    if (broken) return LAUNCH_FAILED;
+    if (!inside(from, bytes) || !inside(to, bytes)) return INVALID_VALUE;
+    memmove(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes);
+    return SUCCESS;
+}
+int cuMemsetD8Async(uint64_t to, unsigned char value, size_t bytes, void*) {
+    if (broken) return LAUNCH_FAILED;
+    if (!inside(to, bytes)) return INVALID_VALUE;
+    memset(reinterpret_cast<void*>(to), value, bytes);
+    return SUCCESS;
+}
+
+int cuStreamCreate(void** stream, unsigned) { *stream = reinterpret_cast<void*>(2); return SUCCESS; }
+int cuStreamDestroy_v2(void*) { return SUCCESS; }
+int cuStreamSynchronize(void*) { return broken ? LAUNCH_FAILED : SUCCESS; }
+int cuStreamWaitEvent(void*, void*, unsigned) { return SUCCESS; }
+int cuEventCreate(void** event, unsigned) { *event = reinterpret_cast<void*>(3); return SUCCESS; }
+int cuEventDestroy_v2(void*) { return SUCCESS; }
+int cuEventRecord(void*, void*) { return SUCCESS; }
+int cuEventSynchronize(void*) { return SUCCESS; }
+int cuEventQuery(void*) { return SUCCESS; }
+
+// The image is a shared library that compiler.cpp made. Its size is in its own header: the section
+// table is the last thing in it.
+static size_t image_bytes(const unsigned char* image) {
+    if (memcmp(image, "\177ELF", 4) != 0) return 0;
+    uint64_t sections;
+    uint16_t size, count;
+    memcpy(&sections, image + 40, 8);
+    memcpy(&size, image + 58, 2);
+    memcpy(&count, image + 60, 2);
+    return size_t(sections) + size_t(size) * count;
+}
+int cuModuleLoadData(void** module, const void* image) {
+    const size_t bytes = image_bytes(static_cast<const unsigned char*>(image));
+    if (bytes == 0) return INVALID_IMAGE;
+    const int file = memfd_create("kernel", MFD_CLOEXEC);
+    if (file < 0 || write(file, image, bytes) != ssize_t(bytes)) return INVALID_IMAGE;
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+    void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!library) fprintf(stderr, "emulator: %s\n", dlerror());
+    // The file stays open: a later one with its number would have the same path, and dlopen would
+    // take it for this one.
+    if (!library) return INVALID_IMAGE;
+    *module = new Module{library, {}};
+    return SUCCESS;
+}
+int cuModuleUnload(void* module) {
+    delete static_cast<Module*>(module);
+    return SUCCESS;
+}
+int cuModuleGetFunction(void** function, void* module, const char* name) {
+    auto* it = static_cast<Module*>(module);
+    const std::string symbol = std::string("emulator_launch_") + name;
+    void* kernel = dlsym(it->library, symbol.c_str());
+    if (!kernel) return NOT_FOUND;
+    Function made = {reinterpret_cast<emulator::Kernel>(kernel), name, SHARED_WITHOUT_ASKING};
+    *function = &it->functions.try_emplace(name, made).first->second;
+    return SUCCESS;
+}
+int cuFuncSetAttribute(void* function, int attribute, int value) {
+    constexpr int DYNAMIC_SHARED_MOST = 8;
+    if (attribute != DYNAMIC_SHARED_MOST) return SUCCESS;
+    if (value < 0 || unsigned(value) > SHARED_LIMIT) return INVALID_VALUE;
+    static_cast<Function*>(function)->shared_limit = unsigned(value);
+    return SUCCESS;
+}
+
+int cuLaunchKernel(void* function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+                   unsigned block_y, unsigned block_z, unsigned shared, void*, void** parameters, void**) {
+    const auto& it = *static_cast<Function*>(function);
+    const uint64_t threads = uint64_t(block_x) * block_y * block_z;
+    const bool empty = grid_x == 0 || grid_y == 0 || grid_z == 0 || threads == 0;
+    if (empty || grid_y > 65535 || grid_z > 65535 || threads > MOST_THREADS || shared > it.shared_limit)
+        return INVALID_VALUE;
+    if (broken) return LAUNCH_FAILED;
+    if (count_down(launches_left)) {
+        broken = true;
+        last_failure = "asked for";
+        return LAUNCH_FAILED;
+    }
+    const emulator::Launch launch = {
+        it.kernel, parameters, {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared, seed};
+    const char* why = emulator::run(launch);
+    if (why) last_failure = "`" + it.name + "`: " + why;
+    const std::lock_guard<std::mutex> held(lock);
+    for (const auto& [at, piece] : pieces()) {
+#if !defined(__SANITIZE_ADDRESS__)
+        if (why || piece.owner != &own || intact(piece)) continue;
+        last_failure = "`" + it.name + "`: wrote beside a buffer of " + std::to_string(piece.bytes) + " bytes";
+        why = last_failure.c_str();
+#else
+        (void)at, (void)piece, (void)intact;
+#endif
+    }
+    if (!why) return SUCCESS;
+    fprintf(stderr, "emulator: %s\n", last_failure.c_str());
+    broken = true;
+    return LAUNCH_FAILED;
+}
+
+}  // extern "C"

@@ -1,0 +1,175 @@
+//! A CUDA device: the same model code on kernels of our own.
+//!
+//! Kernels are `ops/NAME/kernel.cu`, CUDA C++ without headers of NVIDIA's, compiled when they are first
+//! used by NVRTC and kept in a cache on disk. Neither a toolkit nor a driver is needed to build this
+//! crate; a machine without them gets a sentence.
+//!
+//! Two classes of numbers ([`Numerics`]): with f32 activations every kernel does what the processor's
+//! twin does, in the same order, and the bits are the processor's; with bf16 activations products go
+//! through the tensor cores, whose sums have an order of their own.
+//!
+//! There is one stream, so that what is launched runs in order. Mistakes that only the device can see,
+//! such as an id beyond a table, are kept there and come out of the next call that waits for it.
+
+mod buffer;
+mod cache;
+mod compile;
+mod device;
+mod library;
+mod memory;
+mod module;
+mod places;
+mod source;
+
+pub use buffer::CudaBuffer;
+pub use compile::{Arch, Compiled, compile, nvrtc_version};
+pub(crate) use library::from_environment;
+pub use library::load_libraries;
+pub use source::{Variant, variants};
+
+pub(crate) use memory::{Piece, Pointer, pointer, pointer_mut};
+pub(crate) use module::{Arg, Grid, Kernel};
+pub(crate) use source::{Source, type_name};
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use cudarc::driver::sys::CUdevice_attribute::{
+    CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR as MAJOR,
+    CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR as MINOR,
+};
+use cudarc::driver::{CudaContext, CudaStream, DriverError};
+
+use crate::machine::{self, NoCuda};
+use crate::{Dtype, Error, Result};
+
+/// Which numbers a device makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numerics {
+    /// Those of the processor, to the bit: activations in f32, sums as chains.
+    Exact,
+    /// Activations in bf16, products by tensor cores.
+    Bf16,
+}
+
+impl Numerics {
+    /// What activations are kept in.
+    pub fn activations(self) -> Dtype {
+        if self == Numerics::Exact { Dtype::F32 } else { Dtype::Bf16 }
+    }
+}
+
+/// Changes the text of a kernel before it is compiled, by the name of its operation. For tests that
+/// plant a mistake and want it found.
+pub type Edit = Arc<dyn Fn(&str, &str) -> String + Send + Sync>;
+
+/// How a device is opened.
+#[derive(Clone)]
+pub struct Settings {
+    /// Which of the devices.
+    pub ordinal: usize,
+    /// Which numbers it makes.
+    pub numerics: Numerics,
+    /// Where compiled kernels are kept; none is nowhere.
+    pub cache: Option<PathBuf>,
+    /// For tests.
+    pub edit: Option<Edit>,
+}
+
+impl Settings {
+    /// The first device, with the cache in the user's folder for such things.
+    pub fn new(numerics: Numerics) -> Self {
+        Self { ordinal: 0, numerics, cache: cache::folder(), edit: None }
+    }
+}
+
+/// A CUDA device.
+pub struct Cuda {
+    context: Arc<CudaContext>,
+    stream: Arc<CudaStream>,
+    arch: Arch,
+    settings: Settings,
+    modules: Mutex<module::Modules>,
+    free: Mutex<memory::Free>,
+    places: Mutex<places::Kept>,
+    fault: CudaBuffer, // u32 [FAULTS, 2]: the first wrong index of each kind, plus one, and its bound
+}
+
+/// The kinds of mistakes that only the device can see: the operation and its operand.
+const FAULTS: [(&str, &str); 3] =
+    [("embed", "ids"), ("embed_backward", "ids"), ("rope", "positions")];
+
+/// One of [`FAULTS`].
+#[derive(Clone, Copy)]
+pub(crate) enum Fault {
+    Embed,
+    EmbedBackward,
+    Rope,
+}
+
+/// A call that the driver refused.
+pub(crate) fn refused(call: &'static str) -> impl Fn(DriverError) -> Error {
+    move |it| Error::Driver { call, code: format!("{:?}", it.0) }
+}
+
+impl Cuda {
+    /// Opens a device. A machine without one, or without NVRTC, gets an error and never a panic.
+    pub fn open(settings: Settings) -> Result<Self> {
+        let facts = machine::Cuda::here();
+        let no_device = |reason: String| Error::NoDevice { reason };
+        let devices = facts.devices.map_err(|it: NoCuda| no_device(it.to_string()))?;
+        if settings.ordinal >= devices.len() {
+            return Err(no_device(format!("number {} of {}", settings.ordinal, devices.len())));
+        }
+        if !facts.nvrtc {
+            return Err(no_device("the library `libnvrtc` is not on this machine".into()));
+        }
+        let context = CudaContext::new(settings.ordinal).map_err(refused("open the device"))?;
+        // SAFETY: no memory is allocated yet, and there will be one stream: nothing that events would
+        // keep in order.
+        unsafe { context.disable_event_tracking() };
+        let stream = context.new_stream().map_err(refused("make a stream"))?;
+        let attribute = |it| context.attribute(it).map_err(refused("ask for the capability"));
+        let arch = Arch::of(attribute(MAJOR)? as u32, attribute(MINOR)? as u32)?;
+        let fault = CudaBuffer::zeros(&stream, Dtype::U32, 2 * FAULTS.len())?;
+        Ok(Self {
+            context,
+            stream,
+            arch,
+            settings,
+            modules: Mutex::default(),
+            free: Mutex::default(),
+            places: Mutex::default(),
+            fault,
+        })
+    }
+
+    /// Which numbers it makes.
+    pub fn numerics(&self) -> Numerics {
+        self.settings.numerics
+    }
+
+    /// Waits until all that was launched is done; says what went wrong.
+    pub fn wait(&self) -> Result<()> {
+        let mut faults = vec![0u32; 2 * FAULTS.len()];
+        self.fault.read_into(&self.stream, 0, &mut faults)?;
+        self.stream.synchronize().map_err(refused("wait"))?;
+        self.check_faults(&faults)
+    }
+
+    /// Where a kind of mistake is noted.
+    pub(crate) fn fault(&self, fault: Fault) -> Arg {
+        Arg::Pointer(self.fault.pointer() + 8 * fault as u64)
+    }
+
+    fn check_faults(&self, faults: &[u32]) -> Result<()> {
+        for ((op, buffer), it) in FAULTS.into_iter().zip(faults.chunks_exact(2)) {
+            if it[0] != 0 {
+                let (index, len) = (it[0] as usize - 1, it[1] as usize);
+                self.fault.clear(&self.stream, 0..2 * FAULTS.len())?;
+                return Err(Error::Index { op, buffer, index, len });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,79 @@
+//! The texts of all kernels, and the ways in which each is compiled.
+
+use super::Numerics;
+use crate::{Dtype, Error, Result, ops};
+
+/// The headers that kernels may include.
+pub(super) const HEADERS: [(&str, &str); 3] = [
+    ("number.cuh", include_str!("number.cuh")),
+    ("ptx.cuh", include_str!("ptx.cuh")),
+    ("attention_tensor.cuh", include_str!("../ops/attention/tensor.cuh")),
+];
+
+/// A file of kernels.
+#[derive(Debug)]
+pub(crate) struct Source {
+    /// The operation's name, and after a dot the file's where it is another than `kernel.cu`.
+    pub(crate) name: &'static str,
+    pub(crate) text: &'static str,
+}
+
+/// A way in which a file of kernels is compiled.
+#[derive(Clone, Debug)]
+pub struct Variant {
+    /// The file: the operation's name.
+    pub name: &'static str,
+    /// Its text.
+    pub text: String,
+    /// What is defined: names and values.
+    pub defines: Vec<(&'static str, String)>,
+}
+
+impl Variant {
+    pub(crate) fn new(source: &Source, defines: &[(&'static str, &str)]) -> Self {
+        let defines = defines.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        Self { name: source.name, text: source.text.to_owned(), defines }
+    }
+
+    /// The name with what is defined, for people and tables.
+    pub fn title(&self) -> String {
+        let values = self.defines.iter().map(|(name, value)| format!(" {name}={value}"));
+        std::iter::once(self.name.to_owned()).chain(values).collect()
+    }
+}
+
+/// What a type of numbers is called in kernels.
+pub(crate) fn type_name(
+    dtype: Dtype,
+    op: &'static str,
+    buffer: &'static str,
+) -> Result<&'static str> {
+    match dtype {
+        Dtype::F32 => Ok("float"),
+        Dtype::Bf16 => Ok("bf16"),
+        got => Err(Error::Dtype { op, buffer, got }),
+    }
+}
+
+/// The variants that training and generation of a Yi with heads of 128 use, in each class of numbers.
+pub fn variants() -> Vec<Variant> {
+    let mut all = Vec::new();
+    for numerics in [Numerics::Exact, Numerics::Bf16] {
+        let e = if numerics == Numerics::Exact { "float" } else { "bf16" };
+        all.extend(ops::elementwise::cuda::variants(e));
+        all.extend(ops::embedding::cuda::variants(e));
+        all.extend(ops::rms_norm::cuda::variants(e));
+        all.extend(ops::rope::cuda::variants(e));
+        all.extend(ops::matmul::cuda::variants(e));
+        all.extend(ops::attention::cuda::variants(e));
+        all.extend(ops::paged::cuda::variants(e));
+        all.extend(ops::swiglu::cuda::variants(e));
+        all.extend(ops::dropout::cuda::variants(e));
+        all.extend(ops::cross_entropy::cuda::variants(e));
+        all.extend(ops::square_sum::cuda::variants(e));
+    }
+    all.extend(ops::adamw::cuda::variants());
+    all.sort_by_key(Variant::title);
+    all.dedup_by_key(|it| it.title());
+    all
+}

@@ -1,0 +1,17 @@
+// elementwise: a thread for each number. Contract: mod.rs. A and B are the types.
+#include "number.cuh"
+
+extern "C" __global__ void __launch_bounds__(256)
+copy(const A* __restrict__ from, B* __restrict__ to, size_t n) {
+    for (size_t i = thread_number(); i < n; i += thread_count()) to[i] = near<B>(wide(from[i]));
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+add(const A* __restrict__ x, B* __restrict__ to, size_t n) {
+    for (size_t i = thread_number(); i < n; i += thread_count()) to[i] = near<B>(wide(to[i]) + wide(x[i]));
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+scale(B* __restrict__ to, float factor, size_t n) {
+    for (size_t i = thread_number(); i < n; i += thread_count()) to[i] = near<B>(wide(to[i]) * factor);
+}

@@ -1,0 +1,173 @@
+//! Launches of `kernel.cu`, and of `tensor.cu` where both operands are bf16.
+
+use super::{Form, Product, Shape, Start, shape};
+use crate::cuda::{
+    Arg, Cuda, CudaBuffer, Grid, Kernel, Pointer, Source, Variant, pointer, pointer_mut, type_name,
+};
+use crate::device::{Matrix, MatrixMut};
+use crate::error::check_matrix;
+use crate::{Dtype, Result};
+
+const SOURCE: Source = Source { name: "matmul", text: include_str!("kernel.cu") };
+const OP: &str = "matmul";
+const TILE: usize = 64; // kernel.cu: TILE
+const THREADS: u32 = 256; // kernel.cu: THREADS
+const SHARED: usize = 2 * 16 * (TILE + 4) * size_of::<f32>(); // kernel.cu: two of [STEPS][ROW]
+
+const TENSOR: Source = Source { name: "matmul.tensor", text: include_str!("tensor.cu") };
+const STAGES: usize = 4; // tensor.cu: STAGES
+
+/// The tile of a block of threads in `tensor.cu`.
+struct Tile {
+    rows: usize,
+    columns: usize,
+    step: usize,
+    /// How many warps share its rows, and its columns.
+    warps: (usize, usize),
+}
+
+/// Tiles for few rows and for many. Which one is taken does not show in the bits.
+const TILES: [Tile; 3] = [
+    Tile { rows: 16, columns: 64, step: 128, warps: (1, 4) },
+    Tile { rows: 64, columns: 64, step: 64, warps: (2, 2) },
+    Tile { rows: 128, columns: 128, step: 32, warps: (2, 4) },
+];
+
+impl Tile {
+    /// The smallest that has all rows, or the largest.
+    fn of(rows: usize) -> &'static Self {
+        TILES.iter().find(|it| rows <= it.rows).unwrap_or(&TILES[TILES.len() - 1])
+    }
+
+    /// What is defined for it.
+    fn defines(&self) -> [(&'static str, String); 5] {
+        let (rows, columns) = self.warps;
+        [
+            ("ROWS", self.rows),
+            ("COLUMNS", self.columns),
+            ("STEP", self.step),
+            ("ROW_WARPS", rows),
+            ("COLUMN_WARPS", columns),
+        ]
+        .map(|(name, value)| (name, value.to_string()))
+    }
+
+    fn grid(&self, shape: Shape) -> Grid {
+        let blocks = shape.rows.div_ceil(self.rows) * shape.columns.div_ceil(self.columns);
+        let numbers = STAGES * (self.rows + self.columns) * self.step;
+        let threads = 32 * (self.warps.0 * self.warps.1) as u32;
+        Grid { blocks: (blocks, 1), threads, shared_bytes: numbers * size_of::<u16>() }
+    }
+}
+
+/// Rows on the device.
+#[derive(Clone, Copy)]
+pub(crate) struct Operand {
+    pub(crate) at: Pointer,
+    pub(crate) stride: usize,
+    pub(crate) dtype: Dtype,
+}
+
+impl Operand {
+    /// Whether its rows can be copied 16 bytes at a time.
+    fn is_aligned(&self) -> bool {
+        self.dtype == Dtype::Bf16 && self.stride.is_multiple_of(8) && self.at.is_multiple_of(16)
+    }
+
+    /// A matrix that lies in its view.
+    pub(crate) fn new(it: &Matrix<'_, CudaBuffer>, name: &'static str) -> Result<Self> {
+        check_matrix(OP, name, (it.rows, it.columns, it.stride), it.view.len())?;
+        Ok(Self { at: pointer(&it.view), stride: it.stride, dtype: it.view.dtype() })
+    }
+
+    /// One that is written.
+    pub(crate) fn new_mut(it: &MatrixMut<'_, CudaBuffer>, name: &'static str) -> Result<Self> {
+        check_matrix(OP, name, (it.rows, it.columns, it.stride), it.view.len())?;
+        Ok(Self { at: pointer_mut(&it.view), stride: it.stride, dtype: it.view.dtype() })
+    }
+}
+
+/// How the files are compiled.
+pub(crate) fn variants(e: &str) -> Vec<Variant> {
+    let mut all = Vec::new();
+    for form in ["0", "1", "2"] {
+        // Exact activations meet weights of both types; gradients of weights are f32.
+        let types: &[[&str; 3]] = match (e, form) {
+            ("float", "2") => &[["float", "float", "float"]],
+            ("float", _) => &[["float", "float", "float"], ["float", "bf16", "float"]],
+            _ => &[],
+        };
+        for [a, b, c] in types {
+            let defines = [("A", *a), ("B", *b), ("C", *c), ("FORM", form)];
+            all.push(Variant::new(&SOURCE, &defines));
+        }
+        let tiles = TILES.iter().filter(|it| e == "bf16" && (form == "0" || it.rows == 128));
+        for (tile, c) in tiles.flat_map(|it| ["float", "bf16"].map(|c| (it, c))) {
+            let tile = tile.defines();
+            all.push(Variant::new(&TENSOR, &with_tile([("C", c), ("FORM", form)], &tile)));
+        }
+    }
+    all
+}
+
+fn with_tile<'a>(
+    first: [(&'static str, &'a str); 2],
+    tile: &'a [(&'static str, String)],
+) -> Vec<(&'static str, &'a str)> {
+    first.into_iter().chain(tile.iter().map(|(name, value)| (*name, value.as_str()))).collect()
+}
+
+pub(crate) fn matmul(
+    cuda: &Cuda,
+    product: Product<'_, CudaBuffer>,
+    out: MatrixMut<'_, CudaBuffer>,
+) -> Result<()> {
+    let Product { form, a, b, start } = product;
+    let sizes = [(a.rows, a.columns), (b.rows, b.columns), (out.rows, out.columns)];
+    let shape = shape(form, sizes[0], sizes[1], sizes[2])?;
+    let operands = [Operand::new(&a, "a")?, Operand::new(&b, "b")?, Operand::new_mut(&out, "out")?];
+    // SAFETY: the three matrices have the sizes that make the shape and lie in their views.
+    unsafe { multiply(cuda, form, shape, operands, start) }
+}
+
+/// The product of operands that are known to fit.
+///
+/// # Safety
+///
+/// `a`, `b` and `out` lie in buffers that the caller borrows and are as large as form and shape say;
+/// `out` overlaps neither.
+pub(crate) unsafe fn multiply(
+    cuda: &Cuda,
+    form: Form,
+    shape: Shape,
+    [a, b, out]: [Operand; 3],
+    start: Start,
+) -> Result<()> {
+    let form = match form {
+        Form::Xwt => "0",
+        Form::Dyw => "1",
+        Form::Dytx => "2",
+    };
+    let Shape { rows, columns, depth } = shape;
+    let pointers = [a.at, b.at, out.at].map(Arg::Pointer);
+    let sizes = [rows, columns, depth, a.stride, b.stride, out.stride].map(Arg::Size);
+    let add = Arg::U32(u32::from(start == Start::Add));
+    let args = [&pointers[..], &sizes, &[add]].concat();
+    let c = type_name(out.dtype, OP, "out")?;
+    if a.is_aligned() && b.is_aligned() {
+        let tile = Tile::of(rows);
+        let of_tile = tile.defines();
+        let defines = with_tile([("C", c), ("FORM", form)], &of_tile);
+        let kernel = Kernel { source: &TENSOR, function: "matmul", defines: &defines };
+        // SAFETY: `matmul(const bf16*, const bf16*, C*, six sizes, u32)`; the rest is the caller's
+        // promise, and that copies of 16 bytes are aligned was just asked.
+        return unsafe { cuda.launch(kernel, tile.grid(shape), &args) };
+    }
+    let (a, b) = (type_name(a.dtype, OP, "a")?, type_name(b.dtype, OP, "b")?);
+    let defines = [("A", a), ("B", b), ("C", c), ("FORM", form)];
+    let kernel = Kernel { source: &SOURCE, function: "matmul", defines: &defines };
+    let blocks = (columns.div_ceil(TILE), rows.div_ceil(TILE));
+    let grid = Grid { blocks, threads: THREADS, shared_bytes: SHARED };
+    // SAFETY: `matmul(const A*, const B*, C*, six sizes, u32)`; the rest is the caller's promise.
+    unsafe { cuda.launch(kernel, grid, &args) }
+}

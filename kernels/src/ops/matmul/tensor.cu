@@ -1,0 +1,158 @@
+// Products of bf16 by tensor cores. Contract: mod.rs, but for the order within a step of sixteen: an
+// element is a chain of `mma` steps over the summed index, in rising order, begun at zero or at what
+// `out` holds. The size of a tile cannot be seen in it, so a row's numbers do not depend on how many rows
+// come along.
+//
+// C is the type of the result, FORM as in kernel.cu. ROWS x COLUMNS is the tile of a block, STEP how much
+// of the sum is in shared memory at a time, ROW_WARPS x COLUMN_WARPS how a tile is shared out. Strides are
+// multiples of eight numbers and operands begin at multiples of 16 bytes.
+#include "ptx.cuh"
+
+constexpr u32 STAGES = 4;                                  // cuda.rs: STAGES
+constexpr u32 THREADS = ROW_WARPS * COLUMN_WARPS * WARP;   // cuda.rs: `Tile`
+constexpr u32 CHUNK = 8;                                   // numbers of a copy: 16 bytes
+constexpr u32 GROUP = 8;                                   // rows of tiles that are near in time
+constexpr u32 WARP_ROWS = ROWS / ROW_WARPS, WARP_COLUMNS = COLUMNS / COLUMN_WARPS;
+constexpr u32 M = WARP_ROWS / 16, N = WARP_COLUMNS / 8;    // instructions of a warp, per sixteen steps
+constexpr bool A_TURNED = FORM == 2, B_TURNED = FORM != 0;  // the summed index is not the contiguous one
+
+static_assert(WARP_ROWS % 16 == 0 && WARP_COLUMNS % 16 == 0 && STEP % 32 == 0, "a tile");
+
+// A tile in shared memory: LINES lines of LENGTH numbers. The place of a chunk in its line is changed by
+// the line, so that eight lines' chunks lie in different banks.
+template <u32 LENGTH>
+__device__ __forceinline__ u32 place(u32 line, u32 chunk) {
+    constexpr u32 CHUNKS = LENGTH / CHUNK, LINES_OF_BANKS = LENGTH < 64 ? 64 / LENGTH : 1;
+    constexpr u32 SWAPPED = CHUNKS < 8 ? CHUNKS : 8;
+    return line * LENGTH + (chunk ^ line / LINES_OF_BANKS % SWAPPED) * CHUNK;
+}
+
+struct Source {
+    const bf16* at;
+    size_t stride;
+    size_t lines, length;  // what there is
+};
+
+// Copies a tile that begins at a line and a number of it; what is not there becomes zero.
+template <u32 LINES, u32 LENGTH>
+__device__ __forceinline__ void load(bf16* to, const Source& from, size_t line, size_t first) {
+    constexpr u32 CHUNKS = LENGTH / CHUNK;
+#pragma unroll
+    for (u32 i = threadIdx.x; i < LINES * CHUNKS; i += THREADS) {
+        const size_t at_line = line + i / CHUNKS, at = first + i % CHUNKS * CHUNK;
+        const bool here = at_line < from.lines && at < from.length;
+        const size_t left = here ? from.length - at : 0;
+        const u32 used = u32(left < CHUNK ? left : CHUNK) * 2;
+        const bf16* const source = here ? from.at + at_line * from.stride + at : from.at;
+        copy_async(to + place<LENGTH>(i / CHUNKS, i % CHUNKS), source, used);
+    }
+}
+
+// The rows of `a` in the shape that `multiply` wants: 16 rows from `row`, 16 steps from `step`.
+__device__ __forceinline__ void load_a(u32 (&to)[4], const bf16* tile, u32 row, u32 step) {
+    const u32 lane = threadIdx.x % WARP, line = lane % 8, second = lane / 8 % 2 * 8, third = lane / 16 * 8;
+    if (A_TURNED)
+        load_matrices_turned(to, tile + place<ROWS>(step + line + third, (row + second) / CHUNK));
+    else
+        load_matrices(to, tile + place<STEP>(row + line + second, (step + third) / CHUNK));
+}
+
+// The columns of `b`: 16 of them from `column`, as two times eight.
+__device__ __forceinline__ void load_b(u32 (&to)[4], const bf16* tile, u32 column, u32 step) {
+    const u32 lane = threadIdx.x % WARP, line = lane % 8, second = lane / 8 % 2 * 8, third = lane / 16 * 8;
+    if (B_TURNED)
+        load_matrices_turned(to, tile + place<COLUMNS>(step + line + second, (column + third) / CHUNK));
+    else
+        load_matrices(to, tile + place<STEP>(column + line + third, (step + second) / CHUNK));
+}
+
+__device__ __forceinline__ void multiply_step(float (&sums)[M][N][4], const bf16* a, const bf16* b, u32 row, u32 column) {
+#pragma unroll
+    for (u32 step = 0; step < STEP; step += 16) {
+        u32 left[M][4];
+#pragma unroll
+        for (u32 i = 0; i < M; ++i) load_a(left[i], a, row + i * 16, step);
+#pragma unroll
+        for (u32 j = 0; j < N; j += 2) {
+            u32 right[4];
+            load_b(right, b, column + j * 8, step);
+            const u32 first[2] = {right[0], right[1]}, second[2] = {right[2], right[3]};
+#pragma unroll
+            for (u32 i = 0; i < M; ++i) {
+                multiply(sums[i][j], left[i], first);
+                multiply(sums[i][j + 1], left[i], second);
+            }
+        }
+    }
+}
+
+// The tile of a block: columns of tiles one after another within groups of rows of tiles, so that what is
+// worked on at the same time shares operands.
+__device__ __forceinline__ void tile_of(size_t& row, size_t& column, size_t rows, size_t columns) {
+    const size_t n_rows = (rows + ROWS - 1) / ROWS, n_columns = (columns + COLUMNS - 1) / COLUMNS;
+    const size_t group = blockIdx.x / (GROUP * n_columns), in_group = blockIdx.x % (GROUP * n_columns);
+    const size_t left = n_rows - group * GROUP, height = left < GROUP ? left : GROUP;
+    row = (group * GROUP + in_group % height) * ROWS;
+    column = in_group / height * COLUMNS;
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
+matmul(const bf16* __restrict__ a, const bf16* __restrict__ b, C* __restrict__ c, size_t rows,
+       size_t columns, size_t depth, size_t a_stride, size_t b_stride, size_t c_stride, u32 add) {
+    SHARED(memory);
+    constexpr u32 A_LENGTH = ROWS * STEP, LENGTH = A_LENGTH + COLUMNS * STEP;
+    bf16* const stages = reinterpret_cast<bf16*>(memory);  // [STAGES][LENGTH]
+    const Source from_a = {a, a_stride, A_TURNED ? depth : rows, A_TURNED ? rows : depth};
+    const Source from_b = {b, b_stride, B_TURNED ? depth : columns, B_TURNED ? columns : depth};
+    size_t first_row, first_column;
+    tile_of(first_row, first_column, rows, columns);
+    const auto fetch = [&](u32 stage, size_t step) {
+        bf16* const to = stages + stage * LENGTH;
+        if (step >= depth) return;
+        if (A_TURNED) load<STEP, ROWS>(to, from_a, step, first_row);
+        else load<ROWS, STEP>(to, from_a, first_row, step);
+        if (B_TURNED) load<STEP, COLUMNS>(to + A_LENGTH, from_b, step, first_column);
+        else load<COLUMNS, STEP>(to + A_LENGTH, from_b, first_column, step);
+    };
+#pragma unroll
+    for (u32 stage = 0; stage < STAGES - 1; ++stage) {
+        fetch(stage, size_t(stage) * STEP);
+        copy_commit();
+    }
+    const u32 warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
+    const u32 row = warp / COLUMN_WARPS * WARP_ROWS, column = warp % COLUMN_WARPS * WARP_COLUMNS;
+    // Numbers 0 and 1 of a thread's four lie in one row, 2 and 3 eight rows below.
+    const size_t own_row = first_row + row + lane / 4, own_column = first_column + column + lane % 4 * 2;
+    float sums[M][N][4];
+#pragma unroll
+    for (u32 i = 0; i < M; ++i)
+#pragma unroll
+        for (u32 j = 0; j < N; ++j)
+#pragma unroll
+            for (u32 n = 0; n < 4; ++n) {
+                const size_t r = own_row + i * 16 + n / 2 * 8, k = own_column + j * 8 + n % 2;
+                sums[i][j][n] = add && r < rows && k < columns ? wide(c[r * c_stride + k]) : 0.0f;
+            }
+    u32 stage = 0;
+    for (size_t step = 0; step < depth; step += STEP) {
+        // The oldest copies are there for this thread, and after the barrier those of all; and nobody
+        // reads the stage any more that is overwritten next.
+        copy_wait<STAGES - 2>();
+        __syncthreads();
+        fetch((stage + STAGES - 1) % STAGES, step + (STAGES - 1) * STEP);
+        copy_commit();
+        const bf16* const at = stages + stage * LENGTH;
+        multiply_step(sums, at, at + A_LENGTH, row, column);
+        stage = (stage + 1) % STAGES;
+    }
+    copy_wait<0>();
+#pragma unroll
+    for (u32 i = 0; i < M; ++i)
+#pragma unroll
+        for (u32 j = 0; j < N; ++j)
+#pragma unroll
+            for (u32 n = 0; n < 4; ++n) {
+                const size_t r = own_row + i * 16 + n / 2 * 8, k = own_column + j * 8 + n % 2;
+                if (r < rows && k < columns) c[r * c_stride + k] = near<C>(sums[i][j][n]);
+            }
+}

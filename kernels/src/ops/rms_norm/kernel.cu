@@ -1,0 +1,70 @@
+// rms_norm: sixteen threads for each row, one for each lane of the sums. Contract: mod.rs. E is the
+// type of rows, G that of the gain.
+#include "number.cuh"
+
+constexpr u32 THREADS = 128;  // cuda.rs: THREADS
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+forward(const E* __restrict__ x,     // [rows, width]
+        const G* __restrict__ gain,  // [width]
+        E* __restrict__ out,         // [rows, width]
+        float* __restrict__ scale,   // [rows]
+        size_t rows, size_t width, float eps) {
+    const size_t row = thread_number() / LANES;
+    const u32 lane = threadIdx.x % LANES;
+    const bool here = row < rows;  // all threads of a warp have to come to the tree
+    const E* const from = x + row * width;
+    float square = 0.0f;
+    if (here)
+        for (size_t i = lane; i < width; i += LANES) square = fmaf(wide(from[i]), wide(from[i]), square);
+    square = tree(square);
+    if (!here) return;
+    const float by = 1.0f / sqrtf(square / float(width) + eps);
+    for (size_t i = lane; i < width; i += LANES)
+        out[row * width + i] = near<E>(wide(near<E>(wide(from[i]) * by)) * wide(gain[i]));
+    if (lane == 0) scale[row] = by;
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+backward(const E* __restrict__ d_out,      // [rows, width]
+         const E* __restrict__ x,          // [rows, width]
+         const G* __restrict__ gain,       // [width]
+         const float* __restrict__ scale,  // [rows]
+         E* __restrict__ d_x,              // [rows, width]
+         size_t rows, size_t width) {
+    const size_t row = thread_number() / LANES;
+    const u32 lane = threadIdx.x % LANES;
+    const bool here = row < rows;
+    const size_t start = row * width;
+    float dot = 0.0f;
+    if (here)
+        for (size_t i = lane; i < width; i += LANES)
+            dot = fmaf(wide(d_out[start + i]) * wide(gain[i]), wide(x[start + i]), dot);
+    dot = tree(dot);
+    if (!here) return;
+    const float by = scale[row];
+    const float back = dot * by * by * by / float(width);
+    for (size_t i = lane; i < width; i += LANES) {
+        const float straight = wide(d_out[start + i]) * wide(gain[i]) * by;
+        const float d = straight - wide(x[start + i]) * back;
+        d_x[start + i] = near<E>(wide(d_x[start + i]) + d);
+    }
+}
+
+// A thread for each column, which goes down the rows.
+extern "C" __global__ void __launch_bounds__(THREADS)
+backward_gain(const E* __restrict__ d_out,      // [rows, width]
+              const E* __restrict__ x,          // [rows, width]
+              const float* __restrict__ scale,  // [rows]
+              float* __restrict__ d_gain,       // [width]
+              size_t rows, size_t width) {
+    const size_t column = thread_number();
+    if (column >= width) return;
+    float sum = d_gain[column];
+#pragma unroll 4
+    for (size_t row = 0; row < rows; ++row) {
+        const size_t at = row * width + column;
+        sum = fmaf(wide(d_out[at]), wide(x[at]) * scale[row], sum);
+    }
+    d_gain[column] = sum;
+}

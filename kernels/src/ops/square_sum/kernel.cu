@@ -1,0 +1,21 @@
+// square_sum: eight threads for each block of 4,096 numbers, one for each lane. Contract: mod.rs. E is
+// the type. The blocks' sums are added in order by the host.
+#include "number.cuh"
+
+constexpr u32 BLOCK = 4096;   // cpu.rs: BLOCK
+constexpr u32 SQUARES = 8;    // cpu.rs: LANES
+
+extern "C" __global__ void __launch_bounds__(256)
+square_sum(const E* __restrict__ x, double* __restrict__ sums, size_t n) {
+    const size_t block = thread_number() / SQUARES;
+    const u32 lane = threadIdx.x % SQUARES;
+    const size_t start = block * BLOCK, end = start + BLOCK < n ? start + BLOCK : n;
+    double sum = 0.0;
+    for (size_t i = start + lane; i < end; i += SQUARES) {
+        const double it = double(wide(x[i]));
+        sum = fma(it, it, sum);
+    }
+#pragma unroll
+    for (int half = SQUARES / 2; half > 0; half /= 2) sum += __shfl_xor_sync(ALL, sum, half);
+    if (lane == 0 && start < n) sums[block] = sum;
+}

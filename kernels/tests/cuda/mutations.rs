@@ -1,0 +1,258 @@
+//! Mistakes that are planted in kernels, and that the emulator has to find: each kind by what should.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use kernels::cuda::Numerics;
+use kernels::ops::matmul::{Form, Product, Start};
+use kernels::{Cuda, Device, Dtype, View, ViewMut};
+
+use crate::cases::{self, Results};
+use crate::emulator::{Emulator, emulator};
+
+/// What finds a mistake.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Finds {
+    /// Other numbers, in some order of warps.
+    Numbers,
+    /// The guards of buffers.
+    Guards,
+    /// A launch that cannot go on.
+    Launch,
+}
+
+/// A text of a kernel that is replaced by another, where it stands for the n-th time.
+struct Mistake {
+    what: &'static str,
+    file: &'static str,
+    text: &'static str,
+    nth: usize,
+    by: &'static str,
+    finds: Finds,
+    case: fn(&Cuda) -> Results,
+}
+
+fn attention<D: Device>(device: &D) -> Results {
+    let (heads, spans) = &cases::attentions()[1];
+    cases::attention(device, Dtype::F32, *heads, spans)
+}
+
+fn paged<D: Device>(device: &D) -> Results {
+    cases::paged(device, Dtype::F32, 20)
+}
+
+fn cross_entropy<D: Device>(device: &D) -> Results {
+    cases::cross_entropy(device, Dtype::F32, Dtype::F32)
+}
+
+macro_rules! mistake {
+    ($what:literal, $file:literal, $text:literal[$nth:literal] => $by:literal, $finds:ident, $case:path) => {
+        Mistake {
+            what: $what,
+            file: $file,
+            text: $text,
+            nth: $nth,
+            by: $by,
+            finds: Finds::$finds,
+            case: $case,
+        }
+    };
+}
+
+/// In the kernels for all types.
+const EXACT: &[Mistake] = &[
+    mistake!("no barrier before parts are read", "cross_entropy", "__syncthreads();"[0] => "", Numbers, cross_entropy),
+    mistake!("no barrier before the logits change", "cross_entropy", "__syncthreads();"[1] => "", Numbers, cross_entropy),
+    mistake!("no barrier before a tile is overwritten", "matmul", "__syncthreads();"[0] => "", Numbers, cases::matmul),
+    mistake!("no barrier before a tile is read", "matmul", "__syncthreads();"[1] => "", Numbers, cases::matmul),
+    mistake!("no barrier before queries are overwritten", "attention.backward", "__syncthreads();"[0] => "", Numbers, attention),
+    mistake!("no barrier before weights are read", "attention.backward", "__syncthreads();"[2] => "", Numbers, attention),
+    mistake!("half of a warp waits for all", "square_sum", "sum += __shfl"[0] => "if (lane < 4) sum += __shfl", Launch, cases::square_sum),
+    mistake!("threads end before the others shuffle", "rms_norm", "square = tree(square);"[0] => "if (!here) return; square = tree(square);", Launch, cases::rms_norm),
+    mistake!("a barrier for one warp alone", "cross_entropy", "__syncthreads();"[2] => "if (threadIdx.x < 32) __syncthreads();", Numbers, cross_entropy),
+    mistake!("one number too many", "elementwise", "i < n;"[1] => "i <= n;", Guards, one_sum),
+    mistake!("one row too many", "matmul", "at_row < rows &&"[1] => "at_row <= rows &&", Guards, one_product),
+    mistake!("a query does not see itself", "attention", "at.position + 1 -"[0] => "at.position -", Numbers, paged),
+    mistake!("the backward pass sees a key too few", "attention.backward", "key + j <= query"[0] => "key + j < query", Numbers, attention),
+    mistake!("the last block of keys is left out", "attention", "n <= at.position / BLOCK"[0] => "n < at.position / BLOCK", Numbers, paged),
+    mistake!("a wrong head of keys", "attention", "head / (heads.query / heads.kv)"[0] => "head % heads.kv", Numbers, paged),
+    mistake!("a sum that is rounded twice", "rms_norm", "fmaf(wide(from[i]), wide(from[i]), square)"[0] => "wide(from[i]) * wide(from[i]) + square", Numbers, cases::rms_norm),
+    mistake!("sums that are not rounded alike", "adamw", "fmaf(g * g, one_less_beta2, v[i] * beta2)"[0] => "g * g * one_less_beta2 + v[i] * beta2", Numbers, cases::adamw),
+    mistake!("a random word off by one", "dropout", "place - first >= n"[0] => "place - first > n", Guards, one_dropout),
+    mistake!("rows that are added in no order", "embedding", "row = first; row < rows; ++row"[0] => "row = rows; row-- > first;", Numbers, cases::embedding),
+    mistake!("keys into the wrong place of a block", "paged", "at[1] % BLOCK"[0] => "(at[1] + 1) % BLOCK", Numbers, paged),
+    mistake!("values of the wrong sign", "rope", "-turned"[0] => "turned", Numbers, cases::rope),
+    mistake!("gate and up exchanged", "swiglu", "at + width"[0] => "at", Numbers, cases::swiglu),
+];
+
+/// In those for tensor cores.
+const TENSOR: &[Mistake] = &[
+    mistake!("a wait for too few copies", "matmul.tensor", "copy_wait<STAGES - 2>"[0] => "copy_wait<STAGES - 1>", Numbers, tensor_product),
+    mistake!("no barrier after the wait", "matmul.tensor", "__syncthreads();"[0] => "", Numbers, tensor_product),
+    mistake!("a stage is overwritten too early", "matmul.tensor", "(stage + STAGES - 1) % STAGES"[0] => "stage", Numbers, tensor_product),
+    mistake!("a stage of the wrong steps", "matmul.tensor", "step + (STAGES - 1) * STEP"[0] => "step + STAGES * STEP", Numbers, tensor_product),
+    mistake!("chunks exchanged where they are read", "matmul.tensor", "(step + third) / CHUNK"[0] => "(step + 8 - third) / CHUNK", Numbers, tensor_product),
+    mistake!("lines exchanged where they are read", "matmul.tensor", "column + line + third"[0] => "column + line + second", Numbers, tensor_product),
+    mistake!("the end of a line is not cut off", "matmul.tensor", "left < CHUNK ? left : CHUNK"[0] => "CHUNK", Numbers, tensor_product),
+    mistake!("one row too many", "matmul.tensor", "if (r < rows"[0] => "if (r <= rows", Guards, whole_tensor_product),
+    mistake!("sums that do not go on", "matmul.tensor", "add && r < rows"[0] => "!add && r < rows", Numbers, tensor_product),
+    mistake!("no barrier before keys are overwritten", "attention.tensor", "__syncthreads();"[0] => "", Numbers, tensor_attention),
+    mistake!("no barrier before keys are read", "attention.tensor", "__syncthreads();"[1] => "", Numbers, tensor_attention),
+    mistake!("no barrier before values are read", "attention.tensor", "__syncthreads();"[2] => "", Numbers, tensor_attention),
+    mistake!("keys are not waited for", "attention.tensor", "copy_wait<1>();"[0] => "", Numbers, tensor_attention),
+    mistake!("values are not waited for", "attention.tensor", "copy_wait<0>();"[0] => "", Numbers, tensor_attention),
+    mistake!("a query does not see itself", "attention.tensor", "last - first + 1"[0] => "last - first", Numbers, tensor_attention),
+    mistake!("results do not shrink", "attention.tensor", "running.sums[d][2 * half] *= shrink;"[0] => "", Numbers, tensor_attention),
+    mistake!("a row of the wrong token", "attention.tensor", "(own + half * 8) / group"[0] => "(own + half * 8) % group", Numbers, tensor_attention),
+    mistake!("a wrong place in a block of the cache", "attention.tensor", "key % BLOCK * DIM"[0] => "key % 16 * DIM", Numbers, tensor_paged),
+    mistake!("a wrong block of the cache", "attention.tensor", "tokens.start + key / BLOCK"[0] => "key / BLOCK", Numbers, tensor_paged),
+    mistake!("no barrier before queries are overwritten", "attention.tensor_backward", "__syncthreads();"[0] => "", Numbers, tensor_attention),
+    mistake!("no barrier before queries are read", "attention.tensor_backward", "__syncthreads();"[1] => "", Numbers, tensor_attention),
+    mistake!("no barrier before keys are read", "attention.tensor_backward", "__syncthreads();"[3] => "", Numbers, tensor_attention),
+    mistake!("queries are not waited for", "attention.tensor_backward", "copy_wait<0>();"[0] => "", Numbers, tensor_attention),
+    mistake!("keys see too few queries", "attention.tensor_backward", "key <= token"[0] => "key < token", Numbers, tensor_attention),
+    mistake!("queries see too few keys", "attention.tensor_backward", "key <= token"[1] => "key < token", Numbers, tensor_attention),
+    mistake!("the last tokens of a tile are left out", "attention.tensor_backward", "min(tokens, end - token) * group"[0] => "(min(tokens, end - token) - 1) * group", Numbers, tensor_attention),
+];
+
+fn tensor_product<D: Device>(device: &D) -> Results {
+    let types = [Dtype::Bf16; 3];
+    let products = [(Form::Xwt, Start::Add), (Form::Dyw, Start::Zero), (Form::Dytx, Start::Add)];
+    let product = |it| cases::product(device, it, (131, 140, 173), types);
+    products.map(|it| (format!("{it:?}"), product(it))).into()
+}
+
+fn whole_tensor_product<D: Device>(device: &D) -> Results {
+    let (a, b) = (
+        cases::upload(device, Dtype::Bf16, 70 * 24, 1),
+        cases::upload(device, Dtype::Bf16, 8 * 24, 2),
+    );
+    let mut c = cases::upload(device, Dtype::F32, 70 * 8, 3);
+    let (a, b) = (View::all(&a).rows(24), View::all(&b).rows(24));
+    let product = Product { form: Form::Xwt, a, b, start: Start::Zero };
+    device.matmul(product, ViewMut::all(&mut c).rows(8)).unwrap();
+    vec![("one product".into(), cases::download(device, &c))]
+}
+
+fn tensor_attention<D: Device>(device: &D) -> Results {
+    let (heads, spans) = &cases::tensor_attentions()[1];
+    cases::attention(device, Dtype::Bf16, *heads, spans)
+}
+
+fn tensor_paged<D: Device>(device: &D) -> Results {
+    cases::paged(device, Dtype::Bf16, 32)
+}
+
+/// A sum over a whole buffer, so that what is beside it is no buffer's.
+fn one_sum<D: Device>(device: &D) -> Results {
+    let (x, mut to) =
+        (cases::upload(device, Dtype::F32, 65, 1), cases::upload(device, Dtype::F32, 64, 2));
+    let some = View::all(&x).part(0..64);
+    device.add(some, ViewMut::all(&mut to)).unwrap();
+    vec![("one sum".into(), cases::download(device, &to))]
+}
+
+fn one_dropout<D: Device>(device: &D) -> Results {
+    let mut to = cases::upload(device, Dtype::F32, 61, 2);
+    let random = kernels::random::Random::new(1, 2);
+    let given = kernels::ops::dropout::Dropout { random, first: 0, share: 0.5 };
+    device.dropout(given, ViewMut::all(&mut to)).unwrap();
+    vec![("one dropout".into(), cases::download(device, &to))]
+}
+
+fn one_product<D: Device>(device: &D) -> Results {
+    let (a, b) = (
+        cases::upload(device, Dtype::F32, 70 * 20, 1),
+        cases::upload(device, Dtype::F32, 9 * 20, 2),
+    );
+    let mut c = cases::upload(device, Dtype::F32, 70 * 9, 3);
+    let (a, b) = (View::all(&a).rows(20), View::all(&b).rows(20));
+    let product = Product { form: Form::Xwt, a, b, start: Start::Zero };
+    device.matmul(product, ViewMut::all(&mut c).rows(9)).unwrap();
+    vec![("one product".into(), cases::download(device, &c))]
+}
+
+/// Orders of warps in which a mistake may hide.
+const SEEDS: std::ops::Range<u64> = 0..4;
+
+/// What finds it; nothing if nothing does.
+fn found(it: &Emulator, numerics: Numerics, mistake: &Mistake) -> Option<Finds> {
+    let Mistake { file, text, nth, by, .. } = *mistake;
+    let edit = move |name: &str, kernel: &str| match kernel.match_indices(text).nth(nth) {
+        Some((at, _)) if name == file => [&kernel[..at], by, &kernel[at + text.len()..]].concat(),
+        None if name == file => panic!("`{text}` stands nowhere in {file}"),
+        _ => kernel.to_owned(),
+    };
+    let cuda = it.edited(numerics, Arc::new(edit));
+    let want = (mistake.case)(&it.open(numerics));
+    for seed in SEEDS {
+        it.set_seed(seed);
+        let got = catch_unwind(AssertUnwindSafe(|| (mistake.case)(&cuda)));
+        let failure = it.failure();
+        it.set_seed(0);
+        it.repair();
+        let bits = |it: &Results| -> Vec<u32> {
+            it.iter().flat_map(|it| it.1.iter().map(|it| it.to_bits())).collect()
+        };
+        match got {
+            Ok(got) if bits(&got) == bits(&want) => {}
+            Ok(_) => return Some(Finds::Numbers),
+            Err(_) if failure.contains("wrote beside") => return Some(Finds::Guards),
+            Err(_) => {
+                assert!(!failure.is_empty(), "{}", mistake.what);
+                return Some(Finds::Launch);
+            }
+        }
+    }
+    None
+}
+
+fn all_are_found(numerics: Numerics, mistakes: &[Mistake]) {
+    let Some(it) = emulator() else { return };
+    let missed: Vec<String> = mistakes
+        .iter()
+        .map(|mistake| (mistake, found(it, numerics, mistake)))
+        .filter(|(mistake, found)| *found != Some(mistake.finds))
+        .map(|(mistake, found)| format!("{}: {}: {found:?}", mistake.file, mistake.what))
+        .collect();
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+#[test]
+fn mistakes_planted_in_the_kernels_for_all_types_are_found() {
+    all_are_found(Numerics::Exact, EXACT);
+}
+
+#[test]
+fn mistakes_planted_in_the_kernels_for_tensor_cores_are_found() {
+    all_are_found(Numerics::Bf16, TENSOR);
+}
+
+/// Guards see what is written. What is only read is seen by AddressSanitizer: see `.ci/asan`.
+#[test]
+fn a_read_beside_a_buffer_is_found() {
+    const PLANTED: &str = "KUN_PLANTED";
+    let Some(it) = emulator() else { return };
+    let run = || {
+        let edit = |_: &str, text: &str| text.replace("wide(x[i])", "wide(x[i + 1])");
+        one_sum_of_all(&it.edited(Numerics::Exact, Arc::new(edit)))
+    };
+    if std::env::var_os(PLANTED).is_some() {
+        run();
+    } else if std::env::var("KUN_EMULATOR_FLAGS").is_ok_and(|it| it.contains("address")) {
+        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+        again.args(["--exact", "mutations::a_read_beside_a_buffer_is_found"]).env(PLANTED, "1");
+        let output = again.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains("AddressSanitizer"), "{said}");
+    } else {
+        assert_ne!(run(), one_sum_of_all(&it.open(Numerics::Exact)));
+    }
+}
+
+fn one_sum_of_all<D: Device>(device: &D) -> Results {
+    let (x, mut to) =
+        (cases::upload(device, Dtype::F32, 64, 1), cases::upload(device, Dtype::F32, 64, 2));
+    device.add(View::all(&x), ViewMut::all(&mut to)).unwrap();
+    vec![("one sum".into(), cases::download(device, &to))]
+}

@@ -1,0 +1,156 @@
+//! Whole runs of a tiny model, written once for all devices: training, generation, scoring.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use kernels::Device;
+use kernels::generate::{Draws, Error, Flow, Generator, Model, Output, Request, Settings};
+use kernels::ops::sample::Sampling;
+use kernels::score::{Choices, Scored, Scorer, Text};
+use kernels::train::{self, BatchSize, Data, Length, Limits, Record, Sample, Trainer};
+use kernels::yi::lora::{Lora, Target};
+use kernels::yi::train::{Precision, Recompute};
+use kernels::yi::{Config, Fresh, Save, WeightDtype, WeightFiles};
+
+const LIMITS: Limits = Limits { available: 1 << 30, micro_tokens: 512 };
+
+/// A Yi with tied or separate heads. Its widths are those of `tensor.cu`: multiples of eight.
+fn config(tied: bool) -> Config {
+    let text = format!(
+        r#"{{"model_type": "llama", "hidden_size": 64, "intermediate_size": 72,
+        "vocab_size": 72, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "rope_theta": 10000, "tie_word_embeddings": {tied}}}"#
+    );
+    Config::parse(text.as_bytes(), Path::new("config.json")).unwrap()
+}
+
+fn data() -> Data {
+    let text = |i: u32| {
+        let length = 5 + i * 7 % 40;
+        let ids: Vec<u32> = (0..length).map(|it| (it * (i + 3) + i) % 60).collect();
+        let trained = (0..length).map(|it| !i.is_multiple_of(3) || it > length / 2).collect();
+        Sample { ids, trained }
+    };
+    Data { train: (0..9).map(text).collect(), eval: (30..32).map(text).collect() }
+}
+
+/// A run of three steps; what is trained is `precision` and adapters, if there are any.
+pub(crate) fn training(precision: Precision, adapters: Option<f64>) -> train::Settings {
+    let lora = |dropout| Lora { rank: 3, alpha: 6.0, dropout, targets: Target::ALL.to_vec() };
+    train::Settings {
+        seed: 11,
+        length: Length::Steps(3),
+        batch: BatchSize::Sequences(3),
+        learning_rate: 1e-2,
+        weight_decay: 0.1,
+        precision,
+        lora: adapters.map(lora),
+        recompute: Recompute::Light,
+        micro_tokens: Some(48),
+        ..train::Settings::new()
+    }
+}
+
+/// What a run of training gives.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Trained {
+    pub(crate) records: Vec<Record>,
+    pub(crate) eval: f64,
+    pub(crate) weights: Vec<f32>,
+}
+
+/// Trains to the end, or to the first error.
+pub(crate) fn train<D: Device>(
+    device: &D,
+    tied: bool,
+    settings: &train::Settings,
+) -> train::Result<Trained> {
+    let config = config(tied);
+    let fresh = Fresh::new(&config, 3);
+    let mut trainer = Trainer::new(device, (&config, &fresh), settings.clone(), data(), LIMITS)?;
+    let mut records = Vec::new();
+    while let Some(record) = trainer.step()? {
+        records.push(record);
+    }
+    let eval = trainer.evaluate()?.unwrap().loss;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m");
+    trainer.save(&path, &config, &Save::new(WeightDtype::F32))?;
+    let bytes = fs::read(path.join("model.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let mut weights = Vec::new();
+    let mut names: Vec<_> = tensors.names();
+    names.sort();
+    for name in names {
+        let data = tensors.tensor(name).unwrap().data().to_vec();
+        weights.extend(data.as_chunks::<4>().0.iter().map(|it| f32::from_le_bytes(*it)));
+    }
+    Ok(Trained { records, eval, weights })
+}
+
+/// A model of the oracle.
+pub(crate) fn model<D: Device>(device: Arc<D>, name: &str) -> Result<Arc<Model<D>>, Error> {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/oracle/fixtures");
+    let folder = fixtures.join(name);
+    let config = Config::open(&folder).unwrap();
+    let files = WeightFiles::open(&folder, &config).unwrap();
+    Ok(Arc::new(Model::load(device, &config, &files, 128)?))
+}
+
+const SETTINGS: Settings = Settings { rows: 3, step_tokens: 24, cache_tokens: 256 };
+
+/// A fresh model with bf16 weights, of widths that tensor cores take.
+pub(crate) fn tiny<D: Device>(device: Arc<D>) -> Arc<Model<D>> {
+    let config = config(false);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m");
+    let fresh = Fresh::new(&config, 5);
+    Save::new(WeightDtype::Bf16).write(&path, &config, &fresh).unwrap();
+    let config = Config::open(&path).unwrap();
+    let files = WeightFiles::open(&path, &config).unwrap();
+    Arc::new(Model::load(device, &config, &files, 128).unwrap())
+}
+
+/// Prompts of several lengths, some outputs drawn and some greedy.
+pub(crate) fn generate<D: Device>(model: &Arc<Model<D>>) -> Result<Vec<Output>, Error> {
+    generate_with(model, SETTINGS)
+}
+
+/// The same in other steps.
+pub(crate) fn generate_with<D: Device>(
+    model: &Arc<Model<D>>,
+    settings: Settings,
+) -> Result<Vec<Output>, Error> {
+    let prompt = |n: u32| (0..n).map(|it| 3 + it * 7 % 60).collect::<Vec<u32>>();
+    let sampling = Sampling { temperature: 0.9, top_k: 40, top_p: 0.95, ..Sampling::GREEDY };
+    let drawn = Request {
+        samples: 2,
+        draws: Draws::Seeded(20_240_129),
+        sampling,
+        ..Request::greedy(7, prompt(5), 6)
+    };
+    let requests =
+        vec![Request::greedy(1, prompt(40), 8), drawn, Request::greedy(2, prompt(1), 10)];
+    let mut generator = Generator::new(Arc::clone(model), settings)?;
+    generator.run(requests, &mut |_| Flow::Continue)
+}
+
+/// The losses of a text and of some continuations.
+pub(crate) fn score<D: Device>(model: &Arc<Model<D>>) -> Result<Vec<Scored>, Error> {
+    score_with(model, SETTINGS)
+}
+
+/// The same in other steps.
+pub(crate) fn score_with<D: Device>(
+    model: &Arc<Model<D>>,
+    settings: Settings,
+) -> Result<Vec<Scored>, Error> {
+    let ids = |n: u32, seed: u32| (0..n).map(|it| 3 + it * seed % 60).collect::<Vec<u32>>();
+    let mut scorer = Scorer::new(Arc::clone(model), settings)?;
+    let text = Text { prompt: ids(3, 5), ids: ids(37, 7) };
+    let choices = Choices { prompt: ids(35, 11), candidates: vec![ids(2, 3), ids(5, 13)] };
+    let mut all = scorer.texts(&[text])?;
+    all.extend(scorer.choices(&[choices])?.into_iter().flatten());
+    Ok(all)
+}

@@ -1,0 +1,154 @@
+//! Shares with their intervals, differences, exams by subject, and plain numbers.
+
+use std::collections::BTreeMap;
+
+use report::chart::{Bar, Chart, Marks};
+use report::page::{Block, Cell, Section, Table};
+use serde_json::{Map, Value};
+
+use super::All;
+use super::seen::Seen;
+use super::words::Words;
+
+type Row = Map<String, Value>;
+
+pub(super) fn section(seen: &All<'_>, words: &Words) -> Section {
+    let mut blocks = Vec::new();
+    for (item, seen) in seen {
+        match seen {
+            Seen::Shares(rows) => blocks.extend(shares(&item.name, rows, words)),
+            Seen::Pairs(rows) => blocks.push(pairs(&item.name, rows, words)),
+            _ => {}
+        }
+    }
+    blocks.extend(subjects(seen, words));
+    // What `compare` says in its records is not said again from its metrics.
+    let told = |name: &str| {
+        seen.iter().any(|(it, seen)| it.name == name && matches!(seen, Seen::Shares(_)))
+    };
+    for (item, seen) in seen {
+        if let Seen::Metrics(map) = seen
+            && !told(&item.name)
+        {
+            blocks.push(metrics(&item.name, map, words));
+        }
+    }
+    Section { title: words.results.to_owned(), blocks }
+}
+
+fn number(row: &Row, name: &str) -> f64 {
+    row.get(name).and_then(Value::as_f64).unwrap_or(0.0)
+}
+
+fn text(row: &Row, name: &str) -> String {
+    row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn sure(row: &Row, name: &str) -> Cell {
+    Cell::Sure { share: number(row, name), low: number(row, "low"), high: number(row, "high") }
+}
+
+fn shares(name: &str, rows: &[Row], words: &Words) -> Vec<Block> {
+    let whole = rows.iter().filter(|it| it.get("group").is_none_or(Value::is_null));
+    let bar = |it: &Row| Bar {
+        name: text(it, "name"),
+        value: number(it, "share"),
+        interval: Some((number(it, "low"), number(it, "high"))),
+    };
+    let mut blocks = vec![Block::Chart(Chart {
+        title: name.to_owned(),
+        x: words.model.to_owned(),
+        y: words.share.to_owned(),
+        marks: Marks::Bars(whole.map(bar).collect()),
+    })];
+    let mut groups: BTreeMap<String, BTreeMap<String, Cell>> = BTreeMap::new();
+    let mut names: Vec<String> = Vec::new();
+    for it in rows.iter().filter(|it| it.get("group").is_some_and(Value::is_string)) {
+        let name = text(it, "name");
+        if !names.contains(&name) {
+            names.push(name.clone());
+        }
+        groups.entry(text(it, "group")).or_default().insert(name, sure(it, "share"));
+    }
+    if !groups.is_empty() {
+        blocks.push(matrix(format!("{name} · {}", words.group), words.group, (names, groups)));
+    }
+    blocks
+}
+
+/// Groups down, names across.
+fn matrix(
+    title: String,
+    corner: &str,
+    (names, groups): (Vec<String>, BTreeMap<String, BTreeMap<String, Cell>>),
+) -> Block {
+    let row = |(group, cells): (String, BTreeMap<String, Cell>)| {
+        let of = |name: &String| cells.get(name).cloned().unwrap_or(Cell::Empty);
+        std::iter::once(Cell::Text(group)).chain(names.iter().map(of)).collect()
+    };
+    let rows = groups.into_iter().map(row).collect();
+    let columns = std::iter::once(corner.to_owned()).chain(names.iter().cloned()).collect();
+    Block::Table(Table { title, columns, rows })
+}
+
+fn pairs(name: &str, rows: &[Row], words: &Words) -> Block {
+    let whole = rows.iter().filter(|it| it.get("group").is_none_or(Value::is_null));
+    let row = |it: &Row| {
+        let points = |name: &str| Cell::Number(number(it, name) * 100.0, 1);
+        vec![
+            Cell::Text(text(it, "first")),
+            Cell::Text(text(it, "second")),
+            points("difference"),
+            points("low"),
+            points("high"),
+            Cell::Number(number(it, "p"), 4),
+            Cell::Number(number(it, "n"), 0),
+        ]
+    };
+    let columns =
+        [words.first, words.second, words.difference, "2.5 %", "97.5 %", words.p, words.number];
+    Block::Table(Table {
+        title: format!("{name} · {}", words.differences),
+        columns: columns.map(str::to_owned).to_vec(),
+        rows: whole.map(row).collect(),
+    })
+}
+
+/// All exams with the same subjects side by side.
+fn subjects(seen: &All<'_>, words: &Words) -> Option<Block> {
+    let mut groups: BTreeMap<String, BTreeMap<String, Cell>> = BTreeMap::new();
+    let mut names = Vec::new();
+    for (item, seen) in seen {
+        let Seen::Subjects(rows) = seen else { continue };
+        names.push(item.name.clone());
+        for it in rows {
+            let cells = groups.entry(text(it, "subject")).or_default();
+            cells.insert(item.name.clone(), sure(it, "accuracy"));
+        }
+    }
+    let title = words.accuracy_by_subject.to_owned();
+    (!names.is_empty()).then(|| matrix(title, words.subject, (names, groups)))
+}
+
+/// A number with `_low` and `_high` beside it is shown with its interval.
+fn metrics(name: &str, map: &Row, words: &Words) -> Block {
+    let ends = |key: &str| {
+        let end = |it: &str| map.get(&format!("{key}{it}")).and_then(Value::as_f64);
+        end("_low").zip(end("_high"))
+    };
+    let of_another = |key: &str| {
+        ["_low", "_high"].iter().filter_map(|it| key.strip_suffix(it)).any(|it| ends(it).is_some())
+    };
+    let mut rows = Vec::new();
+    for (key, value) in map.iter().filter(|it| !of_another(it.0)) {
+        let cell = match (value.as_f64(), ends(key)) {
+            (None, _) => Cell::Empty,
+            (Some(share), Some((low, high))) => Cell::Sure { share, low, high },
+            (Some(it), None) if value.is_i64() || value.is_u64() => Cell::Number(it, 0),
+            (Some(it), None) => Cell::Number(it, 4),
+        };
+        rows.push(vec![Cell::text(key), cell]);
+    }
+    let columns = vec![String::new(), words.value.to_owned()];
+    Block::Table(Table { title: name.to_owned(), columns, rows })
+}
