@@ -46,6 +46,7 @@ fn kinds_are_listed_and_described() {
     score_text     loss and perplexity of each record under a model
     eval           a multiple-choice exam: C-Eval, CMMLU, or one in their shape
     compare        shares of several models over the same items, and their differences
+    report         what the outputs of other steps have to say, as one HTML file
     ");
     assert_snapshot!(project.run("kinds concat"), @r#"
     exit 0
@@ -76,6 +77,6 @@ fn kinds_are_listed_and_described() {
     --- stderr
     error: no step kind `conct`
 
-    help: the kinds are concat, split, sample, unique, count, stats, corpus, instructions, normalize, anonymize, segment, dedup, decontaminate, rules, measure, cut, select, mix, nested, deny_overlap, export, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, judge, classify, score_text, eval, compare
+    help: the kinds are concat, split, sample, unique, count, stats, corpus, instructions, normalize, anonymize, segment, dedup, decontaminate, rules, measure, cut, select, mix, nested, deny_overlap, export, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, judge, classify, score_text, eval, compare, report
     ");
 }

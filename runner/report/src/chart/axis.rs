@@ -77,7 +77,7 @@ pub(crate) fn shown(it: f64) -> String {
         return "0".to_owned();
     }
     let size = it.abs();
-    if size >= 1e7 || size < 1e-4 {
+    if !(1e-4..1e7).contains(&size) {
         return format!("{it:e}");
     }
     let places = (0..=6).find(|places| {

@@ -120,7 +120,7 @@ impl Chart {
             }
             Marks::Spans(spans) => {
                 let row = |it: &Span| {
-                    let numbers = [it.start, it.end].map(|it| Cell::Plain(it));
+                    let numbers = [it.start, it.end].map(Cell::Plain);
                     let [start, end] = numbers;
                     vec![Cell::text(&it.name), start, end, Cell::text(&it.note)]
                 };
