@@ -35,7 +35,7 @@ STEPS = {
     "measured": 'op = "measure"\nin = { data = "${steps.raw.data}" }\n'
     'with = { values = { id = "raw_id" }, max = { id = 500_000 } }',
     "described": 'op = "stats"\nin = { data = "${steps.raw.data}" }',
-    "drawn": 'op = "sample"\nin = { data = "${steps.raw.data}" }\nwith = { rate = 0.5 }',
+    "drawn": 'op = "sample"\nin = { data = "${steps.raw.data}" }\nwith = { n = 500_000 }',
     "distinct": 'op = "unique"\nin = { data = "${steps.raw.data}" }',
     "counted": 'op = "count"\nin = { data = "${steps.raw.data}" }',
 }
