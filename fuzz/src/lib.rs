@@ -351,6 +351,7 @@ fn unique(bytes: &[u8]) -> Option<Vec<u8>> {
         shard: None,
         checkpoint: None,
         threads: 1,
+        gpu: false,
         memo: &mut Nothing,
         report: &mut |_| (),
         stop: &|| false,

@@ -96,6 +96,12 @@ pub enum NoCuda {
     /// The driver's library cannot be loaded.
     #[error("no CUDA driver: the library `libcuda` is not on this machine")]
     NoDriver,
+    /// The run-time compiler cannot be loaded.
+    #[error("no CUDA compiler: the library `libnvrtc` is not on this machine")]
+    NoCompiler,
+    /// There are no kernels for the device, or there is none.
+    #[error("no CUDA device of compute capability 8 or 9")]
+    NoKernels,
     /// The library is there, the driver does not work.
     #[error("the CUDA driver does not start: {code}")]
     Refused {
@@ -127,6 +133,16 @@ impl Cuda {
         }
         let devices = devices().map_err(|it| NoCuda::Refused { code: format!("{:?}", it.0) });
         Self { devices, driver: driver_version(), nvrtc }
+    }
+}
+
+impl Cuda {
+    /// What kernels are compiled for on the first device, or why they cannot be.
+    pub fn kernels(&self) -> Result<&'static str, NoCuda> {
+        let devices = self.devices.as_ref().map_err(NoCuda::clone)?;
+        let (major, minor) = devices.first().ok_or(NoCuda::NoKernels)?.capability;
+        let arch = crate::cuda::Arch::of(major, minor).map_err(|_| NoCuda::NoKernels)?;
+        if self.nvrtc { Ok(arch.name()) } else { Err(NoCuda::NoCompiler) }
     }
 }
 
@@ -176,6 +192,23 @@ mod tests {
         if std::env::var_os("KUN_REQUIRE_GPU").is_some() {
             assert!(devices.is_ok_and(|it| !it.is_empty()), "no CUDA device");
         }
+    }
+
+    #[test]
+    fn kernels_need_a_device_that_they_are_for_and_a_compiler() {
+        let device = |capability| Device { name: "it".into(), memory_bytes: 1, capability };
+        let cuda = |all: &[(u32, u32)], nvrtc| Cuda {
+            devices: Ok(all.iter().map(|it| device(*it)).collect()),
+            driver: None,
+            nvrtc,
+        };
+        assert_eq!(cuda(&[(9, 0), (8, 0)], true).kernels(), Ok("sm_90"));
+        assert_eq!(cuda(&[(8, 9)], true).kernels(), Ok("sm_80"));
+        assert_eq!(cuda(&[(8, 9)], false).kernels(), Err(NoCuda::NoCompiler));
+        assert_eq!(cuda(&[(7, 5)], true).kernels(), Err(NoCuda::NoKernels));
+        assert_eq!(cuda(&[], true).kernels(), Err(NoCuda::NoKernels));
+        let none = Cuda { devices: Err(NoCuda::NoDriver), driver: None, nvrtc: true };
+        assert_eq!(none.kernels(), Err(NoCuda::NoDriver));
     }
 
     #[test]

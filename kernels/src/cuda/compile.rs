@@ -22,7 +22,7 @@ impl Arch {
     pub const ALL: [Self; 2] = [Arch::Sm80, Arch::Sm90];
 
     /// The one for a compute capability.
-    pub(super) fn of(major: u32, minor: u32) -> Result<Self> {
+    pub(crate) fn of(major: u32, minor: u32) -> Result<Self> {
         match major {
             8 => Ok(Arch::Sm80),
             9 => Ok(Arch::Sm90),

@@ -149,6 +149,17 @@ impl Cuda {
         self.settings.numerics
     }
 
+    /// How much memory is free.
+    pub fn free_bytes(&self) -> Result<u64> {
+        let (free, _) = self.context.mem_get_info().map_err(refused("ask for free memory"))?;
+        Ok(free as u64)
+    }
+
+    /// Whether products of bf16 may go through tensor cores, whose bits are not the processor's.
+    pub(crate) fn has_tensor_cores(&self) -> bool {
+        self.settings.numerics == Numerics::Bf16
+    }
+
     /// Waits until all that was launched is done; says what went wrong.
     pub fn wait(&self) -> Result<()> {
         let mut faults = vec![0u32; 2 * FAULTS.len()];

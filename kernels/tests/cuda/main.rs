@@ -13,7 +13,7 @@ use cases::Results;
 use emulator::emulator;
 use kernels::cuda::Numerics;
 use kernels::yi::train::Precision;
-use kernels::{Cpu, Cuda, Dtype};
+use kernels::{AnyDevice, Cpu, Cuda, Dtype};
 
 /// The same names and the same bits.
 #[track_caller]
@@ -149,6 +149,7 @@ fn training_gives_the_processor_s_bits() {
         (true, Precision::F32, None),
         (false, Precision::Bf16Weights, None),
         (false, Precision::Bf16Weights, Some(0.3)),
+        (false, Precision::Bf16, None),
     ] {
         let settings = runs::training(precision, adapters);
         let want = runs::train(&cpu, tied, &settings).unwrap();
@@ -166,6 +167,21 @@ fn generation_and_scores_give_the_processor_s_bits() {
         assert_eq!(runs::generate(&on_cuda).unwrap(), runs::generate(&on_cpu).unwrap());
         assert_eq!(runs::score(&on_cuda).unwrap(), runs::score(&on_cpu).unwrap());
     }
+}
+
+/// The same calls through the type that steps use.
+#[test]
+fn a_device_that_is_chosen_at_run_time_gives_the_same_bits() {
+    let Some(it) = emulator() else { return };
+    let cpu = AnyDevice::Cpu(Cpu::new(2).unwrap());
+    let cuda = AnyDevice::Cuda(Box::new(it.open(Numerics::Exact)));
+    assert!(cuda.memory_bytes().unwrap() > 0);
+    let settings = runs::training(Precision::F32, Some(0.3));
+    let want = runs::train(&cpu, false, &settings).unwrap();
+    assert_eq!(runs::train(&cuda, false, &settings).unwrap(), want);
+    let on_cpu = runs::model(Arc::new(cpu), "gqa").unwrap();
+    let on_cuda = runs::model(Arc::new(cuda), "gqa").unwrap();
+    assert_eq!(runs::generate(&on_cuda).unwrap(), runs::generate(&on_cpu).unwrap());
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn machine() -> Vec<Line> {
         good("memory", format!("{memory} MiB")),
     ];
     let cuda = steps::machine::Cuda::here();
-    match cuda.devices {
+    match &cuda.devices {
         Ok(devices) if devices.is_empty() => {
             let text = "a driver, and no device".to_owned();
             lines.push(Line { about: "gpu", state: State::Absent, text });
@@ -78,6 +78,12 @@ fn machine() -> Vec<Line> {
         Ok(devices) => lines.extend(devices.iter().map(|it| good("gpu", it.to_string()))),
         Err(why) => lines.push(Line { about: "gpu", state: State::Absent, text: why.to_string() }),
     }
+    lines.push(match cuda.kernels() {
+        Ok(arch) => {
+            good("kernels", format!("compiled for {arch} when a step with `uses.gpu` runs"))
+        }
+        Err(why) => Line { about: "kernels", state: State::Absent, text: why.to_string() },
+    });
     lines.push(match cuda.driver {
         Some((major, minor)) => good("driver", format!("CUDA {major}.{minor}")),
         None => Line { about: "driver", state: State::Absent, text: "no CUDA driver".to_owned() },

@@ -103,7 +103,8 @@ impl Sampled {
         (how.sampling, how.seed, how.stop_texts) = (sampling, self.seed, self.stop.clone());
         let context = steps::model::context(&folder.config, Some(self.max_seq_len));
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let answers = Answers::load(&folder, how, threads, context, 1);
+        let device = steps::processor(threads);
+        let answers = device.and_then(|it| Answers::load(&folder, how, it, context, 1));
         let answers = answers.map_err(|it| Trouble::model(&it))?;
         work(Ready { folder: &folder, template: &template, answers })
     }

@@ -310,6 +310,7 @@ fn write_job(
         seed: instance.seed,
         shard,
         threads: instance.how.uses.get("cpu").map_or(1, |it| *it as usize),
+        gpu: instance.how.uses.get("gpu").is_some_and(|it| *it > 0),
         checkpoint: instance.how.checkpoint.map(|it| (it.every.as_millis() as u64, it.keep)),
         memo: prepared.memory.clone(),
     };

@@ -35,6 +35,9 @@ pub struct Job {
     pub shard: Option<(usize, usize)>,
     /// How many threads it may keep busy.
     pub threads: usize,
+    /// Whether it computes on a CUDA device: the first of those that it sees.
+    #[serde(default)]
+    pub gpu: bool,
     /// How often it writes its state, in milliseconds, and how many states it keeps.
     pub checkpoint: Option<(u64, usize)>,
     /// Where results of single records are kept.

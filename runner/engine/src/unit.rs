@@ -218,6 +218,11 @@ async fn try_once(
     }
 }
 
+/// What a step with a device keeps of this process's environment: where CUDA's libraries and the compiled
+/// kernels are. It changes no result.
+const OF_CUDA: [&str; 5] =
+    ["LD_LIBRARY_PATH", "KUN_CUDA_LIBRARIES", "KUN_CUDA_CACHE", "XDG_CACHE_HOME", "HOME"];
+
 fn start(shared: &Shared, unit: &Unit, log: &Path) -> Result<(Box<dyn Running>, Attempt), String> {
     let ready = attempt::make(&shared.store, &unit.prepared, unit.shard)
         .map_err(|error| crate::error::chain(&error))?;
@@ -226,6 +231,10 @@ fn start(shared: &Shared, unit: &Unit, log: &Path) -> Result<(Box<dyn Running>, 
         if pool == "gpu" {
             let list: Vec<String> = devices.iter().map(u32::to_string).collect();
             environment.push(("CUDA_VISIBLE_DEVICES".to_owned(), list.join(",")));
+            environment.extend(OF_CUDA.iter().filter_map(|it| {
+                let value = std::env::var(it).ok()?;
+                Some(((*it).to_owned(), value))
+            }));
         }
     }
     let is_kind = matches!(unit.prepared.instance.work, plan::graph::Work::Kind { .. });

@@ -56,6 +56,7 @@ fn work(job: Job, stop: &AtomicBool) -> Result<(), StepError> {
             .checkpoint
             .map(|(ms, keep)| Checkpoint { every: Duration::from_millis(ms), keep }),
         threads: job.threads,
+        gpu: job.gpu,
         memo: &mut memo,
         report: &mut |news| say(&message(news)),
         stop: &|| stop.load(Ordering::Relaxed),

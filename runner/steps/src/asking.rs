@@ -198,7 +198,7 @@ pub(crate) fn ask_all(asking: &Asking<'_>, cx: &mut Cx<'_>) -> Result<(), StepEr
     let template = folder.template_of(template_file(cx), settings.template)?;
     let how = How { stop_ids: folder.stop_ids(&template), ..settings.how.clone() };
     let context = model::context(&folder.config, settings.max_seq_len);
-    let answers = Answers::load(&folder, how, cx.threads, context, settings.rows)?;
+    let answers = Answers::load(&folder, how, cx.device()?, context, settings.rows)?;
     let chat = Chat { tokenizer: &folder.tokenizer, template: &template };
     pass(asking, &mut Local { chat, answers, rows: settings.rows }, cx)
 }

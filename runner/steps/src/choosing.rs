@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use kernels::Cpu;
+use kernels::AnyDevice;
 use kernels::generate::Model;
 use kernels::score::{Choices, Scored, Scorer};
 use plan::Digest;
@@ -176,14 +176,14 @@ type Verdicts = (Vec<Vec<Scored>>, BTreeMap<u64, String>);
 
 /// What weighs, and what writes where that is asked for.
 struct Jury<'a> {
-    scorer: Scorer<Cpu>,
+    scorer: Scorer<AnyDevice>,
     writer: Option<Answers<'a>>,
 }
 
 impl<'a> Jury<'a> {
     fn load(pump: &Pump<'a>, cx: &Cx<'_>) -> Result<Self, StepError> {
         let (folder, context) = (pump.folder, pump.context);
-        let device = Arc::new(Cpu::new(cx.threads)?);
+        let device = Arc::new(cx.device()?);
         let model = Arc::new(Model::load(device, &folder.config, &folder.weights()?, context)?);
         let writer = pump.choosing.writes.map(|n_tokens| {
             let how = How::greedy(n_tokens, folder.stop_ids(pump.chat.template));

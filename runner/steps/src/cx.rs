@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use kernels::cuda::{Numerics, Settings};
+use kernels::{AnyDevice, Cpu, Cuda};
 use plan::graph::Checkpoint;
 use plan::{Digest, Endpoint};
 
@@ -29,12 +31,31 @@ pub struct Cx<'a> {
     pub checkpoint: Option<Checkpoint>,
     /// How many threads the step may use; the result does not depend on it.
     pub threads: usize,
+    /// Whether the step computes on a CUDA device; the result does not depend on it.
+    pub gpu: bool,
     /// The results of single records.
     pub memo: &'a mut dyn Memo,
     /// Takes news; must be quick.
     pub report: &'a mut dyn FnMut(Say),
     /// Whether the step is asked to stop: then write state and return [`StepError::Stopped`].
     pub stop: &'a dyn Fn() -> bool,
+}
+
+impl Cx<'_> {
+    /// What the step computes on: the processor, or the first CUDA device that this process sees, with the
+    /// processor's numbers.
+    pub(crate) fn device(&self) -> Result<AnyDevice, StepError> {
+        if !self.gpu {
+            return processor(self.threads);
+        }
+        let cuda = Cuda::open(Settings::new(Numerics::Exact))?;
+        Ok(AnyDevice::Cuda(Box::new(cuda)))
+    }
+}
+
+/// The processor with this many threads.
+pub fn processor(threads: usize) -> Result<AnyDevice, StepError> {
+    Ok(AnyDevice::Cpu(Cpu::new(threads)?))
 }
 
 /// A server that has a model, with its key.

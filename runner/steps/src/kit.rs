@@ -37,6 +37,7 @@ pub(crate) struct Kit {
     pub(crate) servers: BTreeMap<String, Server>,
     pub(crate) checkpoint: Option<plan::graph::Checkpoint>,
     pub(crate) threads: usize,
+    pub(crate) gpu: bool,
     /// After how many questions whether to stop the answer is yes.
     pub(crate) stop_after: usize,
 }
@@ -48,7 +49,20 @@ impl Kit {
         let kind = kind(name).unwrap();
         let (shard, seed, checkpoint) = (None, None, None);
         let (threads, stop_after, servers) = (1, usize::MAX, BTreeMap::new());
-        Self { kind, folder, memo, said, shard, seed, servers, checkpoint, threads, stop_after }
+        let gpu = false;
+        Self {
+            kind,
+            folder,
+            memo,
+            said,
+            shard,
+            seed,
+            servers,
+            checkpoint,
+            threads,
+            gpu,
+            stop_after,
+        }
     }
 
     /// Runs the kind over these contents of its first port; gives the contents of its outputs.
@@ -90,6 +104,7 @@ impl Kit {
             shard: self.shard,
             checkpoint: self.checkpoint,
             threads: self.threads,
+            gpu: self.gpu,
             memo: &mut self.memo,
             report: &mut |it| self.said.push(it),
             stop: &stop,

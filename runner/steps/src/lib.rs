@@ -30,7 +30,7 @@ mod training;
 
 pub use kernels::machine;
 
-pub use cx::{Cx, Memo, Say, Secret, Server, Shard};
+pub use cx::{Cx, Memo, Say, Secret, Server, Shard, processor};
 pub use error::StepError;
 pub use kind::{AnyKind, Kind};
 pub use params::params_of;

@@ -107,7 +107,8 @@ pub(crate) unsafe fn attend(
     let nothing = Cached { keys: 0, values: 0, table: 0, dtype: qkv.dtype() };
     let it = cached.unwrap_or(nothing);
     let at = tensor::At { qkv: pointer(&qkv), out: pointer_mut(&out), lse };
-    if tensor::can(heads, [qkv.dtype(), it.dtype], &[at.qkv, at.out, it.keys, it.values]) {
+    let pointers = [at.qkv, at.out, it.keys, it.values];
+    if tensor::can(cuda, heads, [qkv.dtype(), it.dtype], &pointers) {
         // SAFETY: the caller's promise.
         return unsafe { tensor::forward(cuda, sequences, heads, cached, at) };
     }
@@ -154,7 +155,7 @@ pub(crate) fn backward(
     let pointers = [pointer(&d_out), pointer(&qkv), pointer(&lse), pointer(&delta.view())];
     let first = pointers.map(Arg::Pointer);
     let to = pointer_mut(&d_qkv);
-    if tensor::can(heads, [qkv.dtype(); 2], &[pointers[0], pointers[1], to]) {
+    if tensor::can(cuda, heads, [qkv.dtype(); 2], &[pointers[0], pointers[1], to]) {
         // SAFETY: lengths and types were checked.
         return unsafe { tensor::backward(cuda, first, (spans, heads), to) };
     }

@@ -22,8 +22,9 @@ pub(crate) fn variants() -> Vec<Variant> {
 }
 
 /// Whether tensor cores can be used: it depends on the model alone, not on what is computed.
-pub(crate) fn can(heads: Heads, dtypes: [Dtype; 2], pointers: &[Pointer]) -> bool {
-    dtypes == [Dtype::Bf16; 2]
+pub(crate) fn can(cuda: &Cuda, heads: Heads, dtypes: [Dtype; 2], pointers: &[Pointer]) -> bool {
+    cuda.has_tensor_cores()
+        && dtypes == [Dtype::Bf16; 2]
         && heads.dim.is_multiple_of(16)
         && heads.dim <= WIDEST
         && heads.group() <= FEW_ROWS

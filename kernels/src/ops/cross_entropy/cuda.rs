@@ -61,7 +61,7 @@ pub(crate) fn cross_entropy(
         let it = &it.d_hidden;
         cuda.clear_range(it.buffer, it.start..it.start + it.len)?;
     }
-    let given = checked(&given, &nll, gradients.as_ref())?;
+    let given = checked(cuda, &given, &nll, gradients.as_ref())?;
     let counted: Vec<u32> =
         (0..).zip(&targets).filter(|it| *it.1 != IGNORE).map(|it| it.0).collect();
     let most = chunk_rows(given.vocabulary).min(counted.len()).max(1);
@@ -89,6 +89,7 @@ fn check_targets(targets: &[u32], len: usize) -> Result<()> {
 
 /// That lengths and types fit.
 fn checked(
+    cuda: &Cuda,
     given: &LinearCrossEntropy<'_, CudaBuffer>,
     nll: &ViewMut<'_, CudaBuffer>,
     gradients: Option<&Gradients<'_, CudaBuffer>>,
@@ -108,7 +109,7 @@ fn checked(
         }
     }
     let head = Operand::new(head, "head")?;
-    let both = (dtype, head.dtype) == (Dtype::Bf16, Dtype::Bf16);
+    let both = cuda.has_tensor_cores() && [dtype, head.dtype] == [Dtype::Bf16; 2];
     Ok(Given {
         hidden: pointer(hidden),
         head,

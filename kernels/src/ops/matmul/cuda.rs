@@ -154,7 +154,7 @@ pub(crate) unsafe fn multiply(
     let add = Arg::U32(u32::from(start == Start::Add));
     let args = [&pointers[..], &sizes, &[add]].concat();
     let c = type_name(out.dtype, OP, "out")?;
-    if a.is_aligned() && b.is_aligned() {
+    if cuda.has_tensor_cores() && a.is_aligned() && b.is_aligned() {
         let tile = Tile::of(rows);
         let of_tile = tile.defines();
         let defines = with_tile([("C", c), ("FORM", form)], &of_tile);

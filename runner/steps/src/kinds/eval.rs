@@ -34,7 +34,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use kernels::Cpu;
+use kernels::AnyDevice;
 use kernels::generate::Model;
 use kernels::score::Scorer;
 use plan::kind::{Arity, Form, Port, Slot};
@@ -160,7 +160,7 @@ impl Kind for Eval {
             params,
             exam: &exam,
             context,
-            examiner: Examiner::new(&asker, &folder, (params, context), cx.threads)?,
+            examiner: Examiner::new(&asker, &folder, (params, context), cx.device()?)?,
             asker: &asker,
             predictions: Output::create(cx.output("predictions")?)?,
             progress: Progress::new("questions", Some(n)),
@@ -221,7 +221,7 @@ impl Found {
 
 /// The model, in the way in which it is asked.
 enum Examiner<'a> {
-    Compares(Way, Box<Scorer<Cpu>>),
+    Compares(Way, Box<Scorer<AnyDevice>>),
     Writes(Box<Answers<'a>>),
 }
 
@@ -233,9 +233,9 @@ impl<'a> Examiner<'a> {
         asker: &Asker<'_>,
         folder: &'a ModelFolder,
         (params, context): (&Params, usize),
-        threads: usize,
+        device: AnyDevice,
     ) -> Result<Self, StepError> {
-        let device = Arc::new(Cpu::new(threads)?);
+        let device = Arc::new(device);
         let model = Arc::new(Model::load(device, &folder.config, &folder.weights()?, context)?);
         if asker.way != Way::Written {
             let settings = model::settings(&folder.config, context, 8);

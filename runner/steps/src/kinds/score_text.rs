@@ -24,7 +24,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use kernels::Cpu;
+use kernels::AnyDevice;
 use kernels::generate::Model;
 use kernels::score::{Scorer, Text};
 use plan::kind::{Arity, Form, Port, Slot};
@@ -135,7 +135,7 @@ impl Kind for ScoreText {
         let context = model::context(&folder.config, params.max_seq_len);
         let mut pump = Pump {
             params,
-            scorer: scorer(&folder, context, cx.threads)?,
+            scorer: scorer(&folder, context, cx.device()?)?,
             template: template.as_ref(),
             folder: &folder,
             context,
@@ -157,9 +157,13 @@ impl Kind for ScoreText {
     }
 }
 
-fn scorer(folder: &ModelFolder, context: usize, threads: usize) -> Result<Scorer<Cpu>, StepError> {
-    let device = std::sync::Arc::new(Cpu::new(threads)?);
-    let model = Model::load(device, &folder.config, &folder.weights()?, context)?;
+fn scorer(
+    folder: &ModelFolder,
+    context: usize,
+    device: AnyDevice,
+) -> Result<Scorer<AnyDevice>, StepError> {
+    let model =
+        Model::load(std::sync::Arc::new(device), &folder.config, &folder.weights()?, context)?;
     let settings = model::settings(&folder.config, context, 8);
     Ok(Scorer::new(std::sync::Arc::new(model), settings)?)
 }
@@ -200,7 +204,7 @@ struct Totals {
 
 struct Pump<'a> {
     params: &'a Params,
-    scorer: Scorer<Cpu>,
+    scorer: Scorer<AnyDevice>,
     folder: &'a ModelFolder,
     template: Option<&'a Template>,
     context: usize,
@@ -384,6 +388,16 @@ mod tests {
             run(&mut kit, "", DATA).unwrap()
         };
         assert_eq!((0..2).map(shard).collect::<String>(), whole);
+    }
+
+    #[test]
+    fn a_step_with_a_device_has_the_processor_s_numbers_or_says_that_there_is_none() {
+        let mut kit = Kit::new("score_text");
+        kit.gpu = true;
+        match run(&mut kit, "", DATA) {
+            Ok(out) => assert_eq!(out, run(&mut Kit::new("score_text"), "", DATA).unwrap()),
+            Err(why) => assert!(why.to_string().contains("no CUDA device"), "{why}"),
+        }
     }
 
     #[test]

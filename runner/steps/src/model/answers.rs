@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kernels::Cpu;
+use kernels::AnyDevice;
 use kernels::generate::{Draws, Finish, Flow, Generator, Model, Output, Request, Settings, Token};
 use kernels::ops::sample::Sampling;
 use kernels::yi::Config;
@@ -74,7 +74,7 @@ pub struct Answer {
 pub struct Answers<'a> {
     tokenizer: &'a Tokenizer,
     how: How,
-    generator: Generator<Cpu>,
+    generator: Generator<AnyDevice>,
     /// What was watched of answers on their way, by row and sample.
     watched: BTreeMap<(u64, u32), Watched<'a>>,
     /// Ended answers of rows of which others are on their way.
@@ -92,20 +92,19 @@ impl<'a> Answers<'a> {
     pub fn load(
         folder: &'a ModelFolder,
         how: How,
-        threads: usize,
+        device: AnyDevice,
         context: usize,
         rows: usize,
     ) -> Result<Self, StepError> {
         how.sampling.check().map_err(StepError::Sampling)?;
-        let device = Arc::new(Cpu::new(threads)?);
-        let model = Model::load(device, &folder.config, &folder.weights()?, context)?;
+        let model = Model::load(Arc::new(device), &folder.config, &folder.weights()?, context)?;
         Self::of(folder, Arc::new(model), how, rows)
     }
 
     /// Answers of a model that is loaded.
     pub fn of(
         folder: &'a ModelFolder,
-        model: Arc<Model<Cpu>>,
+        model: Arc<Model<AnyDevice>>,
         how: How,
         rows: usize,
     ) -> Result<Self, StepError> {

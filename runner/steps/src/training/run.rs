@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use kernels::AnyDevice;
 use kernels::train::{
     Data, Error, Evaluation, Limits, Measured, Meter, Record, Settings, Trainer, best_rate,
     peak_bytes,
 };
 use kernels::yi::{Config, Save, WeightFiles};
-use kernels::{Cpu, machine};
 use serde_json::json;
 
 use super::keep::Log;
@@ -35,9 +35,9 @@ const MICRO_TOKENS: usize = 4096;
 
 /// Trains, and writes the slots `model`, `log` and `metrics`.
 pub(crate) fn run(mut job: Job<'_>, cx: &mut Cx<'_>) -> Result<(), StepError> {
-    let limits = limits();
+    let device = cx.device()?;
+    let limits = limits(&device)?;
     job.settled.settings = fitting(&job, limits, cx)?;
-    let device = Cpu::new(cx.threads)?;
     let (config, weights) = (job.config, job.weights);
     let settings = job.settled.settings.clone();
     let data = std::mem::take(&mut job.data);
@@ -61,13 +61,13 @@ pub(crate) fn run(mut job: Job<'_>, cx: &mut Cx<'_>) -> Result<(), StepError> {
     run.write(cx)
 }
 
-/// Nine tenths of the machine's memory.
-fn limits() -> Limits {
-    let available = match machine::memory_bytes() {
+/// Nine tenths of the device's memory.
+fn limits(device: &AnyDevice) -> Result<Limits, StepError> {
+    let available = match device.memory_bytes()? {
         0 => u64::MAX,
         it => it / 10 * 9,
     };
-    Limits { available, micro_tokens: MICRO_TOKENS }
+    Ok(Limits { available, micro_tokens: MICRO_TOKENS })
 }
 
 /// The settings with the first level of recomputation that fits into memory; says the plan.
@@ -75,7 +75,7 @@ fn fitting(job: &Job<'_>, limits: Limits, cx: &mut Cx<'_>) -> Result<Settings, S
     let mut refused = None;
     for recompute in &job.settled.levels {
         let settings = Settings { recompute: *recompute, ..job.settled.settings.clone() };
-        match Trainer::<Cpu>::plan(job.config, &settings, &job.data, limits) {
+        match Trainer::<AnyDevice>::plan(job.config, &settings, &job.data, limits) {
             Ok((plan, steps)) => {
                 let [weights, gradients, optimizer, activations, logits] =
                     [plan.weights, plan.gradients, plan.optimizer, plan.activations, plan.logits]
@@ -104,7 +104,7 @@ fn mebibytes(bytes: u64) -> String {
 struct Run<'a> {
     settled: &'a Settled,
     state: PathBuf,
-    trainer: Trainer<'a, Cpu>,
+    trainer: Trainer<'a, AnyDevice>,
     log: Log,
     meter: Meter,
     saved: Instant,

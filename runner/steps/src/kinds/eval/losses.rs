@@ -1,7 +1,7 @@
 //! The losses of four candidates: what texts begin with alike is computed once, and the sums come
 //! out as if each text had been computed alone.
 
-use kernels::Cpu;
+use kernels::AnyDevice;
 use kernels::score::{Choices, Scored, Scorer, Text};
 
 use super::Found;
@@ -10,7 +10,7 @@ use crate::exam::asked::Asked;
 
 /// By the whole text: the sum of all losses through the number of tokens, as OpenCompass has it.
 pub(super) fn of_wholes(
-    scorer: &mut Scorer<Cpu>,
+    scorer: &mut Scorer<AnyDevice>,
     batch: &[Asked],
 ) -> Result<Vec<Found>, StepError> {
     let alike = alike(batch);
@@ -36,14 +36,14 @@ pub(super) fn of_wholes(
 
 /// By the ending: minus the logarithm of its probability.
 pub(super) fn of_endings(
-    scorer: &mut Scorer<Cpu>,
+    scorer: &mut Scorer<AnyDevice>,
     batch: &[Asked],
 ) -> Result<Vec<Found>, StepError> {
     let losses = |tails: Vec<Scored>| Found::Losses(std::array::from_fn(|i| tails[i].sum()));
     Ok(tails(scorer, batch)?.into_iter().map(losses).collect())
 }
 
-fn tails(scorer: &mut Scorer<Cpu>, batch: &[Asked]) -> Result<Vec<Vec<Scored>>, StepError> {
+fn tails(scorer: &mut Scorer<AnyDevice>, batch: &[Asked]) -> Result<Vec<Vec<Scored>>, StepError> {
     let choices = |it: &Asked| Choices { prompt: it.stem.clone(), candidates: it.tails.clone() };
     Ok(scorer.choices(&batch.iter().map(choices).collect::<Vec<_>>())?)
 }

@@ -89,7 +89,7 @@ fn the_loss_of_a_text_in_parts_is_that_of_the_whole() {
             sheets[0].questions.iter().map(|it| asker.ask(writer, it).unwrap()).collect();
         let scorer = || {
             let model = Model::load(
-                Arc::new(Cpu::new(1).unwrap()),
+                Arc::new(crate::processor(1).unwrap()),
                 &folder.config,
                 &folder.weights().unwrap(),
                 512,

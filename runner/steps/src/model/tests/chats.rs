@@ -166,7 +166,8 @@ fn a_folder_that_transformers_saved_says_what_it_says_there() {
     let folder = super::super::ModelFolder::open(&super::fixture("talk")).unwrap();
     let template = folder.template(None).unwrap();
     let how = super::super::How::greedy(24, folder.stop_ids(&template));
-    let mut answers = super::super::Answers::load(&folder, how, 2, 96, 1).unwrap();
+    let mut answers =
+        super::super::Answers::load(&folder, how, crate::processor(2).unwrap(), 96, 1).unwrap();
     let chat = Chat { tokenizer: &folder.tokenizer, template: &template };
     for case in json("talk-cases.json").as_array().unwrap() {
         let prompt = case["prompt"].as_str().unwrap();
