@@ -3,6 +3,7 @@
 
 use super::axis::{Axis, shown};
 use super::{Bar, Chart, Marks, Scale, Series, Span};
+use crate::page::per_cent;
 use crate::svg::escaped;
 use crate::table::width;
 
@@ -131,7 +132,7 @@ fn bars(chart: &Chart, bars: &[Bar]) -> (String, f64) {
     let axis = Axis::over(ends.chain([0.0]), Scale::Even);
     let longest = bars.iter().map(|it| width(&it.name)).max().unwrap_or(0) as f64;
     let left = (longest * 7.5 + 12.0).clamp(LEFT, WIDE / 2.0);
-    let at = |it: f64| left + axis.place(it) * (WIDE - left - 64.0);
+    let at = |it: f64| left + axis.place(it) * (WIDE - left - 72.0);
     let mut out = String::new();
     let bottom = TOP + bars.len() as f64 * ROW;
     for it in axis.ticks() {
@@ -146,12 +147,15 @@ fn bars(chart: &Chart, bars: &[Bar]) -> (String, f64) {
             at(0.0)
         );
         let mut end = at(it.value);
+        let mut said = shown((it.value * 1e4).round() / 1e4);
+        // What has an interval is a share.
         if let Some((low, high)) = it.interval {
             out += &line("i", (at(low), y + 7.0), (at(high), y + 7.0));
             end = at(high);
+            said = per_cent(it.value);
         }
         out += &text(left - 6.0, y + 11.0, "end", &it.name);
-        out += &text(end + 6.0, y + 11.0, "start", &shown((it.value * 1e4).round() / 1e4));
+        out += &text(end + 6.0, y + 11.0, "start", &said);
     }
     out += &text(WIDE - RIGHT, bottom + 34.0, "end", &chart.y);
     (out, bottom + BELOW)

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::All;
 use super::seen::Seen;
+use super::training;
 use super::words::Words;
 
 type Row = Map<String, Value>;
@@ -29,13 +30,19 @@ pub(super) fn section(seen: &All<'_>, words: &Words) -> Section {
     let told = |name: &str| {
         seen.iter().any(|(it, seen)| it.name == name && matches!(seen, Seen::Shares(_)))
     };
+    let mut alike: Vec<(Vec<&String>, Vec<(&str, &Row)>)> = Vec::new();
     for (item, seen) in seen {
-        if let Seen::Metrics(map) = seen
-            && !told(&item.name)
-        {
-            blocks.push(metrics(&item.name, map, words));
+        let Seen::Metrics(map) = seen else { continue };
+        let names: Vec<&String> = map.keys().collect();
+        if told(&item.name) || training::is_result(map) {
+            continue;
+        }
+        match alike.iter_mut().find(|it| it.0 == names) {
+            Some(it) => it.1.push((&item.name, map)),
+            None => alike.push((names, vec![(&item.name, map)])),
         }
     }
+    blocks.extend(alike.iter().map(|it| Block::Table(metrics(&it.1, words))));
     Section { title: words.results.to_owned(), blocks }
 }
 
@@ -136,25 +143,37 @@ fn subjects(seen: &All<'_>, words: &Words) -> Option<Block> {
     (!names.is_empty()).then(|| matrix(title, words.subject, (names, groups)))
 }
 
-/// A number with `_low` and `_high` beside it is shown with its interval.
-fn metrics(name: &str, map: &Row, words: &Words) -> Block {
-    let ends = |key: &str| {
-        let end = |it: &str| map.get(&format!("{key}{it}")).and_then(Value::as_f64);
-        end("_low").zip(end("_high"))
+/// Numbers with the same names side by side; one with `_low` and `_high` beside it is shown with its
+/// interval.
+pub(super) fn metrics(all: &[(&str, &Row)], words: &Words) -> Table {
+    let (title, first) = all.first().map_or(("", None), |it| (it.0, Some(it.1)));
+    let keys = || first.into_iter().flat_map(|it| it.keys());
+    let has = |key: &str| first.is_some_and(|it| it.contains_key(key));
+    let has_ends = |key: &str| has(&format!("{key}_low")) && has(&format!("{key}_high"));
+    let is_end = |key: &&String| {
+        ["_low", "_high"].iter().filter_map(|it| key.strip_suffix(it)).any(has_ends)
     };
-    let of_another = |key: &str| {
-        ["_low", "_high"].iter().filter_map(|it| key.strip_suffix(it)).any(|it| ends(it).is_some())
+    let cell = |key: &str, map: &Row| {
+        let ends =
+            has_ends(key).then(|| ["_low", "_high"].map(|it| number(map, &format!("{key}{it}"))));
+        match (map.get(key).unwrap_or(&Value::Null), ends) {
+            (Value::Null, _) => Cell::Empty,
+            (_, Some([low, high])) => Cell::Sure { share: number(map, key), low, high },
+            (it, None) if it.is_f64() => Cell::Number(number(map, key), 4),
+            _ => Cell::Number(number(map, key), 0),
+        }
     };
-    let mut rows = Vec::new();
-    for (key, value) in map.iter().filter(|it| !of_another(it.0)) {
-        let cell = match (value.as_f64(), ends(key)) {
-            (None, _) => Cell::Empty,
-            (Some(share), Some((low, high))) => Cell::Sure { share, low, high },
-            (Some(it), None) if value.is_i64() || value.is_u64() => Cell::Number(it, 0),
-            (Some(it), None) => Cell::Number(it, 4),
-        };
-        rows.push(vec![Cell::text(key), cell]);
+    let row = |key: &String| {
+        let cells = all.iter().map(|it| cell(key, it.1));
+        std::iter::once(Cell::text(key)).chain(cells).collect()
+    };
+    let names = match all {
+        [_] => vec![words.value.to_owned()],
+        many => many.iter().map(|it| it.0.to_owned()).collect(),
+    };
+    Table {
+        title: title.to_owned(),
+        columns: std::iter::once(String::new()).chain(names).collect(),
+        rows: keys().filter(|it| !is_end(it)).map(row).collect(),
     }
-    let columns = vec![String::new(), words.value.to_owned()];
-    Block::Table(Table { title: name.to_owned(), columns, rows })
 }
