@@ -1,6 +1,7 @@
 //! The commands: one file each. A command computes nothing itself; it calls a library and says
 //! what came of it.
 
+mod annotate;
 mod chat;
 mod check;
 mod completions;
@@ -62,6 +63,7 @@ enum Command {
     Graph(graph::Args),
     Report(report::Args),
     Diff(diff::Args),
+    Annotate(annotate::Args),
     Gc(gc::Args),
     Verify(verify::Args),
     Lock(lock::Args),
@@ -105,6 +107,7 @@ pub(crate) fn main() -> Exit {
         Command::Graph(args) => graph::run(args, &printer),
         Command::Report(args) => report::run(args, &printer),
         Command::Diff(args) => diff::run(args, &printer),
+        Command::Annotate(args) => annotate::run(args, &printer),
         Command::Gc(args) => gc::run(args, &printer),
         Command::Verify(args) => verify::run(args, &printer),
         Command::Lock(args) => lock::run(args, &printer),
