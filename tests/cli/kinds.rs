@@ -46,6 +46,7 @@ fn kinds_are_listed_and_described() {
     score_text     loss and perplexity of each record under a model
     eval           a multiple-choice exam: C-Eval, CMMLU, or one in their shape
     compare        shares of several models over the same items, and their differences
+    annotations    what people said in a study: ratings, agreement, rankings
     report         what the outputs of other steps have to say, as one HTML file
     ");
     assert_snapshot!(project.run("kinds concat"), @r#"
@@ -77,6 +78,6 @@ fn kinds_are_listed_and_described() {
     --- stderr
     error: no step kind `conct`
 
-    help: the kinds are concat, split, sample, unique, count, stats, corpus, instructions, normalize, anonymize, segment, dedup, decontaminate, rules, measure, cut, select, mix, nested, deny_overlap, export, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, judge, classify, score_text, eval, compare, report
+    help: the kinds are concat, split, sample, unique, count, stats, corpus, instructions, normalize, anonymize, segment, dedup, decontaminate, rules, measure, cut, select, mix, nested, deny_overlap, export, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, judge, classify, score_text, eval, compare, annotations, report
     ");
 }

@@ -240,7 +240,7 @@ impl Seats {
     }
 
     /// The model on the left at a place.
-    pub(crate) fn left(&self, place: &Place) -> Option<String> {
+    pub fn left(&self, place: &Place) -> Option<String> {
         let pair = self.study.units[place.unit].pair.as_ref()?;
         Some(pair[usize::from(place.swapped)].clone())
     }

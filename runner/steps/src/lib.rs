@@ -72,6 +72,7 @@ pub const KINDS: &[&dyn AnyKind] = &[
     &kinds::score_text::ScoreText,
     &kinds::eval::Eval,
     &kinds::compare::Compare,
+    &kinds::annotations::Annotations,
     &kinds::report::Report,
 ];
 
