@@ -19,6 +19,7 @@ mod library;
 mod memory;
 mod module;
 mod places;
+mod probe;
 mod source;
 
 pub use buffer::CudaBuffer;

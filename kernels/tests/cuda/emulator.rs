@@ -1,5 +1,8 @@
 //! The emulated CUDA: `kernels/emulator` compiled into `target/emulator`, and loaded before anything
 //! else asks for CUDA. Devices opened here are the unmodified host code on it.
+//!
+//! With `KUN_REQUIRE_GPU` the same tests run on a real device, but for those that plant mistakes or make
+//! calls fail: see `kernels/bench/gpu.sh`.
 
 use std::collections::hash_map::DefaultHasher;
 use std::ffi::CStr;
@@ -15,7 +18,8 @@ use libloading::Library;
 
 /// The emulator, loaded.
 pub(crate) struct Emulator {
-    driver: Library,
+    /// None where the device is a real one.
+    driver: Option<Library>,
     kernels: PathBuf,
 }
 
@@ -26,6 +30,11 @@ const LIBRARIES: [(&str, &[&str]); 2] =
 /// The emulator; none where this machine has no C++ compiler, which is said aloud, and is a mistake
 /// where `KUN_REQUIRE_EMULATOR` is set.
 pub(crate) fn emulator() -> Option<&'static Emulator> {
+    device().filter(|it| it.driver.is_some())
+}
+
+/// The emulator, or the real device where there has to be one.
+pub(crate) fn device() -> Option<&'static Emulator> {
     static IT: OnceLock<Option<Emulator>> = OnceLock::new();
     IT.get_or_init(|| match Emulator::load() {
         Ok(it) => Some(it),
@@ -57,6 +66,10 @@ fn compiler() -> String {
 
 impl Emulator {
     fn load() -> Result<Self, String> {
+        if std::env::var_os("KUN_REQUIRE_GPU").is_some() {
+            let kernels = std::env::temp_dir().join("kun-cuda-kernels");
+            return Ok(Self { driver: None, kernels });
+        }
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("emulator");
         let compiler = compiler();
         let mut hasher = DefaultHasher::new();
@@ -77,7 +90,7 @@ impl Emulator {
         assert_eq!(n, LIBRARIES.len());
         // SAFETY: it is loaded already; this is another handle to it.
         let driver = unsafe { Library::new(folder.join(LIBRARIES[0].0)) }.unwrap();
-        Ok(Self { driver, kernels: folder.join("kernels") })
+        Ok(Self { driver: Some(driver), kernels: folder.join("kernels") })
     }
 
     /// A device.
@@ -96,7 +109,9 @@ impl Emulator {
 
     /// The order of blocks and warps of this thread's launches.
     pub(crate) fn set_seed(&self, seed: u64) {
-        self.call("kun_emulator_set_seed", seed);
+        if self.driver.is_some() {
+            self.call("kun_emulator_set_seed", seed);
+        }
     }
 
     /// Makes an allocation of this thread fail: the next one is 0; -1 is none.
@@ -117,7 +132,7 @@ impl Emulator {
     /// How many bytes this thread has allocated.
     pub(crate) fn used(&self) -> usize {
         // SAFETY: the function has this type in driver.cpp.
-        unsafe { self.driver.get::<extern "C" fn() -> usize>(b"kun_emulator_used").unwrap()() }
+        unsafe { self.driver().get::<extern "C" fn() -> usize>(b"kun_emulator_used").unwrap()() }
     }
 
     /// Why this thread's last launch failed.
@@ -126,15 +141,19 @@ impl Emulator {
         // of this thread.
         unsafe {
             let get =
-                self.driver.get::<extern "C" fn() -> *const i8>(b"kun_emulator_failure").unwrap();
+                self.driver().get::<extern "C" fn() -> *const i8>(b"kun_emulator_failure").unwrap();
             CStr::from_ptr(get()).to_string_lossy().into_owned()
         }
+    }
+
+    fn driver(&self) -> &Library {
+        self.driver.as_ref().expect("only the emulator is asked for this")
     }
 
     fn call<T>(&self, name: &str, argument: T) {
         // SAFETY: the functions take one number of these types, or nothing, in driver.cpp.
         unsafe {
-            let function = self.driver.get::<extern "C" fn(T)>(name.as_bytes()).unwrap();
+            let function = self.driver().get::<extern "C" fn(T)>(name.as_bytes()).unwrap();
             function(argument);
         }
     }
