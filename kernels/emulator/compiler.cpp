@@ -100,10 +100,11 @@ Result compile(Program& program, int n_options, const char* const* options) {
     std::string folder = std::string(base ? base : "/tmp") + "/kun-emulator-XXXXXX";
     if (!mkdtemp(folder.data())) return OUT_OF_MEMORY;
     for (const auto& [name, text] : program.headers) write(folder + "/" + name, text);
-    // Our own header of PTX instead of the one that came along.
-    const std::string own = EMULATOR_FOLDER "/ptx.cuh";
-    const std::vector<char> twin = read(own);
-    write(folder + "/ptx.cuh", std::string(twin.begin(), twin.end()));
+    // Our own headers of PTX instead of those that came along.
+    for (const std::string name : {"/ptx.cuh", "/hopper.cuh"}) {
+        const std::vector<char> twin = read(EMULATOR_FOLDER + name);
+        write(folder + name, std::string(twin.begin(), twin.end()));
+    }
     std::ostringstream text;
     text << "#line 1 \"" << program.name << "\"\n" << program.text << LAUNCHER;
     for (const std::string& it : kernels(program.text))

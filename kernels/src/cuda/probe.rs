@@ -3,11 +3,13 @@
 use half::bf16;
 
 use super::{Arg, Cuda, Grid, Kernel, Source, Variant, pointer};
-use crate::device::{Buffer, Device, View};
+use crate::device::{Buffer, Device, View, ViewMut};
 use crate::dtype::Real;
+use crate::ops::matmul::{Form, Product, Start};
 use crate::{CudaBuffer, Dtype, Error, Result};
 
-const SOURCE: Source = Source { name: "probe", text: include_str!("probe.cu") };
+const SOURCE: Source = Source::new("probe", include_str!("probe.cu"));
+const FORMS: [Form; 3] = [Form::Xwt, Form::Dyw, Form::Dytx];
 const SHARED: usize = 2 * 256 * size_of::<u16>();
 
 pub(super) fn variants() -> Vec<Variant> {
@@ -20,7 +22,53 @@ impl Cuda {
     pub fn probe(&self) -> Result<()> {
         self.probe_loads()?;
         self.probe_product()?;
-        self.probe_pairs()
+        self.probe_pairs()?;
+        if self.is_hopper() && self.has_tensor_cores() { self.probe_hopper() } else { Ok(()) }
+    }
+
+    /// Boxes and products of warpgroups, of operands that lie straight and turned, in tiles of both sizes.
+    fn probe_hopper(&self) -> Result<()> {
+        const SHAPES: [(usize, usize, usize); 2] = [(40, 72, 136), (200, 264, 72)];
+        for ((m, n, k), form) in SHAPES.into_iter().flat_map(|it| FORMS.map(|form| (it, form))) {
+            let [a_size, b_size, out_size] = match form {
+                Form::Xwt => [(m, k), (n, k), (m, n)],
+                Form::Dyw => [(m, n), (n, k), (m, k)],
+                Form::Dytx => [(m, n), (m, k), (n, k)],
+            };
+            let numbers = |(rows, columns): (usize, usize), by: usize| -> Vec<f32> {
+                (0..rows * columns).map(|it| (it * by % 13) as f32 - 6.0).collect()
+            };
+            let near = |it: &[f32]| it.iter().map(|it| bf16::near(*it)).collect::<Vec<_>>();
+            let (a, b) = (numbers(a_size, 5), numbers(b_size, 7));
+            let mut out = self.zeros(Dtype::F32, out_size.0 * out_size.1)?;
+            let (a_there, b_there) = (self.upload(&near(&a))?, self.upload(&near(&b))?);
+            let product = Product {
+                form,
+                a: a_there.view().rows(a_size.1),
+                b: b_there.view().rows(b_size.1),
+                start: Start::Zero,
+            };
+            self.matmul(product, ViewMut::all(&mut out).rows(out_size.1))?;
+            let got: Vec<f32> = self.read(View::all(&out))?;
+            let depth = if form == Form::Xwt {
+                k
+            } else if form == Form::Dyw {
+                n
+            } else {
+                m
+            };
+            for (i, got) in got.into_iter().enumerate() {
+                let (row, column) = (i / out_size.1, i % out_size.1);
+                let term = |s: usize| {
+                    let left = if form == Form::Dytx { s * n + row } else { row * a_size.1 + s };
+                    let right = if form == Form::Xwt { column * k + s } else { s * k + column };
+                    a[left] * b[right]
+                };
+                let want: f32 = (0..depth).map(term).sum();
+                same("wgmma", i as u32, got.to_bits(), want.to_bits())?;
+            }
+        }
+        Ok(())
     }
 
     fn run_probe(&self, function: &'static str, buffers: &[&CudaBuffer]) -> Result<()> {

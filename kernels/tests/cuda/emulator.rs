@@ -104,7 +104,20 @@ impl Emulator {
     }
 
     pub(crate) fn settings(&self, numerics: Numerics) -> Settings {
-        Settings { ordinal: 0, numerics, cache: Some(self.kernels.clone()), edit: None }
+        Settings {
+            ordinal: 0,
+            numerics,
+            cache: Some(self.kernels.clone()),
+            portable: false,
+            edit: None,
+        }
+    }
+
+    /// The capability of devices that are opened by this thread from now on, such as 90.
+    pub(crate) fn set_capability(&self, capability: i32) {
+        if self.driver.is_some() {
+            self.call("kun_emulator_set_capability", capability);
+        }
     }
 
     /// The order of blocks and warps of this thread's launches.

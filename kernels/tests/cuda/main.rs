@@ -10,7 +10,7 @@ mod runs;
 use std::sync::Arc;
 
 use cases::Results;
-use emulator::device;
+use emulator::{device, emulator};
 use kernels::cuda::Numerics;
 use kernels::yi::train::Precision;
 use kernels::{AnyDevice, Cpu, Cuda, Dtype};
@@ -101,9 +101,11 @@ fn products_give_the_processor_s_bits() {
 #[test]
 fn matrices_lie_as_kernels_believe() {
     let Some(it) = device() else { return };
-    for seed in SEEDS {
+    for (seed, capability) in SEEDS.into_iter().flat_map(|it| [(it, 80), (it, 90)]) {
         it.set_seed(seed);
+        it.set_capability(capability);
         it.open(Numerics::Bf16).probe().unwrap();
+        it.set_capability(80);
     }
 }
 
@@ -112,6 +114,21 @@ fn products_of_tensor_cores_are_near_the_processor_s() {
     // One rounding to bf16 where the sums differ in their last bits; f32 to a few of these.
     let within = |name: &str| if name.ends_with("bf16") { 2e-3 } else { 1e-6 };
     assert_near(cases::tensor_products, cases::tensor_products, within);
+}
+
+/// The same results whether or not Hopper's own instructions are used: the same chains.
+#[test]
+fn products_of_hopper_are_those_of_tensor_cores() {
+    let Some(it) = emulator() else { return };
+    it.set_capability(90);
+    let portable = kernels::cuda::Settings { portable: true, ..it.settings(Numerics::Bf16) };
+    let want = cases::tensor_products(&Cuda::open(portable).unwrap());
+    let hopper = it.open(Numerics::Bf16);
+    for seed in SEEDS {
+        it.set_seed(seed);
+        assert_same(&cases::tensor_products(&hopper), &want);
+    }
+    it.set_capability(80);
 }
 
 #[test]
