@@ -112,7 +112,8 @@ Result compile(Program& program, int n_options, const char* const* options) {
              << ", from); }\n";
     write(folder + "/kernel.cpp", text.str());
     // A sanitizer that is loaded before all else is for the kernels, not for the compiler.
-    const std::string command = "env -u LD_PRELOAD " EMULATOR_COMPILER
+    // Nor does a step of a workflow have a search path, which the compiler needs.
+    const std::string command = "PATH=${PATH:-/usr/local/bin:/usr/bin:/bin} env -u LD_PRELOAD " EMULATOR_COMPILER
                                 " -shared -include " EMULATOR_FOLDER "/cuda.h -I " + folder +
                                 defines(n_options, options) + " -o " + folder + "/kernel.so " + folder +
                                 "/kernel.cpp > " + folder + "/log 2>&1";

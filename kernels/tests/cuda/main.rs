@@ -1,6 +1,8 @@
 //! The CUDA backend on the emulated device: every operation against its twin, whole runs, failures.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "../../emulator/build.rs"]
+mod build;
 mod cases;
 mod emulator;
 mod failures;
