@@ -10,9 +10,9 @@ const MAY_USE: &[(&str, &str, &[&str])] = &[
     ("plan", "runner/plan", &[]),
     ("kernels", "kernels", &[]),
     ("store", "runner/store", &["plan"]),
-    ("steps", "runner/steps", &["plan", "kernels"]),
+    ("report", "runner/report", &[]),
+    ("steps", "runner/steps", &["plan", "kernels", "report"]),
     ("engine", "runner/engine", &["plan", "store", "steps"]),
-    ("report", "runner/report", &["plan", "store"]),
     ("kun", ".", &["plan", "store", "steps", "engine", "report"]),
 ];
 

@@ -11,6 +11,8 @@ pub(crate) enum Exit {
     Mistake = 2,
     /// We made a mistake, or the machine did: a full disk, a store that cannot be read.
     Broken = 70,
+    /// The run's budget is used up; another run goes on.
+    Budget = 75,
     /// It was asked to stop.
     Interrupted = 130,
 }

@@ -100,6 +100,10 @@ impl<'a> Lasts<'a> {
 
     fn source(&self, i: usize) -> Result<PathBuf, Trouble> {
         let source = &self.opened.graph.sources[i];
+        if let Some(it) = &source.endpoint {
+            let text = format!("`{}` renders its prompts itself", it.url);
+            return Err(Trouble::helped(text, "name a model in a folder to see them here"));
+        }
         let path = self.opened.home.root.join(&source.path);
         match path.exists() {
             true => Ok(path),

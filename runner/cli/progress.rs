@@ -248,6 +248,10 @@ impl Sink for Screen<'_> {
                 };
                 self.line(acted(WARNING, "Stopping", text));
             }
+            Event::BudgetReached { what, limit } => {
+                let text = format!("the budget is used up: `{what}` is {limit}");
+                self.line(acted(WARNING, "Stopping", text));
+            }
             Event::Exported { path, kept, .. } => {
                 if let Some(kept) = kept {
                     let text = format!("`{path}` had been edited: it is kept as `{kept}`");
@@ -296,6 +300,9 @@ fn ended(event: &Event) -> String {
         End::Failed => acted(BAD, "Finished", text),
         End::Interrupted => {
             acted(WARNING, "Interrupted", format!("{text}; the same command goes on from here"))
+        }
+        End::Budget => {
+            acted(WARNING, "Stopped", format!("{text}; the same command goes on with a new budget"))
         }
     }
 }

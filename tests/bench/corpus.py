@@ -1,4 +1,4 @@
-"""Throughput and peak memory of the kinds that read and cut corpora, on records made here.
+"""Throughput and peak memory of the kinds that work on records, on records made here.
 
     python3 tests/bench/corpus.py target/release/kun --records 1000000 --folder FOLDER
 
@@ -25,15 +25,28 @@ STEPS = {
     'with = { n = 100_000, stratify = "dataType" }',
     "mixed": 'op = "mix"\nin = { data = ["${steps.raw.data}", "${steps.part.data}"] }\n'
     "with = { weights = [3, 1], n = 100_000 }",
+    "narrow": 'op = "normalize"\nin = { data = "${steps.raw.data}" }',
+    "private": 'op = "anonymize"\nin = { data = "${steps.raw.data}" }',
+    "passages": 'op = "segment"\nin = { data = "${steps.raw.data}" }',
+    "ruled": 'op = "rules"\nin = { data = "${steps.raw.data}" }',
+    "juiced": 'op = "rules"\nin = { data = "${steps.raw.data}" }\nwith = { preset = "data_juicer" }',
+    "recut": 'op = "cut"\nin = { data = "${steps.raw.data}", ledger = "${steps.ruled.ledger}" }\n'
+    "with = { min = { length = 200 } }",
+    "measured": 'op = "measure"\nin = { data = "${steps.raw.data}" }\n'
+    'with = { values = { id = "raw_id" }, max = { id = 500_000 } }',
+    "described": 'op = "stats"\nin = { data = "${steps.raw.data}" }',
+    "drawn": 'op = "sample"\nin = { data = "${steps.raw.data}" }\nwith = { n = 500_000 }',
+    "distinct": 'op = "unique"\nin = { data = "${steps.raw.data}" }',
+    "counted": 'op = "count"\nin = { data = "${steps.raw.data}" }',
 }
 
 
-def write_records(path, n):
-    """Texts of 150 to 450 characters out of seeded random words; returns the number of bytes."""
+def write_records(path, n, scale):
+    """Texts of 150 to 450 characters, times `scale`, out of seeded random words; returns the number of bytes."""
     dice = random.Random(1)
     signs = [chr(0x4E00 + i) for i in range(3000)]
     words = ["".join(dice.choices(signs, k=dice.choice((1, 2, 2, 3)))) for _ in range(20000)]
-    recent = []
+    recent, groups = [], (max(1, round(9 * scale)), max(1, round(27 * scale)))
     with open(path, "w", encoding="utf-8") as out:
         out.write("[\n")
         for i in range(n):
@@ -42,7 +55,7 @@ def write_records(path, n):
                 at = dice.randrange(len(text))
                 text = text[:at] + dice.choice(words) + text[at:]
             else:
-                text = "，".join("".join(dice.choices(words, k=8)) for _ in range(dice.randint(9, 27)))
+                text = "，".join("".join(dice.choices(words, k=8)) for _ in range(dice.randint(*groups)))
                 text += "。"
                 recent = recent[-99:] + [text]
             record = {"id": i, "title": words[i % 20000], "dataType": words[i % 7], "content": text}
@@ -65,10 +78,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kun", type=pathlib.Path)
     parser.add_argument("--records", type=int, default=1_000_000)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the texts' lengths")
     parser.add_argument("--folder", type=pathlib.Path, required=True)
     given = parser.parse_args()
     given.folder.mkdir(parents=True)
-    size = write_records(given.folder / "raw.json", given.records)
+    size = write_records(given.folder / "raw.json", given.records, given.scale)
     exam = [{"question": "".join(random.Random(i).choices("甲乙丙丁戊己庚辛", k=40))} for i in range(5000)]
     (given.folder / "exam.jsonl").write_text(
         "".join(json.dumps(it, ensure_ascii=False) + "\n" for it in exam), encoding="utf-8"

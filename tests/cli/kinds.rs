@@ -7,7 +7,7 @@ use crate::project::Project;
 #[test]
 fn kinds_are_listed_and_described() {
     let project = Project::with(&[]);
-    assert_snapshot!(project.run("kinds"), @r"
+    assert_snapshot!(project.run("kinds"), @"
     exit 0
     --- stdout
     kind           what it does
@@ -29,6 +29,8 @@ fn kinds_are_listed_and_described() {
     cut            keep other records by the values of a ledger
     select         keep the best records, or drawn ones, evenly from all strata
     mix            mix records of several files, so many of each
+    nested         stop where a file of records is not part of the next
+    deny_overlap   stop where a record shares text with evaluation items
     export         write instruction data as others read it
     map            make one record out of each with a program, each once
     tokenizer      train a tokenizer in the layout of Yi's
@@ -44,6 +46,7 @@ fn kinds_are_listed_and_described() {
     score_text     loss and perplexity of each record under a model
     eval           a multiple-choice exam: C-Eval, CMMLU, or one in their shape
     compare        shares of several models over the same items, and their differences
+    report         what the outputs of other steps have to say, as one HTML file
     ");
     assert_snapshot!(project.run("kinds concat"), @r#"
     exit 0
@@ -74,6 +77,6 @@ fn kinds_are_listed_and_described() {
     --- stderr
     error: no step kind `conct`
 
-    help: the kinds are concat, split, sample, unique, count, stats, corpus, instructions, normalize, anonymize, segment, dedup, decontaminate, rules, measure, cut, select, mix, export, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, judge, classify, score_text, eval, compare
+    help: the kinds are concat, split, sample, unique, count, stats, corpus, instructions, normalize, anonymize, segment, dedup, decontaminate, rules, measure, cut, select, mix, nested, deny_overlap, export, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, judge, classify, score_text, eval, compare, report
     ");
 }

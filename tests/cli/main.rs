@@ -1,6 +1,7 @@
 //! What a user sees: the binary run as a person would, whole screens as snapshots.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod budget;
 mod check;
 mod completions;
 mod diff;
@@ -8,6 +9,7 @@ mod doctor;
 mod fmt;
 mod gc;
 mod graph;
+mod guards;
 mod kinds;
 mod lock;
 mod log;

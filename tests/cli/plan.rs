@@ -22,6 +22,7 @@ fn cold_everything_runs() {
             runs numbers       it never ran
     --- stderr
             Plan 10 steps: 0 cached, 10 run
+        Forecast no history: nothing like these steps has run yet
     ");
 }
 
@@ -120,6 +121,7 @@ fn a_missing_source_is_said_before_anything_runs() {
             runs numbers      it never ran
     --- stderr
             Plan 4 steps: 0 cached, 3 run, 1 cannot run
+        Forecast no history: nothing like these steps has run yet
     ");
 }
 
@@ -226,7 +228,7 @@ fn what_is_forecast_grows_with_what_is_read_and_less_what_is_known() {
     exit 0
     --- stdout
     variant  steps  shared  adds  to run  tokens  time  no history
-    strict  4  0  4  4  0  [TIME]1
+    strict  4  0  4  4  0  [TIME]  1
     --- stderr
       Plan 4 steps in all variants, 4 after sharing
     ");

@@ -16,7 +16,7 @@ const FILTERS: [(&str, &str); 6] = [
     (r"\b\d{8}-\d{6}(-\d+)?\b", "[RUN]"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC on \S+,", "[DATE] UTC on [HOST],"),
     (r"\bin (\d+ h )?(\d+ min )?\d+(\.\d)?( ms| s| min)\b", "in [TIME]"),
-    (r"(?m)  +\d+(\.\d)? m?s(  |$)", "  [TIME]$1"),
+    (r"(?m)  +\d+(?:\.\d)? m?s(  |$)", "  [TIME]$1"),
     (r#""(took|longest)_ms":\d+"#, r#""${1}_ms":[TIME]"#),
     (r"(?m) +$", ""),
 ];

@@ -23,7 +23,7 @@ fn every_step_has_a_state() {
     --- stdout
     step  state  took  size  also
     marked[one]  stale
-    marked[two]  cached  [TIME]24 B
+    marked[two]  cached  [TIME]  24 B
     all  may be stale
     numbers  may be stale
     ");

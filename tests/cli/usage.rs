@@ -82,6 +82,7 @@ fn the_manifest_is_found_from_below() {
             runs numbers      it never ran
     --- stderr
             Plan 4 steps: 0 cached, 4 run
+        Forecast no history: nothing like these steps has run yet
     ");
 }
 

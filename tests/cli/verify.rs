@@ -93,3 +93,87 @@ fn what_no_target_needs_is_made_again_when_asked_for() {
             Good everything is as it was written
     ");
 }
+
+const ASKING: &str = r#"
+[workflow]
+name = "asking"
+format = 1
+
+[params]
+n = 4
+
+[variants]
+short = { n = 2 }
+
+[steps.words]
+op   = "tokenizer"
+in   = { data = "texts.jsonl" }
+with = { vocab_size = 512 }
+
+[steps.fresh]
+op   = "init"
+in   = { tokenizer = "${steps.words.tokenizer}" }
+with = { hidden_size = 32, num_hidden_layers = 2, num_attention_heads = 4, num_key_value_heads = 2, intermediate_size = 48, max_position_embeddings = 64 }
+
+[steps.labels]
+op     = "label"
+in     = { model = "${steps.fresh.model}", data = "texts.jsonl" }
+with   = { columns = { output = "text" }, template = "plain", max_new_tokens = "${params.n}" }
+shards = 2
+
+[steps.good]
+op   = "judge"
+in   = { model = "${steps.fresh.model}", data = "texts.jsonl" }
+with = { columns = { prompt = "text" }, template = "plain", choices = ["yes", "no"] }
+
+[steps.losses]
+op   = "score_text"
+in   = { model = "${steps.fresh.model}", data = "texts.jsonl" }
+"#;
+
+#[test]
+fn models_are_asked_again_in_other_company_and_answer_the_same() {
+    let line = |it: u32| format!("{{\"text\":\"the river number {it}\"}}\n");
+    let texts: String = (0..30).map(line).collect();
+    let project = Project::with(&[("workflow.toml", ASKING), ("texts.jsonl", &texts)]);
+    assert_snapshot!(project.run("verify --replay 50%"), @"
+    exit 0
+    --- stderr
+         Nothing no finished step here asks a model
+    ");
+    project.good("run");
+    project.good("run labels --variant short");
+    assert_snapshot!(project.run("verify --replay 50%"), @"
+    exit 0
+    --- stdout
+    labels: 16 of 16 answered as before
+    good: 16 of 16 answered as before
+    losses: 16 of 16 answered as before
+    labels@short: 16 of 16 answered as before
+    --- stderr
+            Good 64 records asked again, no answer differs
+    ");
+    assert_snapshot!(project.run("verify --replay 0.1% --seed 3 --json"), @r#"
+    exit 0
+    --- stdout
+    {"step":"labels","asked":1,"same":1,"without_answer":0,"differ":[],"n_differ":0}
+    {"step":"good","asked":1,"same":1,"without_answer":0,"differ":[],"n_differ":0}
+    {"step":"losses","asked":1,"same":1,"without_answer":0,"differ":[],"n_differ":0}
+    {"step":"labels@short","asked":1,"same":1,"without_answer":0,"differ":[],"n_differ":0}
+    --- stderr
+            Good 4 records asked again, no answer differs
+    "#);
+    assert_snapshot!(project.run("verify --replay 0"), @"
+    exit 2
+    --- stderr
+    error: invalid value '0' for '--replay <SHARE>': expected a share above 0 and up to 100%, such as `0.1%`
+
+    For more information, try '--help'.
+    ");
+    assert_snapshot!(project.run("verify"), @"
+    exit 0
+    --- stderr
+            Read 13 objects of 178 KiB, 6 results, 120 rows
+            Good everything is as it was written
+    ");
+}

@@ -76,6 +76,8 @@ fn a_key_is_sent_to_its_server_and_written_nowhere() {
     assert_eq!(server.n_asked(), 2 * RECORDS);
     let (_, said) = end(&place, "show answers");
     assert!(said.contains(&format!("endpoint \"{}\", model \"yi\"", server.url)), "{said}");
+    let (code, said) = end(&place, "show answers --prompt 1");
+    assert!(code == 2 && said.contains("which renders its own prompts"), "{said}");
     let text = fs::read_to_string(place.root().join("workflow.toml")).unwrap();
     place.write("workflow.toml", text.replace("retries = 1", "retries = 3"));
     assert_eq!(place.end("run").0, 0, "without the key, since nothing is asked");

@@ -50,7 +50,7 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
 }
 
 /// Sources first, then steps, in the order in which they can run.
-fn picture(opened: &Opened) -> Picture {
+pub(super) fn picture(opened: &Opened) -> Picture {
     // Programs' own files are sources too, and no data: they are left out.
     let inputs = || opened.graph.instances.iter().flat_map(|it| it.inputs.values().flatten());
     let mut read: Vec<usize> = inputs()

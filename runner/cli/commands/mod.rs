@@ -18,6 +18,7 @@ mod model;
 mod new;
 mod out;
 mod plan;
+mod report;
 mod run;
 mod schema;
 mod show;
@@ -59,6 +60,7 @@ enum Command {
     Out(out::Args),
     Log(log::Args),
     Graph(graph::Args),
+    Report(report::Args),
     Diff(diff::Args),
     Gc(gc::Args),
     Verify(verify::Args),
@@ -101,6 +103,7 @@ pub(crate) fn main() -> Exit {
         Command::Out(args) => out::run(args, &printer),
         Command::Log(args) => log::run(args, &printer),
         Command::Graph(args) => graph::run(args, &printer),
+        Command::Report(args) => report::run(args, &printer),
         Command::Diff(args) => diff::run(args, &printer),
         Command::Gc(args) => gc::run(args, &printer),
         Command::Verify(args) => verify::run(args, &printer),

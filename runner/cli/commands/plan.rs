@@ -7,12 +7,12 @@ use engine::planning::{Planned, Standing};
 use engine::run::counts;
 use engine::why::{Effort, Verdict, Why, one_line};
 use plan::graph::Target;
-use plan::{Graph, InstanceId};
+use plan::{Budget, Graph, InstanceId};
 use report::table::{Side, Table};
 
 use crate::args::Common;
 use crate::exit::Exit;
-use crate::printer::{GOOD, NAME, Printer, for_stdout};
+use crate::printer::{FAINT, GOOD, NAME, Printer, for_stdout};
 use crate::progress::plan_line;
 use crate::project::{self, Opened};
 use crate::trouble::Trouble;
@@ -88,6 +88,8 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     printer.act(GOOD, "Plan", line);
     if total.steps > total.without_history {
         show_costs(&opened, &costs, &total, printer);
+    } else if total.steps > 0 {
+        printer.act(FAINT, "Forecast", "no history: nothing like these steps has run yet");
     }
     Ok(Exit::Good)
 }
@@ -113,6 +115,7 @@ fn show_costs(opened: &Opened, costs: &[Option<Forecast>], total: &Total, printe
     }
     printer.data(format!("\n{}", table.text().trim_end()));
     printer.act(GOOD, "Forecast", said(total));
+    over(&opened.workflow.budget(), total).iter().for_each(|it| printer.warn(it));
 }
 
 fn cost_cells(cost: Option<&Forecast>) -> [String; 5] {
@@ -128,6 +131,26 @@ fn cost_cells(cost: Option<&Forecast>) -> [String; 5] {
     let known = number(Some(it.known).filter(|it| *it > 0));
     let took = engine::time::duration(it.took_ms);
     [units, known, number(it.tokens), it.like.clone(), took]
+}
+
+/// What of the budget will not do, as far as the forecast knows.
+fn over(budget: &Budget, total: &Total) -> Vec<String> {
+    let mut all = vec![];
+    if let Some(wall) = budget.wall.map(|it| it.as_millis() as u64)
+        && wall < total.longest_ms
+    {
+        let wall = engine::time::duration(wall);
+        all.push(format!("the budget's `wall` is {wall}: one run will not do"));
+    }
+    for (name, limit, needs) in
+        [("tokens", budget.tokens, total.tokens), ("records", budget.records, total.records)]
+    {
+        if let Some(limit) = limit.filter(|it| *it < needs) {
+            let text = format!("the budget's `{name}` is {limit}, and about {needs} are needed");
+            all.push(format!("{text}: one run will not do"));
+        }
+    }
+    all
 }
 
 /// All together, in words.

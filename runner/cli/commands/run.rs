@@ -79,6 +79,7 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         End::Good => Exit::Good,
         End::Failed => Exit::Failed,
         End::Interrupted => Exit::Interrupted,
+        End::Budget => Exit::Budget,
     })
 }
 
@@ -138,6 +139,7 @@ fn options<'a>(args: &Args, opened: &'a Opened) -> Options<'a> {
         text: Box::new(move || opened.workflow.resolved(&ask).to_string()),
     };
     Options {
+        budget: opened.workflow.budget(),
         jobs: args.jobs.unwrap_or(cores),
         pools,
         keep_going: args.keep_going,

@@ -76,6 +76,14 @@ fn prompt(
     if !kind.spec().inputs.iter().any(|it| it.name == "model") {
         return Err(none());
     }
+    let served = instance.inputs.values().flatten().find_map(|it| match it {
+        Input::Source(i) => lasts.opened.graph.sources[*i].endpoint.as_ref(),
+        Input::Output { .. } => None,
+    });
+    if let Some(it) = served {
+        let url = &it.url;
+        return Err(Trouble::user(format!("`{step}` asks `{url}`, which renders its own prompts")));
+    }
     let inputs = lasts.reads(id)?;
     let with = instance.with.iter().map(|(name, it)| (name.clone(), it.to_toml())).collect();
     let at = At { inputs: &inputs, seed: instance.seed, record };

@@ -164,11 +164,15 @@ impl Life<'_> {
         let (ledgers, others): (Vec<&String>, Vec<&String>) =
             slots.into_iter().partition(|it| *it == "ledger");
         for slot in ledgers.into_iter().chain(others) {
-            let is_records = instance.outputs[slot].form == Form::Records;
+            let form = instance.outputs[slot].form;
             let path = self.lasts.output(&last, slot);
-            let (true, Some(path)) = (is_records, path) else { continue };
-            let found = life::find(&path, self.id, MOST)
-                .map_err(|it| Trouble::user(engine::error::chain(&it)))?;
+            let (false, Some(path)) = (form.is_dir(), path) else { continue };
+            let found = match life::find(&path, self.id, MOST) {
+                Ok(it) => it,
+                // A file of any content, such as `concat` writes, may hold records, and need not.
+                Err(_) if form != Form::Records => continue,
+                Err(it) => return Err(Trouble::user(engine::error::chain(&it))),
+            };
             for seen in found.seen {
                 here.insert(seen.id.clone());
                 let what = match slot.as_str() {
@@ -275,7 +279,13 @@ fn show(id: &str, events: &[Event], printer: &Printer) {
     let children: BTreeSet<&str> =
         events.iter().map(|it| it.id.as_str()).filter(|it| *it != id).collect();
     let shown: BTreeSet<&str> = children.iter().copied().take(CHILDREN).collect();
-    for it in events {
+    // That a record was kept is seen from where it goes on.
+    let goes_on = |it: &Event| {
+        let same = |other: &Event| other.step == it.step && other.id == it.id;
+        let kept = matches!(it.what, What::Judged { keep: true, .. });
+        kept && events.iter().any(|other| same(other) && !matches!(other.what, What::Judged { .. }))
+    };
+    for it in events.iter().filter(|it| !goes_on(it)) {
         if it.id != id && !shown.contains(it.id.as_str()) {
             hidden.insert(&it.id);
             continue;

@@ -1,10 +1,13 @@
 //! `kun verify`: reads the whole store and says what is not as it was written.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use engine::replay::{self, Replayed, Share};
+use plan::Key;
 use store::{Finding, Quarantine};
 
-use crate::args::{Answer, Manifest, Results};
+use crate::args::{Answer, Common, Manifest, Results};
 use crate::exit::Exit;
 use crate::printer::{BAD, GOOD, NAME, Printer, WARNING};
 use crate::project::{self, open_store};
@@ -27,10 +30,32 @@ pub(crate) struct Args {
     /// them again
     #[arg(long)]
     repair: bool,
+    /// Instead of reading the store, ask models again about this share of the records of every finished
+    /// step, in other company, and compare the answers byte for byte
+    #[arg(long, value_name = "SHARE", value_parser = share, conflicts_with = "repair")]
+    replay: Option<f64>,
+    /// Which records are drawn for that
+    #[arg(long, value_name = "SEED", default_value_t = 0, requires = "replay")]
+    seed: u64,
+}
+
+/// `0.1%` or `0.001`.
+fn share(text: &str) -> Result<f64, String> {
+    let (number, scale) = match text.strip_suffix('%') {
+        Some(it) => (it.trim_end(), 100.0),
+        None => (text, 1.0),
+    };
+    let share = number.parse::<f64>().ok().map(|it| it / scale);
+    share
+        .filter(|it| *it > 0.0 && *it <= 1.0)
+        .ok_or_else(|| "expected a share above 0 and up to 100%, such as `0.1%`".to_owned())
 }
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     args.at.file = args.at.file.or(args.manifest.take());
+    if let Some(of_records) = args.replay {
+        return replay(args, of_records, printer);
+    }
     let home = project::read(&args.at)?.home;
     let store = open_store(&args.results, &home)?;
     let quarantine = if args.repair { Quarantine::Move } else { Quarantine::Leave };
@@ -74,6 +99,63 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         printer.say(format!("\n{NAME}help{NAME:#}: {text}"));
     }
     Ok(if report.findings == report.mended { Exit::Good } else { Exit::Failed })
+}
+
+/// Asks again about a share of what every finished step that asks a model has kept.
+fn replay(args: Args, of_records: f64, printer: &Printer) -> Result<Exit, Trouble> {
+    let share = Share { of_records, seed: args.seed };
+    let json = args.answer.json;
+    let Args { at: manifest, results, answer, .. } = args;
+    let mut common = Common { manifest, results, answer, ..Common::default() };
+    let (mut done, mut all): (BTreeSet<Key>, Vec<Replayed>) = (BTreeSet::new(), vec![]);
+    for variants in [vec![], vec!["*".to_owned()]] {
+        common.scope.variants = variants;
+        let opened = project::open(&common, vec![])?;
+        let heads = opened.heads()?;
+        let facts = opened.forecast_facts(&heads);
+        for (i, key) in replay::steps(&facts) {
+            if done.insert(key) {
+                let it = replay::replay(&facts, &opened.home, i, share);
+                let it = it.map_err(|it| Trouble::user(engine::error::chain(&it)))?;
+                show_replayed(&it, json, printer);
+                all.push(it);
+            }
+        }
+        if opened.workflow.variants().is_empty() {
+            break;
+        }
+    }
+    let sum = |of: fn(&Replayed) -> u64| all.iter().map(of).sum::<u64>();
+    let (asked, differ) = (sum(|it| it.asked - it.without_answer), sum(|it| it.n_differ));
+    let n_asked = words::count(asked as usize, "record");
+    match (all.is_empty(), differ) {
+        (false, 0) if asked == 0 => {
+            printer.act(WARNING, "Nothing", "no kept answer to compare with")
+        }
+        (true, _) => printer.act(WARNING, "Nothing", "no finished step here asks a model"),
+        (_, 0) => printer.act(GOOD, "Good", format!("{n_asked} asked again, no answer differs")),
+        (_, n) => {
+            printer.act(BAD, "Found", format!("{n} of {n_asked} answered otherwise than before"))
+        }
+    }
+    Ok(if differ == 0 { Exit::Good } else { Exit::Failed })
+}
+
+fn show_replayed(it: &Replayed, json: bool, printer: &Printer) {
+    if json {
+        return printer.json(it);
+    }
+    let Replayed { step, asked, same, without_answer, .. } = it;
+    let lost = match without_answer {
+        0 => String::new(),
+        n => format!(", {n} with no kept answer to compare with"),
+    };
+    printer.data(format!("{step}: {same} of {asked} answered as before{lost}"));
+    for one in &it.differ {
+        printer.data(format!("  record {}", one.line));
+        printer.data(format!("    kept {}", words::short(&one.kept, 100)));
+        printer.data(format!("    now  {}", words::short(&one.now, 100)));
+    }
 }
 
 /// A finding in words, and the steps that can mend it.

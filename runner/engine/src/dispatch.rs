@@ -21,6 +21,7 @@ use crate::planning::{Stale, Standing};
 use crate::run::{Ended, Setup, Speaker};
 use crate::signals::Signals;
 use crate::slots::{Held, Slots};
+use crate::spending::{Spending, until};
 use crate::unit::{Said, Shared, Stop, UnitNews};
 
 /// How often a key that another process holds is asked for again.
@@ -97,7 +98,7 @@ pub(crate) enum UnitResult {
 }
 
 /// Which piece of an instance's work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Piece {
     /// To find out what there is to do.
     Begin,
@@ -149,6 +150,7 @@ pub(crate) struct Dispatcher<'a, 's, 't, 'u> {
     pub(crate) n_running: usize,
     pub(crate) n_committing: usize,
     pub(crate) draining: bool,
+    pub(crate) spending: Spending,
     pub(crate) stop: watch::Sender<Stop>,
     pub(crate) news: mpsc::UnboundedSender<News>,
     pub(crate) inbox: mpsc::UnboundedReceiver<News>,
@@ -207,6 +209,7 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
             n_running: 0,
             n_committing: 0,
             draining: false,
+            spending: Spending::new(setup.options.budget),
             stop: watch::Sender::new(Stop::No),
             news,
             inbox,
@@ -230,9 +233,12 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
             if self.n_running == 0 && self.n_committing > 0 {
                 self.committer.flush();
             }
+            self.check_budget();
+            let time_is_up = self.spending.deadline.filter(|_| !self.draining);
             tokio::select! {
                 Some(news) = self.inbox.recv() => self.hear(news),
                 () = signals.next() => self.interrupt(),
+                () = until(time_is_up), if time_is_up.is_some() => {}
                 () = tokio::time::sleep(ASK_AGAIN), if !self.waiting_for.is_empty() => self.ask_again(),
             }
         }
@@ -440,22 +446,6 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
         }
     }
 
-    fn pass_on(&mut self, id: usize, piece: Piece, news: UnitNews) {
-        use crate::job::Message;
-        let step = self.unit_name(id, piece);
-        self.speaker.say(&match news {
-            UnitNews::Message(Message::Progress { done, total, unit, skipped }) => {
-                Event::StepProgress { step, done, total, unit, skipped }
-            }
-            UnitNews::Message(Message::Note { text }) => Event::StepNote { step, text },
-            UnitNews::Message(_) => return,
-            UnitNews::Retry { attempt, wait, reason } => {
-                let wait_ms = wait.as_millis() as u64;
-                Event::StepRetried { step, attempt, wait_ms, reason }
-            }
-        });
-    }
-
     fn committed(&mut self, outcome: Outcome) {
         self.n_committing -= outcome.ids.len();
         let committed = match outcome.committed {
@@ -556,8 +546,12 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
             matches!(it, Node::Waiting(_) | Node::Ready | Node::Elsewhere | Node::Follows)
         };
         self.ended.n_skipped += self.nodes.iter().filter(unfinished).count();
-        if self.ended.n_failed > 0 && self.ended.end == End::Good {
-            self.ended.end = End::Failed;
+        let Ended { end, n_failed, n_stopped, n_skipped, .. } = &mut self.ended;
+        match (*end, *n_failed) {
+            (End::Good, 1..) => *end = End::Failed,
+            // What was running came to its end, and nothing is left.
+            (End::Budget, 0) if *n_stopped + *n_skipped == 0 => *end = End::Good,
+            _ => {}
         }
     }
 

@@ -131,6 +131,13 @@ pub enum Event {
         /// Whether steps are killed rather than asked.
         now: bool,
     },
+    /// The run has spent what it may: it stops as if it were asked to.
+    BudgetReached {
+        /// What is used up: `wall`, `tokens` or `records`.
+        what: String,
+        /// How much that is, for people.
+        limit: String,
+    },
     /// A result was put into the project.
     Exported {
         /// The instance and slot.
@@ -185,6 +192,8 @@ pub enum End {
     Failed,
     /// It was asked to stop.
     Interrupted,
+    /// Its budget is used up.
+    Budget,
 }
 
 /// Who wants to know. Called in order, from one task.

@@ -18,7 +18,7 @@ use crate::heads::Heads;
 use crate::planning::{Planned, Standing};
 
 /// Ports whose size says nothing about how much there is to do.
-const NOT_DATA: [&str; 3] = ["model", "tokenizer", "prompt"];
+const NOT_DATA: [&str; 4] = ["model", "tokenizer", "prompt", "template"];
 
 /// What a step will cost.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -72,6 +72,10 @@ pub struct Facts<'a> {
 
 /// The forecast of each instance: none for those that do not run, and for those without history.
 pub fn forecasts(facts: &Facts<'_>) -> Vec<Option<Forecast>> {
+    // Most plans have nothing to do: then nothing is looked up.
+    if !facts.planned.standings.iter().any(Standing::may_run) {
+        return vec![None; facts.graph.instances.len()];
+    }
     let mut teller = Teller { facts, sizes: vec![], by_kind: None };
     (0..facts.graph.instances.len()).map(|i| teller.instance(i)).collect()
 }

@@ -81,6 +81,11 @@ pub enum Message {
         /// The remark.
         text: String,
     },
+    /// A model read and wrote tokens.
+    Spent {
+        /// How many.
+        tokens: u64,
+    },
     /// Why it ends badly.
     Failed {
         /// The reason.

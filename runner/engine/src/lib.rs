@@ -12,6 +12,7 @@ pub mod forecast;
 pub mod heads;
 pub mod job;
 pub mod planning;
+pub mod replay;
 pub mod run;
 pub mod runs;
 pub mod slots;
@@ -27,6 +28,7 @@ mod memo;
 mod orphan;
 mod shards;
 mod signals;
+mod spending;
 mod start;
 mod unit;
 

@@ -77,6 +77,8 @@ pub struct Options<'a> {
     pub grace: Duration,
     /// Whether work that an engine left behind is ended instead of waited for.
     pub break_orphans: bool,
+    /// What the run may spend.
+    pub budget: plan::Budget,
     /// The resolved manifest, for the record.
     pub manifest: Manifest<'a>,
 }

@@ -76,6 +76,7 @@ fn message(news: Say) -> Message {
             Message::Progress { done, total, unit, skipped }
         }
         Say::Count { name, value } => Message::Count { name, value },
+        Say::Spent { tokens } => Message::Spent { tokens },
         Say::Note(text) => Message::Note { text },
     }
 }

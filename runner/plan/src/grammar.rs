@@ -112,6 +112,11 @@ pub(crate) static MANIFEST: Grammar = Grammar {
             "What there is a limited number of: scheduling, never part of a result's key.",
         ),
         key(
+            "budget",
+            Shape::Table(&BUDGET),
+            "What one run may spend; a run that reaches it stops as if it were asked to, and the next goes on.",
+        ),
+        key(
             "defaults",
             Shape::Table(&DEFAULTS),
             "What holds for every step that does not say otherwise.",
@@ -134,10 +139,29 @@ pub(crate) static MANIFEST: Grammar = Grammar {
         ("inputs", "sources"),
         ("data", "sources"),
         ("resources", "pools"),
+        ("limits", "budget"),
         ("includes", "include"),
         ("import", "include"),
         ("base", "extends"),
     ],
+};
+
+static BUDGET: Grammar = Grammar {
+    name: "`[budget]`",
+    keys: &[
+        key("wall", Shape::Time, "How long a run may take."),
+        key(
+            "tokens",
+            COUNT,
+            "How many tokens steps that ask a model may read and write in it; answers that were kept cost none.",
+        ),
+        key(
+            "records",
+            COUNT,
+            "About how many records models may be asked in it; answers that were kept cost none.",
+        ),
+    ],
+    synonyms: &[("time", "wall"), ("rows", "records"), ("max_tokens", "tokens")],
 };
 
 static WORKFLOW: Grammar = Grammar {

@@ -61,4 +61,4 @@ pub use ports::Ports;
 pub use schema::schema;
 pub use text::Text;
 pub use value::Value;
-pub use workflow::{Declared, Parameter, Pool, Slots, StepInfo};
+pub use workflow::{Budget, Declared, Parameter, Pool, Slots, StepInfo};

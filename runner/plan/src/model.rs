@@ -11,7 +11,7 @@ use crate::path::Reach;
 use crate::reference::{Template, VariantPick};
 use crate::text::At;
 use crate::tree::Table;
-use crate::workflow::Slots;
+use crate::workflow::{Budget, Slots};
 use crate::{Digest, Value};
 
 /// A checked workflow.
@@ -49,6 +49,7 @@ pub(crate) struct Settings {
     pub(crate) sources: BTreeMap<String, Given>,
     pub(crate) models: BTreeMap<String, Given>,
     pub(crate) pools: BTreeMap<String, (Slots, At)>,
+    pub(crate) budget: Budget,
     pub(crate) how: Arc<How>,
     pub(crate) env: Arc<Env>,
 }

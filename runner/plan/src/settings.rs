@@ -16,7 +16,7 @@ use crate::suggest;
 use crate::text::At;
 use crate::tree::{Data, Item, Node, Table};
 use crate::value::Value;
-use crate::workflow::Slots;
+use crate::workflow::{Budget, Slots};
 
 /// What every check writes to.
 pub(crate) struct Checker<'a> {
@@ -79,6 +79,9 @@ impl Checker<'_> {
             if let Some(slots) = self.slots(item) {
                 settings.pools.insert(item.name.clone(), (slots, item.at));
             }
+        }
+        if let Some(budget) = table("budget") {
+            settings.budget = self::budget(budget);
         }
         if let Some(defaults) = table("defaults") {
             settings.how = self.how(defaults, &Arc::default(), &settings.pools);
@@ -421,6 +424,12 @@ pub(crate) fn fit(params: &Leaves, name: &str, value: &Value) -> Result<Value, M
             Err(Mistake::new("manifest::param-type", message))
         }
     }
+}
+
+fn budget(table: &Table) -> Budget {
+    let count = |name: &str| u64::try_from(table.get(name)?.node.int()?).ok();
+    let wall = table.get("wall").and_then(|it| amount::time(it.node.text()?));
+    Budget { wall, tokens: count("tokens"), records: count("records") }
 }
 
 fn retries(table: &Table, out: &mut Retries) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::ask::Ask;
 use crate::endpoint::is_written;
@@ -49,6 +50,17 @@ pub struct Parameter {
     pub value: Value,
     /// Where the value was written.
     pub place: Place,
+}
+
+/// What one run may spend; nothing: as much as it takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// How long it may take.
+    pub wall: Option<Duration>,
+    /// How many tokens models may read and write.
+    pub tokens: Option<u64>,
+    /// About how many records models may be asked.
+    pub records: Option<u64>,
 }
 
 /// Something of which there is a limited number.
@@ -161,6 +173,11 @@ impl Workflow {
                 (name.clone(), Pool { slots: slots.clone(), place: self.project.place(*at) })
             })
             .collect()
+    }
+
+    /// What `[budget]` says.
+    pub fn budget(&self) -> Budget {
+        self.settings.budget
     }
 
     /// The parameters by their dotted names, with the places of their values.

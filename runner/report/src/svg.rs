@@ -60,19 +60,19 @@ pub fn svg(picture: &Picture) -> String {
 fn head(title: &str, width: usize, height: usize) -> String {
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
-         width=\"{width}\" height=\"{height}\" role=\"img\">\n<title>{}</title>\n<style>\n",
+         width=\"{width}\" height=\"{height}\" class=\"graph\" role=\"img\">\n<title>{}</title>\n<style>\n",
         escaped(title)
     );
+    out += ".graph text{font:13px ui-monospace,Menlo,Consolas,monospace;text-anchor:middle;fill:#111827}\n";
     out +=
-        "text{font:13px ui-monospace,Menlo,Consolas,monospace;text-anchor:middle;fill:#111827}\n";
-    out += ".edge{fill:none;stroke:#9ca3af;stroke-width:1.2}\nrect{stroke-width:1.2}\n";
-    out += ".ground{fill:#ffffff}.head{text-anchor:start;font-weight:600}\n";
+        ".graph .edge{fill:none;stroke:#9ca3af;stroke-width:1.2}\n.graph rect{stroke-width:1.2}\n";
+    out += ".graph .ground{fill:#ffffff}.graph .head{text-anchor:start;font-weight:600}\n";
     for class in Class::ALL {
         let (fill, line) = class.colours();
-        out += &format!(".{} rect{{fill:{fill};stroke:{line}}}\n", class.word());
+        out += &format!(".graph .{} rect{{fill:{fill};stroke:{line}}}\n", class.word());
     }
-    out += "@media (prefers-color-scheme:dark){.ground{fill:#0b0f14}text{fill:#e5e7eb}\n";
-    out += ".edge{stroke:#4b5563}g rect{fill-opacity:.12}}\n</style>\n";
+    out += "@media (prefers-color-scheme:dark){.graph .ground{fill:#0b0f14}.graph text{fill:#e5e7eb}\n";
+    out += ".graph .edge{stroke:#4b5563}.graph g rect{fill-opacity:.12}}\n</style>\n";
     out += &format!("<rect class=\"ground\" width=\"{width}\" height=\"{height}\"/>\n");
     out + &format!(
         "<text class=\"head\" x=\"{MARGIN}\" y=\"{}\">{}</text>\n",
@@ -97,7 +97,7 @@ fn shortened(label: &str) -> String {
 }
 
 /// For text between tags; characters that XML cannot hold are replaced.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::new();
     for it in text.chars() {
         match it {

@@ -1,5 +1,6 @@
 //! Times the kinds that work on texts, on one thread: `rows_speed FOLDER [MEGABYTES [RUNS]]`. The
-//! records are made from a fixed seed; each line gives the best, the median and the worst run.
+//! records are made from a fixed seed; each line gives the best, the median and the worst run by the
+//! processor time of this process, and the median by the clock.
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 
 use std::collections::BTreeMap;
@@ -47,8 +48,16 @@ fn all(dir: &Path, bytes: usize, runs: usize) -> Result<(), Failure> {
     let one = |port: &str, path: &Path| (port.to_owned(), vec![path.to_owned()]);
     let from = BTreeMap::from([one("data", &data)]);
     let juicer = "preset = 'data_juicer'\nmeasure = ['sensitive', 'repeated', 'format']";
-    let works =
-        [("normalize", ""), ("rules", ""), ("rules", juicer), ("anonymize", ""), ("segment", "")];
+    let works = [
+        ("normalize", ""),
+        ("rules", ""),
+        ("rules", juicer),
+        ("anonymize", ""),
+        ("segment", ""),
+        ("dedup", ""),
+        ("stats", ""),
+        ("measure", "values = { n = 'n' }\nmax = { n = 50 }"),
+    ];
     for (kind, with) in works {
         time(dir, (kind, with), &from, runs)?;
     }
@@ -76,7 +85,7 @@ fn records(bytes: usize) -> String {
     let mut out = String::with_capacity(bytes + 4096);
     let mut i = 0;
     while out.len() < bytes {
-        let _ = write!(out, "{{\"id\":\"{i:016x}\",\"source\":\"made\",\"text\":\"");
+        let _ = write!(out, "{{\"id\":\"{i:016x}\",\"source\":\"made\",\"n\":{i},\"text\":\"");
         for _ in 0..3 + draw(30) {
             for _ in 0..5 + draw(20) {
                 out.push(chars[draw(chars.len())]);
@@ -132,17 +141,31 @@ fn time(
     for it in inputs.values().flatten() {
         bytes += fs::metadata(it)?.len();
     }
-    let mut seconds = Vec::new();
+    let (mut seconds, mut clock) = (Vec::new(), Vec::new());
     for _ in 0..runs {
-        let start = Instant::now();
+        let (start, before) = (Instant::now(), processor_seconds()?);
         work(dir, what, inputs)?;
-        seconds.push(start.elapsed().as_secs_f64());
+        seconds.push(processor_seconds()? - before);
+        clock.push(start.elapsed().as_secs_f64());
     }
     seconds.sort_by(f64::total_cmp);
+    clock.sort_by(f64::total_cmp);
     let (best, middle) = (seconds[0], seconds[seconds.len() / 2]);
-    let speed = bytes as f64 / 1e6 / middle;
+    let (mean_speed, speed) = (bytes as f64 / 1e6 / middle, bytes as f64 / 1e6 / best);
     let (name, with) = what;
-    let worst = seconds[seconds.len() - 1];
-    println!("{name} {with:?}: {best:.2} / {middle:.2} / {worst:.2} s, {speed:.0} MB/s");
+    let (worst, clock) = (seconds[seconds.len() - 1], clock[clock.len() / 2]);
+    println!(
+        "{name} {with:?}: {best:.2} / {middle:.2} / {worst:.2} s, {speed:.0} / {mean_speed:.0} MB/s; \
+         {clock:.2} s by the clock"
+    );
     Ok(())
+}
+
+/// Of this process so far, in hundredths.
+fn processor_seconds() -> Result<f64, Failure> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let fields: Vec<&str> =
+        stat.rsplit_once(')').ok_or("no process")?.1.split_ascii_whitespace().collect();
+    let ticks: u64 = fields[11..13].iter().filter_map(|it| it.parse::<u64>().ok()).sum();
+    Ok(ticks as f64 / 100.0)
 }

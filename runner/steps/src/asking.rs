@@ -5,6 +5,7 @@
 //! its [`Form`]: what it asks about a record, and which fields it adds.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use plan::Digest;
@@ -92,6 +93,11 @@ impl Form for Conversations {
             None => question(subject.record),
         }
     }
+}
+
+/// The chat template that a step is given as a file, if it is.
+pub(crate) fn template_file<'a>(cx: &'a Cx<'_>) -> Option<&'a Path> {
+    cx.inputs("template").first().map(PathBuf::as_path)
 }
 
 /// The prompt file of a step, if it has one.
@@ -185,10 +191,11 @@ pub(crate) fn ask_all(asking: &Asking<'_>, cx: &mut Cx<'_>) -> Result<(), StepEr
     let settings = &asking.settings;
     check_names(settings.kind, settings.columns, asking.prompt.as_ref())?;
     if let Some(server) = cx.server("model").cloned() {
-        return pass(asking, &mut Asker::new(server, settings)?, cx);
+        let mut asker = Asker::new(server, settings, template_file(cx))?;
+        return pass(asking, &mut asker, cx);
     }
     let folder = ModelFolder::open(cx.input("model")?)?;
-    let template = folder.template(settings.template)?;
+    let template = folder.template_of(template_file(cx), settings.template)?;
     let how = How { stop_ids: folder.stop_ids(&template), ..settings.how.clone() };
     let context = model::context(&folder.config, settings.max_seq_len);
     let answers = Answers::load(&folder, how, cx.device()?, context, settings.rows)?;
@@ -385,6 +392,10 @@ pub(crate) fn question(record: Record<'_>) -> Result<Conversation, Unfit> {
 }
 
 fn keep(record: &Digest, answers: &[Answer], cx: &mut Cx<'_>) -> Result<(), StepError> {
+    let asked = answers.iter().filter(|it| it.finish_reason != OVERLONG);
+    let read = asked.clone().next().map_or(0, |it| it.prompt_tokens);
+    let tokens = (read + asked.map(|it| it.tokens).sum::<usize>()) as u64;
+    (cx.report)(Say::Spent { tokens });
     let kept = serde_json::to_vec(answers).expect("texts and finite numbers are always JSON");
     cx.memo.put(record, &kept)
 }

@@ -15,14 +15,14 @@ use plan::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map as Object, Value};
 
-use crate::asking::{OnOverlong, check_names, question};
+use crate::asking::{OnOverlong, check_names, question, template_file};
 use crate::kinds::score_text::exp;
 use crate::model::record::{Columns, Unfit};
 use crate::model::{self, Answers, Chat, Conversation, How, LossOn, ModelFolder, Prompt};
 use crate::records::{Progress, count_lines};
 use crate::served::weigh_all;
 use crate::texts::Texts;
-use crate::{Cx, StepError};
+use crate::{Cx, Say, StepError};
 
 /// How a kind lets a model choose.
 pub(crate) struct Choosing<'a> {
@@ -104,7 +104,7 @@ pub(crate) fn choose_all(
         return weigh_all(choosing, server, (take, cx));
     }
     let folder = ModelFolder::open(cx.input("model")?)?;
-    let template = folder.template(choosing.template)?;
+    let template = folder.template_of(template_file(cx), choosing.template)?;
     let input = cx.input("data")?.to_owned();
     let n = count_lines(&input, cx)?;
     let range = cx.shard.map_or(0..n, |it| it.range(n));
@@ -269,6 +269,7 @@ impl Pump<'_> {
     /// Weighs what is new of the batch, keeps it, and hands the batch on.
     fn finish(&mut self, take: &mut Take<'_>, cx: &mut Cx<'_>) -> Result<(), StepError> {
         let batch = std::mem::take(&mut self.batch);
+        (cx.report)(Say::Spent { tokens: batch.tokens as u64 });
         let (mut digests, mut choices, mut questions) = (Vec::new(), Vec::new(), Vec::new());
         for (digest, parcel, question) in batch.new {
             digests.push(digest);

@@ -139,6 +139,11 @@ pub enum Say {
         /// The number.
         value: u64,
     },
+    /// A model read and wrote so many tokens; what was remembered costs none.
+    Spent {
+        /// How many.
+        tokens: u64,
+    },
     /// A sentence for the step's log.
     Note(String),
 }

@@ -21,6 +21,7 @@ mod params;
 pub mod preview;
 mod records;
 pub mod reference;
+pub mod reporting;
 mod served;
 mod statistics;
 pub mod text;
@@ -54,6 +55,8 @@ pub const KINDS: &[&dyn AnyKind] = &[
     &kinds::cut::Cut,
     &kinds::select::Select,
     &kinds::mix::Mix,
+    &kinds::nested::Nested,
+    &kinds::deny_overlap::DenyOverlap,
     &kinds::export::Export,
     &kinds::map::Map,
     &kinds::tokenizer::Tokenizer,
@@ -69,6 +72,7 @@ pub const KINDS: &[&dyn AnyKind] = &[
     &kinds::score_text::ScoreText,
     &kinds::eval::Eval,
     &kinds::compare::Compare,
+    &kinds::report::Report,
 ];
 
 /// The kind with this name.

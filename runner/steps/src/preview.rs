@@ -57,6 +57,11 @@ impl At<'_> {
         self.seed.ok_or(StepError::Wiring { what: "seed", name: "seed" })
     }
 
+    /// The chat template that is given as a file, if one is.
+    pub(crate) fn template(&self) -> Option<&Path> {
+        self.inputs.get("template").and_then(|it| it.first()).map(PathBuf::as_path)
+    }
+
     /// The prompt file, if there is one.
     pub(crate) fn prompt(&self) -> Result<Option<Prompt>, StepError> {
         let path = self.inputs.get("prompt").and_then(|it| it.first());
@@ -77,8 +82,9 @@ pub(crate) fn asked(asking: &Asking<'_>, at: At<'_>) -> Result<Option<Preview>, 
         asking.form.question(&subject, &mut record.map.clone())
     })?;
     let Some(conversation) = read else { return Ok(None) };
-    let how = (settings.template, settings.max_seq_len);
-    rendered(&folder, &conversation, (prompt, how)).map(|it| Some(it.0))
+    let template = folder.template_of(at.template(), settings.template)?;
+    let how = (prompt, settings.max_seq_len);
+    rendered((&folder, &template), &conversation, how).map(Some)
 }
 
 /// What a kind that lets a model choose would ask; nothing where there is no such record.
@@ -93,8 +99,9 @@ pub(crate) fn chosen(choosing: &Choosing<'_>, at: At<'_>) -> Result<Option<Previ
         None => question(record),
     })?;
     let Some(conversation) = read else { return Ok(None) };
-    let how = (choosing.template, choosing.max_seq_len);
-    let (mut preview, template) = rendered(&folder, &conversation, (prompt, how))?;
+    let template = folder.template_of(at.template(), choosing.template)?;
+    let how = (prompt, choosing.max_seq_len);
+    let mut preview = rendered((&folder, &template), &conversation, how)?;
     let chat = Chat { tokenizer: &folder.tokenizer, template: &template };
     let tokens = choices(chat, &conversation, choosing)?;
     let lengths = tokens.candidates.iter().map(Vec::len);
@@ -102,21 +109,18 @@ pub(crate) fn chosen(choosing: &Choosing<'_>, at: At<'_>) -> Result<Option<Previ
     Ok(Some(preview))
 }
 
-type How<'a> = (Option<&'a Prompt>, (Option<&'a str>, Option<usize>));
-
 fn rendered(
-    folder: &ModelFolder,
+    (folder, template): (&ModelFolder, &model::Template),
     conversation: &Conversation,
-    (prompt, (template, max_seq_len)): How<'_>,
-) -> Result<(Preview, model::Template), StepError> {
-    let template = folder.template(template)?;
-    let chat = Chat { tokenizer: &folder.tokenizer, template: &template };
+    (prompt, max_seq_len): (Option<&Prompt>, Option<usize>),
+) -> Result<Preview, StepError> {
+    let chat = Chat { tokenizer: &folder.tokenizer, template };
     let ids = chat.prompt(conversation)?;
     let room = model::context(&folder.config, max_seq_len);
     let n = ids.len();
     let note = (n >= room).then(|| format!("it is too long: {n} tokens, and room for {room}"));
     let sample = Sample { trained: vec![false; n], ids };
-    let preview = Preview {
+    Ok(Preview {
         prompt: prompt.map(|it| (it.id().to_owned(), it.digest())),
         template: template.name().to_owned(),
         text: chat.text(conversation, Ask::Answer)?,
@@ -124,8 +128,7 @@ fn rendered(
         room,
         choices: Vec::new(),
         note,
-    };
-    Ok((preview, template))
+    })
 }
 
 /// A conversation as it is trained.

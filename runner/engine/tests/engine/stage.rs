@@ -112,6 +112,7 @@ impl Bench {
         let index = store.index().unwrap();
         let planned = planning::plan(graph, &gathered.facts, &store, &index);
         let options = Options {
+            budget: plan::Budget::default(),
             jobs: 2,
             pools: BTreeMap::new(),
             keep_going,

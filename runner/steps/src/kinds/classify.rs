@@ -75,6 +75,7 @@ impl Kind for Classify {
             Port { name: "model", arity: Arity::Model, about: "the model" },
             Port { name: "data", arity: Arity::One, about: "the records" },
             Port { name: "prompt", arity: Arity::Optional, about: "the prompt file" },
+            Port { name: "template", arity: Arity::Optional, about: "a chat template, as a file" },
         ],
         outputs: &[Slot {
             name: "data",

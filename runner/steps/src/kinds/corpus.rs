@@ -25,8 +25,10 @@
 //! An array is read as a stream: no more than one record is in memory. A broken record in it costs
 //! only itself where its brackets or the end of its line show that it is broken; a quote that is
 //! missing in an array without line feeds costs what follows, 64 MiB at most for each row. Files may be packed with
-//! gzip, which is seen from their first bytes. Files packed with zstd or bzip2, zip archives and
-//! parquet are **not** read: they are refused by name. The encoding is UTF-8 or GB18030; `detect`
+//! gzip or zstd, which is seen from their first bytes, or be Parquet: then each row is read as a line of JSON.
+//! Of Parquet, columns of texts, numbers and truth values are read, in plain or dictionary encoding, packed with
+//! Snappy, gzip or zstd; other columns are left out, and said. Files packed with bzip2 and zip archives
+//! are **not** read: they are refused by name. The encoding is UTF-8 or GB18030; `detect`
 //! decides by the first 64 KiB of each file, and the log says what it found. `columns` gives names
 //! of ours to names of yours: `columns = { text = "body", title = "headline" }`. What is called
 //! `id`, `source` or `text` and is not what is meant here is kept as `raw_id` and so on.
@@ -44,7 +46,9 @@
 pub(crate) mod aside;
 mod gb18030;
 pub(crate) mod open;
+mod parquet;
 pub(crate) mod rows;
+mod zstd;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -55,6 +59,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::aside::{Aside, Files, Input, Place, id};
+use self::open::Packed;
 use self::rows::{Next, Rows};
 use crate::model::record::Unfit;
 use crate::page::page;
@@ -286,12 +291,21 @@ impl Reading<'_> {
             }
             self.progress.did(1, cx);
         }
-        let packed = if opened.gzip { ", gzip" } else { "" };
+        let packed = match opened.packed {
+            Packed::No => "",
+            Packed::Gzip => ", gzip",
+            Packed::Zstd => ", zstd",
+            Packed::Parquet => ", parquet",
+        };
+        let without = match &opened.without[..] {
+            [] => String::new(),
+            it => format!(", without the columns `{}`", it.join("`, `")),
+        };
         let found = if self.params.encoding == Encoding::Detect { " (detected)" } else { "" };
         let encoding = if opened.encoding == Encoding::Gb18030 { "GB18030" } else { "UTF-8" };
         let (n, bad) = (self.n_rows - rows_before, self.unread.n_unread - unread_before);
         let (shown, form) = (&input.shown, format.word());
-        Ok(format!("{shown}: {form}{packed}, {encoding}{found}: {n} rows, {bad} unread"))
+        Ok(format!("{shown}: {form}{packed}{without}, {encoding}{found}: {n} rows, {bad} unread"))
     }
 
     /// The form of a file's rows.

@@ -15,7 +15,7 @@
 //! `data` of the output has the records that pass, as they came; `ledger` the same values with the new
 //! verdicts. A data file that does not fit its ledger, line by line, is an error.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use plan::KindSpec;
 use plan::kind::{Arity, Form, Port, Slot};
@@ -26,7 +26,7 @@ use crate::model::record::Unfit;
 use crate::page::page;
 use crate::records::{Lines, Output, Progress};
 use crate::text::fields::{Fields, digest_id};
-use crate::text::ledger::{Bounds, Limit, judgement};
+use crate::text::ledger::{Bounds, Limit, judgement, limits_of};
 use crate::text::row::Row;
 use crate::{Cx, Kind, StepError, params_of};
 
@@ -82,12 +82,7 @@ impl Kind for Cut {
     type Params = Params;
 
     fn limits(&self, params: &Params) -> Result<Vec<Limit>, StepError> {
-        let names: BTreeSet<&String> = params.min.keys().chain(params.max.keys()).collect();
-        let bounds = |name: &str| {
-            let (min, max) = (params.min.get(name), params.max.get(name));
-            Bounds { min: min.copied(), max: max.copied() }
-        };
-        Ok(names.into_iter().map(|it| Limit::of(it, bounds(it))).collect())
+        Ok(limits_of(&params.min, &params.max))
     }
 
     fn run(&self, params: &Params, cx: &mut Cx<'_>) -> Result<(), StepError> {

@@ -56,15 +56,15 @@ pub(crate) struct Params {
     min_hits: u64,
 }
 
-fn text() -> Vec<String> {
+pub(super) fn text() -> Vec<String> {
     vec!["text".to_owned()]
 }
 
-fn gram() -> usize {
+pub(super) fn gram() -> usize {
     13
 }
 
-fn min_hits() -> u64 {
+pub(super) fn min_hits() -> u64 {
     1
 }
 
@@ -119,7 +119,7 @@ impl Kind for Decontaminate {
         })?;
         cx.count("kept", kept);
         cx.count("dropped", dropped);
-        cx.count("runs", known.grams.len() as u64);
+        cx.count("runs", known.n_runs());
         cx.count("too_short", known.too_short);
         data.finish()?;
         ledger.finish()?;
@@ -143,15 +143,26 @@ struct Hit<'a> {
 }
 
 /// The runs of the evaluation items.
-struct Known {
+pub(super) struct Known {
     /// The hash of a run to the file and the line in which it stands first.
     grams: HashMap<u64, (u32, u32)>,
     files: Vec<String>,
-    too_short: u64,
+    pub(super) too_short: u64,
+}
+
+/// What a text shares with the evaluation items.
+#[derive(Default)]
+pub(super) struct Shared {
+    /// How many of its runs.
+    pub(super) hits: u64,
+    /// Of how many.
+    pub(super) all: u64,
+    /// Where the first of them stands, and what it is.
+    pub(super) first: Option<((u32, u32), String)>,
 }
 
 impl Known {
-    fn read(gram: usize, cx: &Cx<'_>) -> Result<Self, StepError> {
+    pub(super) fn read(gram: usize, cx: &Cx<'_>) -> Result<Self, StepError> {
         let mut known = Self { grams: HashMap::new(), files: Vec::new(), too_short: 0 };
         for it in corpus::files(cx.inputs("against"), &[])? {
             known.file(&it.path, gram, cx)?;
@@ -188,22 +199,40 @@ impl Known {
         Ok(())
     }
 
+    /// How many different runs the items have.
+    pub(super) fn n_runs(&self) -> u64 {
+        self.grams.len() as u64
+    }
+
+    /// A place in words: the file and the line.
+    pub(super) fn place(&self, (file, line): (u32, u32)) -> (&str, u32) {
+        (&self.files[file as usize], line)
+    }
+
+    /// What a text shares with the items.
+    pub(super) fn look(&self, text: &str, gram: usize, folded: &mut Vec<char>) -> Shared {
+        fold(text, folded);
+        let (mut shared, mut at) = (Shared::default(), 0);
+        each_gram(folded, gram, |hash| {
+            shared.all += 1;
+            if let Some(place) = self.grams.get(&hash) {
+                shared.hits += 1;
+                let run = |it: &[char]| it.iter().take(gram).collect::<String>();
+                shared.first.get_or_insert_with(|| (*place, run(&folded[at..])));
+            }
+            at += 1;
+        });
+        shared
+    }
+
     fn judge(&self, line: &[u8], params: &Params, part: &mut Sieved<Scratch>) -> Result<(), Unfit> {
         let fields = Fields::parse(line)?;
         let (mut hits, mut all, mut first) = (0_u64, 0_u64, None);
         for name in &params.fields {
-            let folded = &mut part.scratch.folded;
-            fold(&fields.text(name)?, folded);
-            let mut at = 0;
-            each_gram(folded, params.gram, |hash| {
-                all += 1;
-                if let Some(place) = self.grams.get(&hash) {
-                    hits += 1;
-                    let run = |it: &[char]| it.iter().take(params.gram).collect::<String>();
-                    first.get_or_insert_with(|| (*place, run(&folded[at..])));
-                }
-                at += 1;
-            });
+            let shared = self.look(&fields.text(name)?, params.gram, &mut part.scratch.folded);
+            hits += shared.hits;
+            all += shared.all;
+            first = first.or(shared.first);
         }
         let (id, source) = (fields.id()?, fields.source()?);
         let fails: &[&str] = if hits >= params.min_hits { &["overlap"] } else { &[] };
@@ -213,8 +242,9 @@ impl Known {
         if part.judge(&verdict) {
             part.data.extend_from_slice(line);
             part.data.push(b'\n');
-        } else if let Some(((file, line), run)) = first {
-            let hit = Hit { id: &id, file: &self.files[file as usize], line: line.into(), run };
+        } else if let Some((place, run)) = first {
+            let (file, line) = self.place(place);
+            let hit = Hit { id: &id, file, line: line.into(), run };
             let text = serde_json::to_vec(&hit).expect("texts and numbers are always JSON");
             part.scratch.matches.extend_from_slice(&text);
             part.scratch.matches.push(b'\n');

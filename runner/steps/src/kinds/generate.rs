@@ -13,7 +13,7 @@
 //! of a record are left out: they are what the model is asked for.
 //!
 //! The conversation is rendered by the model's own chat template, or by `template`: `yi-chatml`, or
-//! `plain`, which puts texts one after another and suits a base model. Texts in a record never become
+//! `plain`, which puts texts one after another and suits a base model; or by a file, the input `template`. Texts in a record never become
 //! control tokens.
 //!
 //! An answer ends with a token that the model's files name as an end, with the token that ends answers
@@ -147,6 +147,7 @@ impl Kind for Generate {
         inputs: &[
             Port { name: "model", arity: Arity::Model, about: "the model" },
             Port { name: "data", arity: Arity::One, about: "the records" },
+            Port { name: "template", arity: Arity::Optional, about: "a chat template, as a file" },
         ],
         outputs: &[Slot {
             name: "data",

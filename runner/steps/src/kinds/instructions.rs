@@ -7,7 +7,7 @@
 //! with = { source = "seed" }
 //! ```
 //!
-//! Files are JSON lines, one JSON array, or a table, packed with gzip or not, in UTF-8 or GB18030, as
+//! Files are JSON lines, one JSON array, or a table, packed with gzip or zstd or not, in UTF-8 or GB18030, as
 //! `corpus` reads them. Each record's shape is seen from its fields, and the log says which shapes
 //! there were, how many records had each, and what became of their fields:
 //!

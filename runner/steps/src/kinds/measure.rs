@@ -32,7 +32,7 @@ use serde_json::Value;
 use crate::model::record::Unfit;
 use crate::page::page;
 use crate::text::fields::Fields;
-use crate::text::ledger::{Bounds, Verdict};
+use crate::text::ledger::{Bounds, Limit, Verdict, limits_of};
 use crate::text::stream::{Sieved, sieve};
 use crate::{Cx, Kind, StepError, params_of};
 
@@ -75,6 +75,10 @@ impl Kind for Measure {
         params: params_of::<Params>,
     };
     type Params = Params;
+
+    fn limits(&self, params: &Params) -> Result<Vec<Limit>, StepError> {
+        Ok(limits_of(&params.min, &params.max))
+    }
 
     fn run(&self, params: &Params, cx: &mut Cx<'_>) -> Result<(), StepError> {
         let wrong = |reason: String| Err(StepError::Params { kind: "measure", reason });

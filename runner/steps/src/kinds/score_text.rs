@@ -38,7 +38,7 @@ use crate::model::{self, Chat, Conversation, LossOn, ModelFolder, Sample, Templa
 use crate::page::page;
 use crate::records::{Output, Progress, count_lines};
 use crate::texts::{Texts, check_columns};
-use crate::{Cx, Kind, StepError, params_of};
+use crate::{Cx, Kind, Say, StepError, params_of};
 
 pub(crate) struct ScoreText;
 
@@ -279,6 +279,7 @@ impl Pump<'_> {
     /// Scores what is new of the batch, keeps it, and writes the batch.
     fn score(&mut self, cx: &mut Cx<'_>) -> Result<(), StepError> {
         let batch = std::mem::take(&mut self.batch);
+        (cx.report)(Say::Spent { tokens: batch.tokens as u64 });
         let text = |it: &Sample| {
             let ids = it.ids[..it.ids.len().min(self.context)].to_vec();
             Text { prompt: Vec::new(), ids }

@@ -21,7 +21,10 @@
 //! The conversation is rendered by `template`, or by the model's own; a model that has none gets
 //! `yi-chatml`. Built in are also `plain`, and four as the code of the Kun method writes them: `kun`, with
 //! no line feed behind the word `user`; `kun-label`, `kun-point` and `kun-answer`, which are `kun` with
-//! the method's words for labelling, scoring and polishing before each of the user's messages. Texts in a record never become control tokens. The loss counts the tokens of the
+//! the method's words for labelling, scoring and polishing before each of the user's messages. A template of your own
+//! is a file, given as the input `template`: Jinja as `transformers` has it, with `messages` and
+//! `add_generation_prompt`. It must show where an answer begins and put a control token behind it, or it is refused
+//! before anything is trained. Texts in a record never become control tokens. The loss counts the tokens of the
 //! assistant's answers and the token that ends each; everything else is only read. With
 //! `loss_on = "all"` everything counts. `kun model inspect MODEL --tokens FILE` shows which tokens
 //! that are. The mean is over all counted tokens of a step, however they lie in rows.
@@ -36,6 +39,8 @@
 //! Runs write checkpoints, by time and with `save_steps`, and go on from them: a run that was killed
 //! ends with the same bytes as one that was not. `log` has a line for each step: loss, learning rate,
 //! gradient norm, tokens. A loss or gradient that is no number stops the run at once; the batch is kept.
+
+use std::path::{Path, PathBuf};
 
 use kernels::yi::Save;
 use kernels::yi::save::Extra;
@@ -123,6 +128,7 @@ impl Kind for Sft {
         inputs: &[
             Port { name: "model", arity: Arity::One, about: "the model to begin with" },
             Port { name: "data", arity: Arity::Many, about: "the conversations" },
+            Port { name: "template", arity: Arity::Optional, about: "a chat template, as a file" },
         ],
         outputs: OUTPUTS,
         unkeyed: &["save_steps", "gradient_checkpointing", "micro_batch_tokens"],
@@ -139,7 +145,8 @@ impl Kind for Sft {
         check_columns("sft", &params.columns)?;
         let folder = ModelFolder::open(at.input("model")?)?;
         let most = params.common().settle(&folder.config, at.seed()?)?.max_seq_len;
-        let template = template(params, &folder)?;
+        let file = at.inputs.get("template").and_then(|it| it.first());
+        let template = template(params, &folder, file.map(PathBuf::as_path))?;
         let chat = Chat { tokenizer: &folder.tokenizer, template: &template };
         let mut before = 0;
         for path in at.inputs.get("data").into_iter().flatten() {
@@ -162,7 +169,8 @@ impl Kind for Sft {
         let folder = ModelFolder::open(cx.input("model")?)?;
         let seed = cx.seed()?;
         let settled = params.common().settle(&folder.config, seed)?;
-        let template = template(params, &folder)?;
+        let file = cx.inputs("template").first().map(PathBuf::as_path);
+        let template = template(params, &folder, file)?;
         let chat = Chat { tokenizer: &folder.tokenizer, template: &template };
         let mut dropped = Dropped::create(cx.output("dropped")?)?;
         let gathered = gather(params, &settled, chat, &mut dropped, cx)?;
@@ -181,7 +189,16 @@ impl Kind for Sft {
     }
 }
 
-fn template(params: &Params, folder: &ModelFolder) -> Result<Template, StepError> {
+fn template(
+    params: &Params,
+    folder: &ModelFolder,
+    file: Option<&Path>,
+) -> Result<Template, StepError> {
+    if let Some(it) = file {
+        let template = Template::chosen(it, params.template.as_deref())?;
+        Chat { tokenizer: &folder.tokenizer, template: &template }.check_answers()?;
+        return Ok(template);
+    }
     if let Some(name) = &params.template {
         return Ok(Template::built_in(name)?);
     }

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use super::disguise::Disguise;
 use super::error::TextError;
 use super::template::{Given, Template};
-use super::tokenizer::{Stands, Tokenizer};
+use super::tokenizer::{Controlled, Stands, Tokenizer};
 
 /// Messages, in order, and the tools that the model is told about.
 #[derive(Clone, Debug, PartialEq)]
@@ -279,6 +279,37 @@ impl<'a> Rendering<'a> {
 }
 
 impl Chat<'_> {
+    /// Refuses a template from which nobody can learn to answer: one that does not show where an
+    /// answer begins, or puts no token behind it with which the model could end.
+    pub(crate) fn check_answers(&self) -> Result<(), TextError> {
+        let name = self.template.name();
+        let wrong = |reason: String| TextError::Template { name: name.to_owned(), reason };
+        let example = Conversation::pair(None, "a question", Some("an answer"));
+        let sample = self.sample(&example, LossOn::Answer).map_err(|it| match it {
+            TextError::Conversation { .. } => wrong(
+                "cannot mark answers: with `add_generation_prompt` it does not write what stands \
+                 before an answer in the whole conversation"
+                    .to_owned(),
+            ),
+            other => other,
+        })?;
+        let marked: Vec<u32> =
+            sample.ids.iter().zip(&sample.trained).filter(|it| *it.1).map(|it| *it.0).collect();
+        let text = self.tokenizer.decode(&marked, Controlled::Hidden)?;
+        if !text.contains("an answer") || text.contains("a question") {
+            return Err(wrong(
+                "cannot mark answers: it does not write them as they are".to_owned(),
+            ));
+        }
+        if self.end_token().is_none() {
+            return Err(wrong(
+                "puts no control token behind an answer: a model trained with it never ends one"
+                    .to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
     /// The token with which the template ends an answer, if it has one.
     pub fn end_token(&self) -> Option<u32> {
         let example = Conversation::pair(None, "a", Some("b"));

@@ -50,6 +50,18 @@ impl ModelFolder {
         template(&self.path, name)
     }
 
+    /// The template of this file, or else of this name, or else the folder's own.
+    pub(crate) fn template_of(
+        &self,
+        file: Option<&Path>,
+        name: Option<&str>,
+    ) -> Result<Template, TextError> {
+        match file {
+            Some(it) => Template::chosen(it, name),
+            None => self.template(name),
+        }
+    }
+
     /// All tokens that end a text: those of `config.json`, of the tokenizer and of
     /// `generation_config.json`, and the one that ends a template's answers.
     pub fn stop_ids(&self, template: &Template) -> Vec<u32> {

@@ -97,6 +97,18 @@ impl Template {
         Self::new("tokenizer_config.json", source).map(Some)
     }
 
+    /// The template in a file, where none is named besides.
+    pub(crate) fn chosen(file: &Path, name: Option<&str>) -> Result<Self, TextError> {
+        if let Some(name) = name {
+            let reason = format!("`template` names `{name}`, and there is a file as well");
+            return Err(TextError::NoTemplate { reason });
+        }
+        let gone = || TextError::io(file)(std::io::ErrorKind::NotFound.into());
+        let source = folder::text(file)?.ok_or_else(gone)?;
+        let shown = file.file_name().and_then(|it| it.to_str()).unwrap_or("template");
+        Self::new(shown, &source)
+    }
+
     /// Compiles a template.
     pub fn new(name: &str, source: &str) -> Result<Self, TextError> {
         let wrong = |reason| TextError::Template { name: name.to_owned(), reason };

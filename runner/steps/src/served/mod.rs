@@ -12,6 +12,7 @@ mod server;
 mod tests;
 mod weigh;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -40,8 +41,13 @@ struct Question {
 }
 
 impl Asker {
-    pub(crate) fn new(server: Server, settings: &Settings<'_>) -> Result<Self, StepError> {
-        refuse(settings.kind, "template", settings.template.is_some())?;
+    pub(crate) fn new(
+        server: Server,
+        settings: &Settings<'_>,
+        template: Option<&Path>,
+    ) -> Result<Self, StepError> {
+        let rendered = settings.template.is_some() || template.is_some();
+        refuse(settings.kind, "template", rendered)?;
         refuse(settings.kind, "max_seq_len", settings.max_seq_len.is_some())?;
         settings.how.sampling.check().map_err(StepError::Sampling)?;
         let concurrency = server.endpoint.concurrency as usize;

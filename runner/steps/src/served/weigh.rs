@@ -7,6 +7,7 @@
 //! each choice first differ.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::client::{Client, Pool, Refusal};
 use super::{body, is_overlong, read, refuse, requests};
-use crate::asking::{OnOverlong, SYNC_EVERY};
+use crate::asking::{OnOverlong, SYNC_EVERY, template_file};
 use crate::choosing::{Choosing, End, Found, Take, Weighed, keep, known, next_record};
 use crate::cx::Server;
 use crate::model::template::Given;
@@ -44,7 +45,7 @@ pub(crate) fn weigh_all(
     server: Server,
     (take, cx): (&mut Take<'_>, &mut Cx<'_>),
 ) -> Result<(), StepError> {
-    let mut asker = Asker::new(choosing, server)?;
+    let mut asker = Asker::new(choosing, server, template_file(cx))?;
     let input = cx.input("data")?.to_owned();
     let n = count_lines(&input, cx)?;
     let range = cx.shard.map_or(0..n, |it| it.range(n));
@@ -74,16 +75,22 @@ struct Asker<'a> {
 }
 
 impl<'a> Asker<'a> {
-    fn new(choosing: &'a Choosing<'a>, server: Server) -> Result<Self, StepError> {
+    fn new(
+        choosing: &'a Choosing<'a>,
+        server: Server,
+        file: Option<&Path>,
+    ) -> Result<Self, StepError> {
         refuse(choosing.kind, "max_seq_len", choosing.max_seq_len.is_some())?;
         let writes = choosing.writes.is_some();
         refuse(choosing.kind, "template", writes && choosing.template.is_some())?;
-        let template = match choosing.template {
-            Some(it) => Some(Template::built_in(it)?),
-            None if writes => None,
-            None => {
+        refuse(choosing.kind, "template", writes && file.is_some())?;
+        let template = match (file, choosing.template) {
+            (Some(it), name) => Some(Template::chosen(it, name)?),
+            (None, Some(it)) => Some(Template::built_in(it)?),
+            (None, None) if writes => None,
+            (None, None) => {
                 let reason = "an endpoint weighs texts, so `template` must name the built-in \
-                              template that its model was trained with";
+                              template that its model was trained with, or be its file";
                 let (kind, reason) = (choosing.kind, reason.to_owned());
                 return Err(StepError::Params { kind, reason });
             }

@@ -12,6 +12,7 @@
 //! rules are asked. `source` is null where the record has none.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::de::{MapAccess, Visitor};
@@ -164,7 +165,8 @@ impl Bounds {
 /// Where a rule's threshold stands.
 ///
 /// Thresholds are parameters, so they are in a step's key, and the ledger does not repeat them: its
-/// lines stay those of the records, and ledgers of shards are put together as they are.
+/// lines stay those of the records, and ledgers of shards are put together as they are. The reasons:
+/// `doc/decisions/0017-thresholds.md`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limit {
     /// The rule.
@@ -180,6 +182,13 @@ impl Limit {
     pub fn of(rule: &str, bounds: Bounds) -> Self {
         Self { rule: rule.to_owned(), value: rule.to_owned(), bounds }
     }
+}
+
+/// The limits of rules whose thresholds are two parameters, by rule.
+pub(crate) fn limits_of(min: &BTreeMap<String, f64>, max: &BTreeMap<String, f64>) -> Vec<Limit> {
+    let rules: BTreeSet<&String> = min.keys().chain(max.keys()).collect();
+    let bounds = |rule| Bounds { min: min.get(rule).copied(), max: max.get(rule).copied() };
+    rules.into_iter().map(|it| Limit::of(it, bounds(it))).collect()
 }
 
 /// Reads a ledger, line by line.

@@ -8,27 +8,38 @@ use std::path::Path;
 use flate2::read::MultiGzDecoder;
 
 use super::gb18030::{Transcoder, decode};
-use super::{Encoding, Format};
+use super::parquet::{self, Parquet};
+use super::{Encoding, Format, zstd};
 use crate::StepError;
 
 /// How much of a file its form is found out from.
 const SAMPLE_BYTES: u64 = 64 << 10;
 
 /// What no reader is there for, by the first bytes of the file.
-const UNREAD: [(&[u8], &str); 6] = [
-    (b"\x28\xb5\x2f\xfd", "is packed with zstd, which is not read; unpack it"),
-    (b"PAR1", "is parquet, which is not read; write it as JSON lines"),
+const UNREAD: [(&[u8], &str); 4] = [
     (b"PK\x03\x04", "is a zip archive, which is not read; unpack it"),
     (b"BZh", "is packed with bzip2, which is not read; unpack it"),
     (b"\xff\xfe", "is UTF-16 by its first bytes FF FE, which is not read; write it as UTF-8"),
     (b"\xfe\xff", "is UTF-16 by its first bytes FE FF, which is not read; write it as UTF-8"),
 ];
 
+/// How a file is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Packed {
+    No,
+    Gzip,
+    Zstd,
+    /// The rows of a table, which come as JSON lines.
+    Parquet,
+}
+
 /// A file that can be read as UTF-8.
 pub(crate) struct Opened {
     pub(crate) reader: Box<dyn BufRead>,
     pub(crate) encoding: Encoding,
-    pub(crate) gzip: bool,
+    pub(crate) packed: Packed,
+    /// Columns of a table that are not read.
+    pub(crate) without: Vec<String>,
     /// The beginning, as UTF-8.
     pub(crate) sample: Vec<u8>,
 }
@@ -37,14 +48,32 @@ pub(crate) struct Opened {
 pub(crate) fn open(path: &Path, wanted: Encoding) -> Result<Opened, StepError> {
     let io = StepError::io;
     let (sample, rest) = begin(File::open(path).map_err(io(path))?).map_err(io(path))?;
-    let gzip = sample.starts_with(&[0x1f, 0x8b]);
-    let (mut sample, rest): (Vec<u8>, Box<dyn Read>) = if gzip {
-        let packed = BufReader::new(Cursor::new(sample).chain(rest));
-        let (sample, rest) = begin(MultiGzDecoder::new(packed)).map_err(io(path))?;
-        (sample, Box::new(rest))
-    } else {
-        (sample, Box::new(rest))
+    let packed = match () {
+        () if sample.starts_with(&[0x1f, 0x8b]) => Packed::Gzip,
+        () if sample.starts_with(zstd::MAGIC) => Packed::Zstd,
+        () if sample.starts_with(parquet::MAGIC) => Packed::Parquet,
+        () => Packed::No,
     };
+    let (mut sample, mut rest): (Vec<u8>, Box<dyn Read>) = match packed {
+        Packed::No | Packed::Parquet => (sample, Box::new(rest)),
+        Packed::Gzip => {
+            let packed = BufReader::new(Cursor::new(sample).chain(rest));
+            let (sample, rest) = begin(MultiGzDecoder::new(packed)).map_err(io(path))?;
+            (sample, Box::new(rest))
+        }
+        Packed::Zstd => {
+            let packed = BufReader::with_capacity(1 << 18, Cursor::new(sample).chain(rest));
+            let (sample, rest) = begin(zstd::Unpacked::new(packed)).map_err(io(path))?;
+            (sample, Box::new(rest))
+        }
+    };
+    let mut without = Vec::new();
+    if packed == Packed::Parquet {
+        let mut table = Parquet::open(path).map_err(io(path))?;
+        without = std::mem::take(&mut table.without);
+        let (start, more) = begin(table).map_err(io(path))?;
+        (sample, rest) = (start, Box::new(more));
+    }
     if let Some((_, reason)) = UNREAD.iter().find(|(it, _)| sample.starts_with(it)) {
         let reason = (*reason).to_owned();
         return Err(StepError::Record { file: path.to_owned(), line: 1, field: None, reason });
@@ -64,7 +93,7 @@ pub(crate) fn open(path: &Path, wanted: Encoding) -> Result<Opened, StepError> {
     } else {
         Box::new(BufReader::with_capacity(1 << 18, all))
     };
-    Ok(Opened { reader, encoding, gzip, sample })
+    Ok(Opened { reader, encoding, packed, without, sample })
 }
 
 fn begin<R: Read>(mut reader: R) -> io::Result<(Vec<u8>, R)> {

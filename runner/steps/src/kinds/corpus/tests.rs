@@ -32,13 +32,20 @@ fn an_array_is_read_element_by_element_and_what_else_it_has_goes_along() {
     "#);
 }
 
+/// The lines below in two frames with checksums, as the library zstd packs them.
+const ZSTD: [&[u8]; 2] = [
+    b"\x28\xb5\x2f\xfd\x24\x09\x49\x00\x00\x7b\x22\x63\x6f\x6e\x74\x65\x6e\x74\x7f\x0a\x5c\xc0",
+    b"\x28\xb5\x2f\xfd\x24\x1b\xd9\x00\x00\x22\x3a\x22\xe7\x94\xb2\x22\x7d\x0a\x0a\x7b\x22\x63\x6f\x6e\x74\x65\x6e\x74\x22\x3a\x22\xe4\xb9\x99\x22\x7d\x31\x08\xd7\xf5",
+];
+
 #[test]
 fn every_form_and_packing_gives_the_same_texts() {
     let lines = "{\"content\":\"甲\"}\n\n{\"content\":\"乙\"}";
     let csv = "n,content\r\n1,甲\r\n2,\"乙\"\r\n";
-    let cases: [(&str, Vec<u8>); 6] = [
+    let cases: [(&str, Vec<u8>); 7] = [
         ("format = 'wanjuan'", lines.into()),
         ("", gzip(lines.as_bytes())),
+        ("", ZSTD.concat()),
         ("", csv.into()),
         ("", "甲\r\n\n乙".into()),
         ("format = 'txt'\nunit = 'paragraph'", "\n甲\n\n\n乙\n".into()),
@@ -154,9 +161,21 @@ fn what_no_reader_is_there_for_is_refused_by_name() {
         let mut kit = Kit::new("corpus");
         kit.run("", &[bytes]).unwrap_err().to_string().rsplit('/').next().unwrap().to_owned()
     };
-    assert_eq!(error(b"PAR1...."), "in0:1: is parquet, which is not read; write it as JSON lines");
+    assert_eq!(error(b"PAR1...."), "in0`: parquet: the file ends early");
     assert!(error(b"\xff\xfea\0").contains("is UTF-16 by its first bytes FF FE"));
-    assert!(error(b"\x28\xb5\x2f\xfd").contains("zstd"));
+    assert!(error(b"\x28\xb5\x2f\xfd").starts_with("in0`: "));
     let packed = gzip(b"{\"text\":\"a\"}\n");
     assert!(error(&packed[..packed.len() - 9]).starts_with("in0`: "));
+}
+
+#[test]
+fn a_table_is_read_row_by_row_and_what_is_left_out_is_said() {
+    let mut kit = Kit::new("corpus");
+    let bytes: &[u8] = include_bytes!("parquet/fixtures/snappy.parquet");
+    let outputs = kit.run("max_unread = 0.99", &[bytes]).unwrap();
+    assert_eq!((outputs[0].lines().count(), outputs[1].lines().count()), (20, 3));
+    let first = "\"text\":\"山中有雨0\",\"raw_id\":-9000000000,\"natural\":4000000000,";
+    assert!(outputs[0].contains(first), "{}", outputs[0]);
+    let said = |it: &Say| matches!(it, Say::Note(it) if it.contains(", parquet, without the columns `tags`, `inner`, `price`, UTF-8"));
+    assert!(kit.said.iter().any(said), "{:?}", kit.said);
 }

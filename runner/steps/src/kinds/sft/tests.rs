@@ -241,3 +241,58 @@ fn backward_is_forward_with_question_and_answer_exchanged() {
         "{error}"
     );
 }
+
+/// Trains with this template file.
+fn with_template(source: &str, with: &str) -> Result<Kit, String> {
+    let mut kit = Kit::new("sft");
+    kit.seed = Some(5);
+    let base = kit.folder.path().join("base");
+    std::fs::create_dir_all(&base).unwrap();
+    let (base, path) = (model(&base), |name: &str| kit.folder.path().join(name));
+    let (file, template) = (path("records"), path("mine.jinja"));
+    std::fs::write(&file, DATA).unwrap();
+    std::fs::write(&template, source).unwrap();
+    let inputs = [("model", vec![base]), ("data", vec![file]), ("template", vec![template])];
+    let ended = kit.run_at(with, &inputs);
+    ended.map(|_| kit).map_err(|it| it.to_string())
+}
+
+#[test]
+fn a_template_of_ones_own_is_trained_with_and_goes_along() {
+    let mine = "{% for m in messages %}<{{ m.role }}>{{ m.content }}\
+                {% if m.role == 'assistant' %}<|im_end|>{% endif %}{% endfor %}\
+                {% if add_generation_prompt %}<assistant>{% endif %}";
+    let kit = with_template(mine, &WITH.replace("epochs = 6", "epochs = 60")).unwrap();
+    let folder = kit.folder.path().join("model");
+    assert_eq!(model::Template::of_folder(&folder).unwrap().unwrap().source(), mine);
+    let mut asked = Kit::new("generate");
+    asked.seed = Some(1);
+    let (file, template) =
+        (asked.folder.path().join("records"), kit.folder.path().join("mine.jinja"));
+    std::fs::write(&file, DATA.lines().next().unwrap()).unwrap();
+    let mut inputs = vec![("model", vec![folder]), ("data", vec![file])];
+    let own = asked.run_at("max_new_tokens = 20", &inputs).unwrap();
+    assert!(own[0].contains("\"generated\":\"river\""), "{}", own[0]);
+    inputs.push(("template", vec![template]));
+    assert_eq!(asked.run_at("max_new_tokens = 20", &inputs).unwrap(), own);
+    let both = asked.run_at("max_new_tokens = 20\ntemplate = 'kun'", &inputs).unwrap_err();
+    assert!(both.to_string().contains("names `kun`, and there is a file as well"), "{both}");
+}
+
+#[test]
+fn a_template_that_does_not_show_its_answers_is_refused() {
+    let error = |source: &str| with_template(source, WITH).err().unwrap();
+    let prompt = "{% if add_generation_prompt %}ANSWER:{% endif %}";
+    let all = "{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}";
+    let cannot = "chat template `mine.jinja`: cannot mark answers: with `add_generation_prompt`";
+    assert!(error(&format!("{all}{prompt}")).starts_with(cannot));
+    let endless = "{% for m in messages %}{{ m.content }}\n{% endfor %}";
+    assert_eq!(
+        error(endless),
+        "chat template `mine.jinja`: puts no control token behind an answer: a model trained with \
+         it never ends one"
+    );
+    let upper = "{% for m in messages %}{{ m.content | upper }}<|im_end|>{% endfor %}";
+    assert!(error(upper).ends_with("does not write them as they are"));
+    assert!(error("{% for").starts_with("chat template `mine.jinja`: "));
+}

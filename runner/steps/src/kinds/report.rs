@@ -1,0 +1,134 @@
+//! `report`: what the outputs of other steps have to say, as one HTML file.
+//!
+//! ```toml
+//! [steps.page]
+//! op   = "report"
+//! in   = { data = ["${steps.better.shares}", "${steps.better.pairs}", "${steps.clean.ledger}", "${steps.final.log}"] }
+//! with = { title = "What it was good for", names = ["exam", "exam", "clean", "final"] }
+//! ```
+//!
+//! An output is known by what stands in it:
+//!
+//! | what | from | what is shown |
+//! |---|---|---|
+//! | shares, differences | `compare` | bars with intervals, groups, tests |
+//! | accuracy by subject | `eval` | all exams side by side |
+//! | metrics | any step | a table; `x`, `x_low` and `x_high` as a number with its interval |
+//! | a ledger | any kind that filters | the funnel, reasons and sources, the spread of each value |
+//! | a log | `pretrain`, `sft` | losses, one over another |
+//! | records with `instruction`, `text` and `output` | `refine` | answers beside the raw texts, character by character |
+//!
+//! Anything else is passed over, and the log says so. `folder` holds `index.html`, which asks no network and runs no script,
+//! `report.md`, each table as CSV and JSON below `tables`, and each figure as SVG below `figures`. The
+//! same inputs give the same bytes. `kun report` shows the same of a whole workflow, with what was run
+//! and when.
+
+use std::path::Path;
+
+use plan::KindSpec;
+use plan::kind::{Arity, Form, Port, Slot};
+use report::page::{Language, Page, files};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::page::page;
+use crate::reporting::{Item, Manner, known, sections};
+use crate::{Cx, Kind, Say, StepError, params_of};
+
+pub(crate) struct Report;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Params {
+    /// The title.
+    title: String,
+    /// The question that the page answers.
+    #[serde(default)]
+    about: String,
+    /// What each input is called; inputs of one name belong together.
+    names: Vec<String>,
+    /// The language of the words around the data.
+    #[serde(default)]
+    language: In,
+    /// How many answers are shown beside their raw texts.
+    #[serde(default = "default_samples")]
+    #[schemars(range(max = 1000))]
+    samples: usize,
+}
+
+/// The language of a page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum In {
+    /// English.
+    #[default]
+    En,
+    /// Chinese.
+    Zh,
+}
+
+fn default_samples() -> usize {
+    20
+}
+
+impl Kind for Report {
+    const SPEC: KindSpec = KindSpec {
+        name: "report",
+        version: 1,
+        about: "what the outputs of other steps have to say, as one HTML file",
+        page: page!("report.rs"),
+        inputs: &[Port { name: "data", arity: Arity::Many, about: "outputs of other steps" }],
+        outputs: &[Slot { name: "folder", form: Form::Dir, about: "the page and its tables" }],
+        unkeyed: &[],
+        cuts: &[],
+        draws: false,
+        numerics: false,
+        shards: None,
+        runs_programs: false,
+        params: params_of::<Params>,
+    };
+    type Params = Params;
+
+    fn run(&self, params: &Params, cx: &mut Cx<'_>) -> Result<(), StepError> {
+        let inputs = cx.inputs("data").to_vec();
+        if params.names.len() != inputs.len() {
+            let (n, m) = (params.names.len(), inputs.len());
+            let reason = format!("`names` has {n} names for {m} inputs");
+            return Err(StepError::Params { kind: "report", reason });
+        }
+        let mut items = Vec::new();
+        for (name, path) in params.names.iter().zip(inputs) {
+            let item = Item { name: name.clone(), path, limits: Vec::new() };
+            if !known(&item)? {
+                let text = format!("an input called `{name}` has nothing to show");
+                (cx.report)(Say::Note(text));
+            }
+            items.push(item);
+        }
+        let language = match params.language {
+            In::En => Language::English,
+            In::Zh => Language::Chinese,
+        };
+        cx.check_stop()?;
+        let page = Page {
+            title: params.title.clone(),
+            about: params.about.clone(),
+            language,
+            warnings: Vec::new(),
+            sections: sections(&items, Manner { language, samples: params.samples })?,
+        };
+        let folder = cx.output("folder")?.to_owned();
+        for (name, content) in files(&page) {
+            write(&folder.join(name), &content)?;
+        }
+        cx.count("sections", page.sections.len() as u64);
+        Ok(())
+    }
+}
+
+fn write(path: &Path, content: &str) -> Result<(), StepError> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(StepError::io(folder))?;
+    }
+    std::fs::write(path, content).map_err(StepError::io(path))
+}

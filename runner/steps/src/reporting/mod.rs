@@ -1,0 +1,70 @@
+//! What the kinds' outputs have to say, as sections of a report. An output is known by what stands
+//! in it, so the kind `report` and the command of that name tell the same of it.
+//!
+//! Files are read as streams; what is held are counts, the numbers of ledgers, and a few records.
+
+mod distribution;
+mod funnel;
+mod results;
+mod samples;
+mod seen;
+mod training;
+mod words;
+
+use std::path::PathBuf;
+
+use report::page::{Language, Section};
+
+use self::seen::{Seen, look};
+use crate::StepError;
+use crate::text::ledger::Limit;
+
+/// An output that may be reported on.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// What it is called: the step.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Where the thresholds of its ledger stand, where that is known.
+    pub limits: Vec<Limit>,
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// Its language.
+    pub language: Language,
+    /// How many records of each kind of text are shown.
+    pub samples: usize,
+}
+
+/// The sections that the outputs fill, in the order in which a reader asks.
+pub fn sections(items: &[Item], manner: Manner) -> Result<Vec<Section>, StepError> {
+    let mut seen = Vec::new();
+    for item in items {
+        if let Some(it) = look(item, manner.samples)? {
+            seen.push((item, it));
+        }
+    }
+    let words = words::of(manner.language);
+    let parts = [
+        results::section(&seen, words),
+        funnel::section(&seen, words),
+        training::section(&seen, words),
+        distribution::section(&seen, words),
+        samples::section(&seen, words),
+    ];
+    Ok(parts.into_iter().filter(|it| !it.blocks.is_empty()).collect())
+}
+
+/// Whether a report has a use for an output.
+pub fn known(item: &Item) -> Result<bool, StepError> {
+    look(item, 0).map(|it| it.is_some())
+}
+
+/// The outputs with what was seen in them.
+type All<'a> = [(&'a Item, Seen)];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! Looks at an output once, and keeps what a report can use of it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use report::page::Change;
+use serde_json::{Map, Value};
+
+use super::Item;
+use crate::StepError;
+use crate::records::{Lines, short_digest};
+use crate::text::funnel::{Asked, Funnel};
+use crate::text::ledger::Ledger;
+
+/// What stands in an output.
+#[derive(Clone, Debug)]
+pub(crate) enum Seen {
+    /// Numbers with names.
+    Metrics(Map<String, Value>),
+    /// Records of `compare`: each one's share.
+    Shares(Vec<Map<String, Value>>),
+    /// Records of `compare`: each pair's difference.
+    Pairs(Vec<Map<String, Value>>),
+    /// Records of `eval`: each subject's accuracy.
+    Subjects(Vec<Map<String, Value>>),
+    /// The log of a training run: steps and losses.
+    Curve(Vec<(f64, f64)>),
+    /// A ledger, and the values of its rules.
+    Ledger(Funnel, BTreeMap<String, Vec<f32>>),
+    /// Texts before and after they were polished.
+    Changes(Vec<Change>),
+}
+
+/// A metrics file is no longer than this.
+const MAX_METRICS_BYTES: u64 = 1 << 20;
+/// Tables of `eval` and `compare` have no more records than this.
+const MAX_TABLE_ROWS: usize = 10_000;
+/// A ledger's rules beyond these are counted, and their values not drawn.
+const MAX_RULES: usize = 24;
+
+/// What stands in an output; nothing, where a report has no use for it.
+pub(crate) fn look(item: &Item, samples: usize) -> Result<Option<Seen>, StepError> {
+    let path = &item.path;
+    if !path.is_file() {
+        return Ok(None);
+    }
+    if let Some(it) = metrics(path)? {
+        return Ok(Some(Seen::Metrics(it)));
+    }
+    let (mut lines, mut buffer) = (Lines::open(path)?, Vec::new());
+    if !lines.next(&mut buffer)? {
+        return Ok(None);
+    }
+    let Ok(Value::Object(first)) = serde_json::from_slice::<Value>(&buffer) else {
+        return Ok(None);
+    };
+    let has = |names: &[&str]| names.iter().all(|it| first.contains_key(*it));
+    Ok(if has(&["keep", "fails", "values"]) {
+        Some(ledger(item)?)
+    } else if has(&["name", "n", "share", "low", "high"]) {
+        Some(Seen::Shares(table(path)?))
+    } else if has(&["first", "second", "difference", "p"]) {
+        Some(Seen::Pairs(table(path)?))
+    } else if has(&["subject", "n", "right", "accuracy", "low", "high"]) {
+        Some(Seen::Subjects(table(path)?))
+    } else if has(&["step", "loss", "learning_rate"]) {
+        Some(Seen::Curve(curve(path)?))
+    } else if has(&["instruction", "text", "output"]) {
+        Some(Seen::Changes(changes(path, samples)?))
+    } else {
+        None
+    })
+}
+
+fn metrics(path: &Path) -> Result<Option<Map<String, Value>>, StepError> {
+    let length = std::fs::metadata(path).map_err(StepError::io(path))?.len();
+    if length > MAX_METRICS_BYTES {
+        return Ok(None);
+    }
+    let bytes = std::fs::read(path).map_err(StepError::io(path))?;
+    let Ok(Value::Object(map)) = serde_json::from_slice(&bytes) else { return Ok(None) };
+    let plain = map.values().all(|it| it.is_number() || it.is_null());
+    Ok(Some(map).filter(|it| plain && !it.is_empty()))
+}
+
+fn objects(path: &Path, take: &mut dyn FnMut(Map<String, Value>) -> bool) -> Result<(), StepError> {
+    let (mut lines, mut buffer) = (Lines::open(path)?, Vec::new());
+    while lines.next(&mut buffer)? {
+        let wrong = |it: serde_json::Error| lines.mistake(None, it.to_string());
+        if !take(serde_json::from_slice(&buffer).map_err(wrong)?) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn table(path: &Path) -> Result<Vec<Map<String, Value>>, StepError> {
+    let mut rows = Vec::new();
+    objects(path, &mut |it| {
+        rows.push(it);
+        rows.len() < MAX_TABLE_ROWS
+    })?;
+    Ok(rows)
+}
+
+fn curve(path: &Path) -> Result<Vec<(f64, f64)>, StepError> {
+    let mut points = Vec::new();
+    objects(path, &mut |it| {
+        let number = |name: &str| it.get(name).and_then(Value::as_f64);
+        points.extend(number("step").zip(number("loss")));
+        true
+    })?;
+    Ok(points)
+}
+
+fn ledger(item: &Item) -> Result<Seen, StepError> {
+    let asked = Asked { limits: item.limits.clone(), ..Asked::default() };
+    let funnel = Funnel::read(&item.path, &asked)?;
+    let mut values: BTreeMap<String, Vec<f32>> = BTreeMap::new();
+    let mut ledger = Ledger::open(&item.path)?;
+    while let Some(entry) = ledger.next()? {
+        for (name, value) in entry.values.0 {
+            if let Some(it) = values.get_mut(&name) {
+                it.push(value as f32);
+            } else if values.len() < MAX_RULES {
+                values.insert(name, vec![value as f32]);
+            }
+        }
+    }
+    Ok(Seen::Ledger(funnel, values))
+}
+
+/// Those whose digests are least: the same records give the same samples, wherever they stand.
+fn changes(path: &Path, samples: usize) -> Result<Vec<Change>, StepError> {
+    let mut least: BTreeMap<(u128, u64), Change> = BTreeMap::new();
+    let (mut lines, mut buffer) = (Lines::open(path)?, Vec::new());
+    while lines.next(&mut buffer)? {
+        let place = (short_digest(&buffer), lines.line);
+        let last = least.last_key_value().map(|it| *it.0);
+        if least.len() >= samples && last.is_none_or(|it| it < place) {
+            continue;
+        }
+        let wrong = |it: serde_json::Error| lines.mistake(None, it.to_string());
+        let it: Map<String, Value> = serde_json::from_slice(&buffer).map_err(wrong)?;
+        let text = |name: &str| it.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let change = Change { head: text("instruction"), was: text("text"), is: text("output") };
+        least.insert(place, change);
+        if least.len() > samples {
+            least.pop_last();
+        }
+    }
+    Ok(least.into_values().collect())
+}

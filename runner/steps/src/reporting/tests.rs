@@ -1,0 +1,70 @@
+//! What a report says of outputs as the kinds write them.
+
+use report::page::{Page, html, markdown};
+
+use super::*;
+use crate::kit::Kit;
+
+/// Files with these contents.
+fn items(folder: &std::path::Path, all: &[(&str, &str)]) -> Vec<Item> {
+    let item = |(i, (name, text)): (usize, &(&str, &str))| {
+        let path = folder.join(i.to_string());
+        std::fs::write(&path, text).unwrap();
+        Item { name: (*name).to_owned(), path, limits: Vec::new() }
+    };
+    all.iter().enumerate().map(item).collect()
+}
+
+const SHARES: &str = r#"{"group":null,"name":"before","n":4,"right":1,"share":0.25,"low":0.04,"high":0.7}
+{"group":null,"name":"after","n":4,"right":3,"share":0.75,"low":0.3,"high":0.95}
+{"group":"law","name":"before","n":2,"right":1,"share":0.5,"low":0.09,"high":0.9}
+"#;
+const PAIRS: &str = r#"{"group":null,"first":"before","second":"after","n":4,"only_first":0,"only_second":2,"difference":0.5,"low":0.0,"high":1.0,"p":0.5}
+"#;
+const LEDGER: &str = r#"{"id":"a","source":"web","keep":true,"first":null,"fails":[],"values":{"length":12}}
+{"id":"b","source":"web","keep":false,"first":"length","fails":["length"],"values":{"length":3}}
+"#;
+const LOG: &str = r#"{"step":1,"steps":2,"loss":3.5,"learning_rate":0.1}
+{"step":2,"steps":2,"loss":2.5,"learning_rate":0.0}
+"#;
+const POLISHED: &str = r#"{"id":"a","text":"雨后的河水很急。点击这里","instruction":"河水怎样？","output":"河水很急。"}
+"#;
+
+#[test]
+fn outputs_are_known_by_what_stands_in_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let items = items(
+        folder.path(),
+        &[
+            ("exam", SHARES),
+            ("exam", PAIRS),
+            ("numbers", "{\"right\": 0.5, \"right_low\": 0.2, \"right_high\": 0.8, \"n\": 9}"),
+            ("clean", LEDGER),
+            ("final", LOG),
+            ("polished", POLISHED),
+            ("other", "{\"id\":1,\"text\":\"x\"}\n"),
+            ("binary", "\u{1}\u{2}"),
+        ],
+    );
+    assert!(known(&items[0]).unwrap() && !known(&items[6]).unwrap() && !known(&items[7]).unwrap());
+    let manner = Manner { language: Language::English, samples: 5 };
+    let page = Page { sections: sections(&items, manner).unwrap(), ..Page::default() };
+    insta::assert_snapshot!(markdown(&page));
+    // The same in the other language has the same parts.
+    let manner = Manner { language: Language::Chinese, samples: 5 };
+    assert_eq!(sections(&items, manner).unwrap().len(), page.sections.len());
+    assert!(html(&page).contains("<del>雨后的</del>河水很急。<del>点击这里</del>"));
+}
+
+#[test]
+fn the_kind_writes_the_page_and_each_table_and_says_what_it_cannot_show() {
+    let mut kit = Kit::new("report");
+    let with = "title = \"T\"\nnames = [\"exam\", \"x\"]\nlanguage = \"zh\"";
+    let out = kit.run(with, &[SHARES.as_bytes(), b"nothing\n"]).unwrap();
+    for name in ["index.html", "report.md", "exam.svg", "exam.csv", "exam.json"] {
+        assert!(out[0].contains(name), "{name}");
+    }
+    assert!(kit.said.contains(&crate::Say::Note("an input called `x` has nothing to show".into())));
+    let error = kit.run("title = \"T\"\nnames = []", &[b"x"]).unwrap_err();
+    insta::assert_snapshot!(error, @"parameters of `report`: `names` has 0 names for 1 inputs");
+}
