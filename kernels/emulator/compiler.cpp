@@ -100,10 +100,11 @@ Result compile(Program& program, int n_options, const char* const* options) {
     std::string folder = std::string(base ? base : "/tmp") + "/kun-emulator-XXXXXX";
     if (!mkdtemp(folder.data())) return OUT_OF_MEMORY;
     for (const auto& [name, text] : program.headers) write(folder + "/" + name, text);
-    // Our own header of PTX instead of the one that came along.
-    const std::string own = EMULATOR_FOLDER "/ptx.cuh";
-    const std::vector<char> twin = read(own);
-    write(folder + "/ptx.cuh", std::string(twin.begin(), twin.end()));
+    // Our own headers of PTX instead of those that came along.
+    for (const std::string name : {"/ptx.cuh", "/hopper.cuh"}) {
+        const std::vector<char> twin = read(EMULATOR_FOLDER + name);
+        write(folder + name, std::string(twin.begin(), twin.end()));
+    }
     std::ostringstream text;
     text << "#line 1 \"" << program.name << "\"\n" << program.text << LAUNCHER;
     for (const std::string& it : kernels(program.text))
@@ -111,7 +112,8 @@ Result compile(Program& program, int n_options, const char* const* options) {
              << ", from); }\n";
     write(folder + "/kernel.cpp", text.str());
     // A sanitizer that is loaded before all else is for the kernels, not for the compiler.
-    const std::string command = "env -u LD_PRELOAD " EMULATOR_COMPILER
+    // Nor does a step of a workflow have a search path, which the compiler needs.
+    const std::string command = "PATH=${PATH:-/usr/local/bin:/usr/bin:/bin} env -u LD_PRELOAD " EMULATOR_COMPILER
                                 " -shared -include " EMULATOR_FOLDER "/cuda.h -I " + folder +
                                 defines(n_options, options) + " -o " + folder + "/kernel.so " + folder +
                                 "/kernel.cpp > " + folder + "/log 2>&1";

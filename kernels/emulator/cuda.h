@@ -34,6 +34,13 @@ struct Thread {
 // What is done for a whole warp: `operands[lane]` is what each of its threads in `mask` brought.
 typedef void (*Operation)(void** operands, unsigned mask);
 
+// What a thread of a warpgroup brings to a product; and the product, for all 128 of them.
+struct GroupProduct {
+    float* sums;
+    unsigned long long a, b;
+};
+typedef void (*GroupOperation)(GroupProduct* all);
+
 }  // namespace emulator
 
 // The running thread and its block. Fibers of a block stay on one thread of the system.
@@ -54,6 +61,15 @@ void emulator_barrier(unsigned id, unsigned count);
 void emulator_copy_async(void* to, const void* from, unsigned bytes, unsigned used);
 void emulator_copy_commit(void);
 void emulator_copy_wait(unsigned groups_left);
+// Sleeps until somebody wakes who waits for this.
+void emulator_sleep(const void* what);
+void emulator_wake(const void* what);
+// Does it when nothing else can go on; or at once. The data are copied.
+void emulator_later(void (*action)(void*), void* data, size_t bytes);
+// A product of the 128 threads of a warpgroup: made at the wait that ends its group; or at once.
+void emulator_group_multiply(emulator::GroupProduct mine, emulator::GroupOperation operation);
+void emulator_group_commit(void);
+void emulator_group_wait(unsigned groups_left);
 // Ends the launch with an error.
 [[noreturn]] void emulator_fail(const char* why);
 }

@@ -115,6 +115,28 @@ const TENSOR: &[Mistake] = &[
     mistake!("the last tokens of a tile are left out", "attention.tensor_backward", "min(tokens, end - token) * group"[0] => "(min(tokens, end - token) - 1) * group", Numbers, tensor_attention),
 ];
 
+/// In those for Hopper.
+const HOPPER: &[Mistake] = &[
+    mistake!("copies are not waited for", "matmul.hopper", "phase_wait(full + stage, n / STAGES % 2);"[0] => "", Launch, hopper_product),
+    mistake!("stages are given back before they are read", "matmul.hopper", "group_wait<1>();"[0] => "", Numbers, hopper_product),
+    mistake!("products are not waited for", "matmul.hopper", "group_wait<0>();"[0] => "", Numbers, hopper_product),
+    mistake!("stages are filled without asking", "matmul.hopper", "if (n >= STAGES) phase_wait"[0] => "if (n > 99) phase_wait", Launch, hopper_product),
+    mistake!("stages are never given back", "matmul.hopper", "phase_arrive(empty"[0] => "if (n > 99) phase_arrive(empty", Launch, hopper_product),
+    mistake!("the wrong stage is given back", "matmul.hopper", "empty + (n - 1) % STAGES"[0] => "empty + n % STAGES", Launch, hopper_product),
+    mistake!("too few bytes are announced", "matmul.hopper", "full + stage, STAGE_BYTES"[0] => "full + stage, A_BYTES", Launch, hopper_product),
+    mistake!("both warpgroups have the same rows", "matmul.hopper", "consumer * BOX_BYTES"[0] => "0", Numbers, hopper_product),
+    mistake!("an operand that does not go on", "matmul.hopper", "right + step"[0] => "right + 0 * step", Numbers, hopper_product),
+    mistake!("a turned operand that is not", "matmul.hopper", "A_TURNED ? LINE : 2"[0] => "2", Numbers, hopper_product),
+    mistake!("one row too many", "matmul.hopper", "if (r < rows"[0] => "if (r <= rows", Guards, whole_tensor_product),
+];
+
+fn hopper_product<D: Device>(device: &D) -> Results {
+    let types = [Dtype::Bf16; 3];
+    let products = [(Form::Xwt, (70, 24, 700)), (Form::Dytx, (700, 70, 24))];
+    let product = |(form, shape)| cases::product(device, (form, Start::Add), shape, types);
+    products.map(|it| (format!("{it:?}"), product(it))).into()
+}
+
 fn tensor_product<D: Device>(device: &D) -> Results {
     let types = [Dtype::Bf16; 3];
     let products = [(Form::Xwt, Start::Add), (Form::Dyw, Start::Zero), (Form::Dytx, Start::Add)];
@@ -221,6 +243,14 @@ fn all_are_found(numerics: Numerics, mistakes: &[Mistake]) {
 #[test]
 fn mistakes_planted_in_the_kernels_for_all_types_are_found() {
     all_are_found(Numerics::Exact, EXACT);
+}
+
+#[test]
+fn mistakes_planted_in_the_kernels_for_hopper_are_found() {
+    let Some(it) = emulator() else { return };
+    it.set_capability(90);
+    all_are_found(Numerics::Bf16, HOPPER);
+    it.set_capability(80);
 }
 
 #[test]
