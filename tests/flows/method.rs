@@ -132,7 +132,8 @@ fn the_method_runs_from_corpora_to_exams_and_edits_cost_what_they_should() {
     fs::write(&path, prompt.replace("评价指令质量。", "评价指令的质量。")).unwrap();
     assert_eq!(planned(&place, "runs"), set(&["good"]));
     let exams = ["exam[ceval,ppl]", "exam[ceval,gen]", "exam[cmmlu,ppl]", "exam[cmmlu,gen]"];
-    let after = [&["polished", "pairs", "subset", "training_set", "apart", "final"], &exams[..]].concat();
+    let after =
+        [&["polished", "pairs", "subset", "training_set", "apart", "final"], &exams[..]].concat();
     assert_eq!(planned(&place, "may run"), set(&after));
     fs::write(&path, prompt).unwrap();
     assert_eq!(planned(&place, "runs"), set(&[]));
