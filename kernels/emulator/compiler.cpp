@@ -83,8 +83,18 @@ static inline void call(void (*kernel)(P...), void** from) {
 }
 )";
 
+// A sanitizer that is loaded before all else is for the kernels, not for the compiler; and a step of a
+// workflow has no search path, which the compiler needs.
 int run(const std::string& command) {
-    const int status = system(command.c_str());
+    const pid_t child = fork();
+    if (child == 0) {
+        unsetenv("LD_PRELOAD");
+        setenv("PATH", "/usr/local/bin:/usr/bin:/bin", 0);
+        execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
+        _exit(127);
+    }
+    int status = 0;
+    if (child < 0 || waitpid(child, &status, 0) != child) return 128;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
 }
 
@@ -111,10 +121,7 @@ Result compile(Program& program, int n_options, const char* const* options) {
         text << "extern \"C\" void emulator_launch_" << it << "(void** from) { emulator::call(&" << it
              << ", from); }\n";
     write(folder + "/kernel.cpp", text.str());
-    // A sanitizer that is loaded before all else is for the kernels, not for the compiler.
-    // Nor does a step of a workflow have a search path, which the compiler needs.
-    const std::string command = "PATH=${PATH:-/usr/local/bin:/usr/bin:/bin} env -u LD_PRELOAD " EMULATOR_COMPILER
-                                " -shared -include " EMULATOR_FOLDER "/cuda.h -I " + folder +
+    const std::string command = EMULATOR_COMPILER " -shared -include " EMULATOR_FOLDER "/cuda.h -I " + folder +
                                 defines(n_options, options) + " -o " + folder + "/kernel.so " + folder +
                                 "/kernel.cpp > " + folder + "/log 2>&1";
     const int status = run(command);

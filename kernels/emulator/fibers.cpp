@@ -37,6 +37,21 @@ EMULATOR_OWN uint3 emulator_grid_size;
 EMULATOR_OWN unsigned char* emulator_shared;
 }
 
+// ThreadSanitizer, which only the kernels are compiled for. Fibers are threads to it; that one goes on after
+// another orders nothing, only barriers do.
+#if defined(EMULATOR_THREADS)
+extern "C" {
+void __tsan_acquire(void*);
+void __tsan_release(void*);
+void* __tsan_get_current_fiber(void);
+void* __tsan_create_fiber(unsigned);
+void __tsan_switch_to_fiber(void*, unsigned);
+}
+#else
+#define __tsan_acquire(what) ((void)(what))
+#define __tsan_release(what) ((void)(what))
+#endif
+
 namespace emulator {
 namespace {
 
@@ -62,6 +77,7 @@ struct Fiber : Thread {
     char* stack = nullptr;
     size_t stack_size = STACK;
     void* sanitizer = nullptr;
+    void* tsan = nullptr;
     bool done = false;
     unsigned group = 0;  // of the copies that are made now
     unsigned product_group = 0;  // of the warpgroup's products that are made now
@@ -216,6 +232,9 @@ void Block::reset(Fiber& fiber, unsigned number, Size size) {
     fiber.done = false;
     fiber.group = fiber.product_group = 0;
     fiber.copies.clear();
+#if defined(EMULATOR_THREADS)
+    if (!fiber.tsan) fiber.tsan = __tsan_create_fiber(0);
+#endif
 #if defined(__SANITIZE_ADDRESS__)
     __asan_unpoison_memory_region(fiber.stack, STACK);
     fiber.sanitizer = nullptr;
@@ -238,6 +257,10 @@ void Block::reset(Fiber& fiber, unsigned number, Size size) {
 
 void Block::switch_to(Fiber& from, Fiber& to) {
     emulator_thread = &to;
+#if defined(EMULATOR_THREADS)
+    constexpr unsigned NO_ORDER = 1;
+    __tsan_switch_to_fiber(to.tsan, NO_ORDER);
+#endif
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_start_switch_fiber(from.done ? nullptr : &from.sanitizer, to.stack, to.stack_size);
 #endif
@@ -299,10 +322,17 @@ void Block::collective(unsigned mask, void* mine, Operation operation, const cha
     warp.name = name;
     warp.operands[fiber.lane] = mine;
     warp.arrived |= bit;
-    if ((warp.arrived & mask) != mask) return wait();
-    operation(warp.operands, mask);
-    warp.arrived &= ~mask;
-    warp.ready |= mask;
+    // Of the warp's functions only this one orders memory.
+    const bool orders = strcmp(name, "__syncwarp") == 0;
+    if (orders) __tsan_release(&warp);
+    if ((warp.arrived & mask) != mask) {
+        wait();
+    } else {
+        operation(warp.operands, mask);
+        warp.arrived &= ~mask;
+        warp.ready |= mask;
+    }
+    if (orders) __tsan_acquire(&warp);
 }
 
 void Block::sleep(const void* what) {
@@ -367,9 +397,14 @@ void Block::barrier(unsigned id, unsigned count) {
     Barrier& barrier = barriers[id];
     warps[fiber.warp].name = "a barrier";
     barrier.arrived += 1;
-    if (barrier.arrived >= (count ? count : live)) return release(barrier);
-    barrier.waiting[fiber.warp] |= 1u << fiber.lane;
-    wait();
+    __tsan_release(&barrier);
+    if (barrier.arrived >= (count ? count : live)) {
+        release(barrier);
+    } else {
+        barrier.waiting[fiber.warp] |= 1u << fiber.lane;
+        wait();
+    }
+    __tsan_acquire(&barrier);
 }
 
 void Block::fail(const char* why) {
@@ -410,9 +445,12 @@ void Block::body() {
         main.stack_size = size;
     }
 #endif
+    // What the host did is before the launch, and what is done here before its end.
+    __tsan_acquire(this);
     kernel(parameters);
     Fiber& fiber = current();
     end_copies(fiber);
+    __tsan_release(&main);
     Warp& warp = warps[fiber.warp];
     const unsigned bit = 1u << fiber.lane;
     warp.live &= ~bit;
@@ -449,7 +487,12 @@ void Block::start(const Launch& launch, Size at, uint64_t seed) {
     sleepers.clear();
     waiting_actions.clear();
     for (unsigned i = 0; i < n; ++i) reset(*fibers[i], i, launch.block);
+#if defined(EMULATOR_THREADS)
+    main.tsan = __tsan_get_current_fiber();
+#endif
+    __tsan_release(this);
     switch_to(main, *fibers[order[0] * WARP]);
+    __tsan_acquire(&main);
 }
 
 const char* Block::run(const Launch& launch) {
@@ -502,6 +545,8 @@ void emulator_copy_async(void* to, const void* from, unsigned bytes, unsigned us
     else fiber.copies.push_back(copy);
 }
 
+void emulator_release(void* what) { __tsan_release(what); }
+void emulator_acquire(void* what) { __tsan_acquire(what); }
 void emulator_sleep(const void* what) { emulator::block->sleep(what); }
 void emulator_wake(const void* what) { emulator::block->wake(what); }
 void emulator_later(void (*action)(void*), void* data, size_t bytes) {

@@ -24,9 +24,9 @@ struct Phase {
 };
 static_assert(sizeof(Phase) == 8, "a barrier");
 
-static inline Phase* phase(u64* barrier) { return reinterpret_cast<Phase*>(barrier); }
+EMULATOR_QUIET static inline Phase* phase(u64* barrier) { return reinterpret_cast<Phase*>(barrier); }
 
-static inline void end_if_complete(u64* barrier) {
+EMULATOR_QUIET static inline void end_if_complete(u64* barrier) {
     Phase* it = phase(barrier);
     if (it->missing != 0 || it->bytes != 0) return;
     it->missing = it->count;
@@ -42,9 +42,9 @@ struct Box {
 };
 
 // Bits 4 to 6 of an address in shared memory are changed by bits 7 to 9.
-static inline size_t swizzled(size_t offset) { return offset ^ (offset >> 7 & 7) << 4; }
+EMULATOR_QUIET static inline size_t swizzled(size_t offset) { return offset ^ (offset >> 7 & 7) << 4; }
 
-static inline void bring(void* data) {
+EMULATOR_QUIET static inline void bring(void* data) {
     const Box* it = static_cast<const Box*>(data);
     const size_t base = size_t(static_cast<unsigned char*>(it->to) - emulator_shared);
     for (u32 line = 0; line < it->map.box_height; ++line) {
@@ -61,10 +61,10 @@ static inline void bring(void* data) {
     end_if_complete(it->barrier);
 }
 
-static inline size_t start_of(u64 operand) { return (operand & 0x3fff) << 4; }
+EMULATOR_QUIET static inline size_t start_of(u64 operand) { return (operand & 0x3fff) << 4; }
 
 // Number `i` of the 64 or more of an operand, at step `k` of its sixteen.
-static inline float number_of(u64 operand, bool turned, u32 i, u32 k) {
+EMULATOR_QUIET static inline float number_of(u64 operand, bool turned, u32 i, u32 k) {
     const size_t other = (operand >> 16 & 0x3fff) << 4, eight = (operand >> 32 & 0x3fff) << 4;
     if (operand >> 62 != 1) emulator_fail("an operand of wgmma that is not of 128 bytes a line");
     const size_t at = turned ? i / 64 * other + k / 8 * eight + k % 8 * 128 + i % 64 * 2
@@ -75,7 +75,7 @@ static inline float number_of(u64 operand, bool turned, u32 i, u32 k) {
 }
 
 template <u32 N, bool A_TURNED, bool B_TURNED>
-static inline void multiply_all(GroupProduct* all) {
+EMULATOR_QUIET static inline void multiply_all(GroupProduct* all) {
     static thread_local float left[64][16], right[16][N];
     for (u32 k = 0; k < 16; ++k) {
         for (u32 i = 0; i < 64; ++i) left[i][k] = number_of(all[0].a, A_TURNED, i, k);
@@ -95,22 +95,24 @@ static inline void multiply_all(GroupProduct* all) {
 
 }  // namespace emulator
 
-static inline void phase_init(u64* barrier, u32 count) {
+EMULATOR_QUIET static inline void phase_init(u64* barrier, u32 count) {
     emulator::Phase it = {};
     it.count = it.missing = count;
     __builtin_memcpy(barrier, &it, 8);
 }
 static inline void phase_fence() {}
-static inline void phase_arrive(u64* barrier) {
+EMULATOR_QUIET static inline void phase_arrive(u64* barrier) {
+    emulator_release(barrier);
     emulator::phase(barrier)->missing -= 1;
     emulator::end_if_complete(barrier);
 }
-static inline void phase_expect(u64* barrier, u32 bytes) {
+EMULATOR_QUIET static inline void phase_expect(u64* barrier, u32 bytes) {
     emulator::phase(barrier)->bytes += bytes;
     phase_arrive(barrier);
 }
-static inline void phase_wait(u64* barrier, u32 parity) {
+EMULATOR_QUIET static inline void phase_wait(u64* barrier, u32 parity) {
     while (emulator::phase(barrier)->parity == parity) emulator_sleep(barrier);
+    emulator_acquire(barrier);
 }
 static inline void copy_box(void* to, const TensorMap* map, u32 x, u32 y, u64* barrier) {
     if (size_t(to) % 1024 != 0) emulator_fail("a box that is copied to no multiple of 1,024");

@@ -258,10 +258,25 @@ fn mistakes_planted_in_the_kernels_for_tensor_cores_are_found() {
     all_are_found(Numerics::Bf16, TENSOR);
 }
 
+/// Set where a test runs itself once more, to be ended or to be told of by a sanitizer.
+const PLANTED: &str = "KUN_PLANTED";
+
+/// What this process says on standard error when it runs one of its tests once more, with its mistake.
+fn said_again(test: &str) -> (bool, String) {
+    let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+    again.args(["--exact", test, "--nocapture"]).env(PLANTED, "1");
+    let output = again.output().unwrap();
+    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// Whether kernels are compiled for this sanitizer.
+fn sanitizer(name: &str) -> bool {
+    std::env::var("KUN_EMULATOR_FLAGS").is_ok_and(|it| it.contains(name))
+}
+
 /// Guards see what is written. What is only read is seen by AddressSanitizer: see `.ci/asan`.
 #[test]
 fn a_read_beside_a_buffer_is_found() {
-    const PLANTED: &str = "KUN_PLANTED";
     let Some(it) = emulator() else { return };
     let run = || {
         let edit = |_: &str, text: &str| text.replace("wide(x[i])", "wide(x[i + 1])");
@@ -269,14 +284,29 @@ fn a_read_beside_a_buffer_is_found() {
     };
     if std::env::var_os(PLANTED).is_some() {
         run();
-    } else if std::env::var("KUN_EMULATOR_FLAGS").is_ok_and(|it| it.contains("address")) {
-        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
-        again.args(["--exact", "mutations::a_read_beside_a_buffer_is_found"]).env(PLANTED, "1");
-        let output = again.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success() && said.contains("AddressSanitizer"), "{said}");
+    } else if sanitizer("address") {
+        let (ended_well, said) = said_again("mutations::a_read_beside_a_buffer_is_found");
+        assert!(!ended_well && said.contains("AddressSanitizer"), "{said}");
     } else {
         assert_ne!(run(), one_sum_of_all(&it.open(Numerics::Exact)));
+    }
+}
+
+/// The order of warps shows a race in the numbers; ThreadSanitizer without them: see `.ci/tsan`.
+#[test]
+fn a_race_is_found() {
+    let Some(it) = emulator() else { return };
+    let run = || {
+        let edit = |_: &str, text: &str| text.replacen("__syncthreads();", "", 1);
+        cross_entropy(&it.edited(Numerics::Exact, Arc::new(edit)))
+    };
+    if std::env::var_os(PLANTED).is_some() {
+        run();
+    } else if sanitizer("thread") {
+        let (_, said) = said_again("mutations::a_race_is_found");
+        assert!(said.contains("cross_entropy.cu:"), "{said}");
+    } else {
+        assert_ne!(run(), cross_entropy(&it.open(Numerics::Exact)));
     }
 }
 
