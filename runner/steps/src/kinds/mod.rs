@@ -2,6 +2,7 @@
 
 pub(crate) mod anonymize;
 pub(crate) mod answer;
+pub(crate) mod categories;
 pub(crate) mod classify;
 pub(crate) mod compare;
 pub(crate) mod concat;
@@ -18,6 +19,7 @@ pub(crate) mod init;
 pub(crate) mod instructions;
 pub(crate) mod judge;
 pub(crate) mod label;
+pub(crate) mod lengths;
 pub(crate) mod map;
 pub(crate) mod measure;
 pub(crate) mod mix;
@@ -32,7 +34,9 @@ pub(crate) mod score_text;
 pub(crate) mod segment;
 pub(crate) mod select;
 pub(crate) mod sft;
+pub(crate) mod sources;
 pub(crate) mod split;
 pub(crate) mod stats;
 pub(crate) mod tokenizer;
 pub(crate) mod unique;
+pub(crate) mod years;

@@ -5,5 +5,6 @@
 mod paired;
 mod share;
 
+pub use paired::Paired;
 pub(crate) use paired::paired;
 pub(crate) use share::{interval, rounded};
