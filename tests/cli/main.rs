@@ -3,6 +3,7 @@
 
 mod budget;
 mod check;
+mod compare;
 mod completions;
 mod diff;
 mod doctor;

@@ -3,6 +3,7 @@
 
 mod chat;
 mod check;
+mod compare;
 mod completions;
 mod diff;
 mod doctor;
@@ -61,6 +62,7 @@ enum Command {
     Log(log::Args),
     Graph(graph::Args),
     Report(report::Args),
+    Compare(compare::Args),
     Diff(diff::Args),
     Gc(gc::Args),
     Verify(verify::Args),
@@ -104,6 +106,7 @@ pub(crate) fn main() -> Exit {
         Command::Log(args) => log::run(args, &printer),
         Command::Graph(args) => graph::run(args, &printer),
         Command::Report(args) => report::run(args, &printer),
+        Command::Compare(args) => compare::run(args, &printer),
         Command::Diff(args) => diff::run(args, &printer),
         Command::Gc(args) => gc::run(args, &printer),
         Command::Verify(args) => verify::run(args, &printer),
