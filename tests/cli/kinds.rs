@@ -49,6 +49,7 @@ fn kinds_are_listed_and_described() {
     categories     let a model sort records into categories, by votes of several answers
     score_text     loss and perplexity of each record under a model
     eval           a multiple-choice exam: C-Eval, CMMLU, or one in their shape
+    export_eval    write an exam's results as lm-evaluation-harness does
     compare        shares of several models over the same items, and their differences
     report         what the outputs of other steps have to say, as one HTML file
     ");
@@ -81,6 +82,6 @@ fn kinds_are_listed_and_described() {
     --- stderr
     error: no step kind `conct`
 
-    help: the kinds are concat, split, sample, unique, count, stats, lengths, years, sources, corpus, instructions, normalize, anonymize, segment, dedup, decontaminate, rules, measure, cut, select, mix, nested, deny_overlap, export, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, judge, classify, categories, score_text, eval, compare, report
+    help: the kinds are concat, split, sample, unique, count, stats, lengths, years, sources, corpus, instructions, normalize, anonymize, segment, dedup, decontaminate, rules, measure, cut, select, mix, nested, deny_overlap, export, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, judge, classify, categories, score_text, eval, export_eval, compare, report
     ");
 }

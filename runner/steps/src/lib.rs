@@ -76,6 +76,7 @@ pub const KINDS: &[&dyn AnyKind] = &[
     &kinds::categories::Categories,
     &kinds::score_text::ScoreText,
     &kinds::eval::Eval,
+    &kinds::export_eval::ExportEval,
     &kinds::compare::Compare,
     &kinds::report::Report,
 ];

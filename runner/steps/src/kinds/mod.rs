@@ -14,6 +14,7 @@ pub(crate) mod dedup;
 pub(crate) mod deny_overlap;
 pub(crate) mod eval;
 pub(crate) mod export;
+pub(crate) mod export_eval;
 pub(crate) mod generate;
 pub(crate) mod init;
 pub(crate) mod instructions;
