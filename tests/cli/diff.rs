@@ -22,7 +22,9 @@ fn two_runs_are_compared() {
       output `text` had 34 B, has 39 B
     numbers
       `in.data` was b3:3e4f9109ab, is b3:3bcf3784b7
-      output `metrics` differs, with 75 B in both
+      `bytes` was 58, is 63
+      `characters` was 53, is 57
+      `distinct_lines` was 4, is 5
       `lines` was 5, is 6
     --- stderr
     3 of 4 steps differ
@@ -44,7 +46,9 @@ fn two_variants_are_compared_before_they_ran() {
     --- stdout
     numbers
       `in.data` was b3:a4d1938153, is b3:90790bbf37
-      output `metrics` differs, with 77 B in both
+      `bytes` was 145, is 654
+      `characters` was 143, is 645
+      `distinct_lines` was 2, is 9
       `lines` was 2, is 9
     sample
       `with.n` was 2, is 9
@@ -67,7 +71,9 @@ fn a_run_of_a_variant_is_compared_with_a_run_without() {
     --- stdout
     numbers
       `in.data` was b3:d219a3e021, is b3:a4d1938153
-      output `metrics` differs, with 77 B in both
+      `bytes` was 435, is 145
+      `characters` was 429, is 143
+      `distinct_lines` was 6, is 2
       `lines` was 6, is 2
     sample
       `with.n` was 6, is 2
@@ -108,4 +114,26 @@ fn what_only_variants_can_be_asked_with_is_refused_for_runs() {
     --- stderr
     error: `--set` and `--paranoid` are for two variants, not for two runs
     ");
+}
+
+#[test]
+fn metrics_are_told_with_their_intervals() {
+    let manifest = |n: u32| {
+        format!(
+            "[steps.exam]\nrun = [\"cp\", \"${{in.numbers}}\", \"${{out.metrics}}\"]\n\
+             in = {{ numbers = \"{n}.json\" }}\nout = {{ metrics = \"metrics\" }}\n"
+        )
+    };
+    let project = Project::with(&[
+        ("1.json", "{\"right\":0.5,\"right_low\":0.2,\"right_high\":0.8,\"n\":9,\"gone\":1}\n"),
+        ("2.json", "{\"right\":0.75,\"right_low\":0.4,\"right_high\":0.9,\"n\":9}\n"),
+    ]);
+    for n in [1, 2] {
+        project.write("workflow.toml", manifest(n));
+        project.good("run");
+    }
+    let screen = project.run("diff last~1 last");
+    assert!(screen.contains("  `right` was 0.5 [0.2, 0.8], is 0.75 [0.4, 0.9]\n"), "{screen}");
+    assert!(screen.contains("  `gone` was 1, is nothing\n"), "{screen}");
+    assert!(!screen.contains("right_low") && !screen.contains("`n`"), "{screen}");
 }

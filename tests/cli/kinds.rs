@@ -17,6 +17,9 @@ fn kinds_are_listed_and_described() {
     unique         keep the first of equal records
     count          count lines, bytes, characters and distinct lines
     stats          what records are like: lengths, sources, scripts, duplicates
+    lengths        how long texts are in tokens, as a histogram
+    years          which years texts name, as a histogram
+    sources        shares of sources, or of the values of a field
     corpus         read files of texts into records of one shape
     instructions   read instruction data of any usual shape into one
     normalize      one width, one composition, plain spaces
@@ -43,8 +46,10 @@ fn kinds_are_listed_and_described() {
     answer         answer prompts with a model, as the method's authors do
     judge          let a model choose one of several answers about each record
     classify       let a model give each record one or more of several labels
+    categories     let a model sort records into categories, by votes of several answers
     score_text     loss and perplexity of each record under a model
     eval           a multiple-choice exam: C-Eval, CMMLU, or one in their shape
+    export_eval    write an exam's results as lm-evaluation-harness does
     compare        shares of several models over the same items, and their differences
     annotations    what people said in a study: ratings, agreement, rankings
     report         what the outputs of other steps have to say, as one HTML file
@@ -78,6 +83,6 @@ fn kinds_are_listed_and_described() {
     --- stderr
     error: no step kind `conct`
 
-    help: the kinds are concat, split, sample, unique, count, stats, corpus, instructions, normalize, anonymize, segment, dedup, decontaminate, rules, measure, cut, select, mix, nested, deny_overlap, export, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, judge, classify, score_text, eval, compare, annotations, report
+    help: the kinds are concat, split, sample, unique, count, stats, lengths, years, sources, corpus, instructions, normalize, anonymize, segment, dedup, decontaminate, rules, measure, cut, select, mix, nested, deny_overlap, export, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, judge, classify, categories, score_text, eval, export_eval, compare, annotations, report
     ");
 }

@@ -4,6 +4,7 @@
 mod annotate;
 mod budget;
 mod check;
+mod compare;
 mod completions;
 mod diff;
 mod doctor;

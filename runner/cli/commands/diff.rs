@@ -1,12 +1,14 @@
 //! `kun diff`: two runs, or two variants: which steps differ, and in which parts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use engine::runs;
 use engine::why::Effort;
+use plan::kind::Form;
 use plan::{Key, Parts};
 use serde::Serialize;
-use store::{Record, Store};
+use serde_json::{Map, Value};
+use store::{Record, RecordOutput, Store};
 
 use crate::args::{Answer, Common, Manifest, Results, Scope, Sets, Trust};
 use crate::exit::Exit;
@@ -14,6 +16,9 @@ use crate::printer::{FAINT, NAME, Printer, for_stdout};
 use crate::project::{self, open_store};
 use crate::trouble::Trouble;
 use crate::words;
+
+/// A metrics file is no longer than this.
+const MAX_METRICS_BYTES: u64 = 1 << 20;
 
 /// Compare two runs, or two variants: what was asked, what came out
 #[derive(Debug, clap::Args)]
@@ -72,7 +77,7 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         it.what.iter().for_each(|it| printer.data(for_stdout(format!("  {it}"))));
     }
     let n = found.len();
-    let all: std::collections::BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    let all: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
     let of = words::count(all.len(), "step");
     printer
         .say(format!("{FAINT}{n} of {of} {}{FAINT:#}", if n == 1 { "differs" } else { "differ" }));
@@ -152,7 +157,7 @@ fn compare(
     was: &BTreeMap<String, Asked>,
     is: &BTreeMap<String, Asked>,
 ) -> Result<Vec<Difference>, Trouble> {
-    let names: std::collections::BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    let names: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
     let mut found = vec![];
     for name in names {
         let what = match (was.get(name), is.get(name)) {
@@ -160,7 +165,7 @@ fn compare(
                 (Some(was), Some(is)) if was == is => continue,
                 (Some(before), Some(after)) => {
                     match (store.record(&before)?, store.record(&after)?) {
-                        (Some(before), Some(after)) => records(&before, &after),
+                        (Some(before), Some(after)) => records(store, &before, &after),
                         _ => questions(&was.parts, &is.parts),
                     }
                 }
@@ -190,13 +195,18 @@ fn questions(was: &Parts, is: &Parts) -> Vec<String> {
     is.differences(was).iter().map(said).collect()
 }
 
-fn records(was: &Record, is: &Record) -> Vec<String> {
+fn records(store: &Store, was: &Record, is: &Record) -> Vec<String> {
     let differences = Parts(is.parts.clone()).differences(&Parts(was.parts.clone()));
     let mut what: Vec<String> = differences.iter().map(|it| it.to_string()).collect();
     for (slot, output) in &is.outputs {
         let same = was.outputs.get(slot).is_some_and(|it| it.object.digest == output.object.digest);
         if same {
             what.push(format!("output `{slot}` is the same"));
+            continue;
+        }
+        let numbers = numbers(store, was.outputs.get(slot), output);
+        if !numbers.is_empty() {
+            what.extend(numbers);
             continue;
         }
         let is = words::size(output.object.size);
@@ -209,9 +219,48 @@ fn records(was: &Record, is: &Record) -> Vec<String> {
         });
     }
     for (name, value) in &is.counts {
+        // What is a metric too has been told.
+        let start = format!("`{name}` was ");
+        if what.iter().any(|it| it.starts_with(&start)) {
+            continue;
+        }
         if let Some(old) = was.counts.get(name).filter(|it| *it != value) {
             what.push(format!("`{name}` was {old}, is {value}"));
         }
     }
     what
+}
+
+/// Metrics that differ, each with its interval where one is told.
+fn numbers(store: &Store, was: Option<&RecordOutput>, is: &RecordOutput) -> Vec<String> {
+    let read = |it: &RecordOutput| {
+        let small = it.form == Form::Metrics && it.object.size <= MAX_METRICS_BYTES;
+        let bytes = small.then(|| std::fs::read(store.object_path(&it.object.digest)).ok())??;
+        serde_json::from_slice::<Map<String, Value>>(&bytes).ok()
+    };
+    let Some((was, is)) = was.and_then(read).zip(read(is)) else { return vec![] };
+    let number = |map: &Map<String, Value>, name: &str| match map.get(name) {
+        Some(it @ Value::Number(_)) => Some(it.to_string()),
+        _ => None,
+    };
+    let ends = |map: &Map<String, Value>, name: &str| {
+        let end = |which: &str| number(map, &format!("{name}_{which}"));
+        end("low").zip(end("high"))
+    };
+    let shown = |map: &Map<String, Value>, name: &str| match (number(map, name), ends(map, name)) {
+        (None, _) => "nothing".to_owned(),
+        (Some(it), None) => it,
+        (Some(it), Some((low, high))) => format!("{it} [{low}, {high}]"),
+    };
+    // An interval stands with its number.
+    let is_end = |name: &str| {
+        let of = ["_low", "_high"].iter().find_map(|it| name.strip_suffix(it));
+        of.is_some_and(|it| [&was, &is].iter().any(|map| map.contains_key(it)))
+    };
+    let names: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    let told = |name: &&String| {
+        let (was, is) = (shown(&was, name), shown(&is, name));
+        (was != is && !is_end(name)).then(|| format!("`{name}` was {was}, is {is}"))
+    };
+    names.iter().filter_map(told).collect()
 }

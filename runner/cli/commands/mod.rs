@@ -4,6 +4,7 @@
 mod annotate;
 mod chat;
 mod check;
+mod compare;
 mod completions;
 mod diff;
 mod doctor;
@@ -62,6 +63,7 @@ enum Command {
     Log(log::Args),
     Graph(graph::Args),
     Report(report::Args),
+    Compare(compare::Args),
     Diff(diff::Args),
     Annotate(annotate::Args),
     Gc(gc::Args),
@@ -106,6 +108,7 @@ pub(crate) fn main() -> Exit {
         Command::Log(args) => log::run(args, &printer),
         Command::Graph(args) => graph::run(args, &printer),
         Command::Report(args) => report::run(args, &printer),
+        Command::Compare(args) => compare::run(args, &printer),
         Command::Diff(args) => diff::run(args, &printer),
         Command::Annotate(args) => annotate::run(args, &printer),
         Command::Gc(args) => gc::run(args, &printer),

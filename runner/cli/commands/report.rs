@@ -60,7 +60,7 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         true => printer.json(&serde_json::json!({
             "page": index, "sections": page.sections.len(), "warnings": page.warnings,
         })),
-        false => printer.data(&words::near(&index)),
+        false => printer.data(words::near(&index)),
     }
     Ok(Exit::Good)
 }
@@ -110,13 +110,17 @@ fn told(
     last: &Last,
 ) -> Result<Vec<Item>, Trouble> {
     let limits = if last.as_asked { lasts.limits(id)? } else { Vec::new() };
+    // What came in as it was; else what went on, under the same id.
+    let records: Vec<PathBuf> =
+        [lasts.input(id, last, "data"), lasts.output(last, "data")].into_iter().flatten().collect();
     let mut items = Vec::new();
     for (slot, output) in &last.record.outputs {
         if !matches!(output.form, Form::Metrics | Form::Records) {
             continue;
         }
         if let Some(path) = lasts.output(last, slot) {
-            items.push(Item { name: address.to_owned(), path, limits: limits.clone() });
+            let (name, records) = (address.to_owned(), records.clone());
+            items.push(Item { name, path, records, limits: limits.clone() });
         }
     }
     Ok(items)

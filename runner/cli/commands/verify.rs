@@ -121,6 +121,15 @@ fn replay(args: Args, of_records: f64, printer: &Printer) -> Result<Exit, Troubl
                 all.push(it);
             }
         }
+        for (i, key) in replay::passed_over(&facts) {
+            if done.insert(key) {
+                let step = &opened.graph.instances[i].address;
+                printer.warn(format!(
+                    "`{step}` is not asked again: its answers are kept by question, not by record; \
+                     `kun run --store` with an empty folder makes all of them anew"
+                ));
+            }
+        }
         if opened.workflow.variants().is_empty() {
             break;
         }

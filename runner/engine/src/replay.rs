@@ -90,6 +90,23 @@ pub fn steps(facts: &Facts<'_>) -> Vec<(usize, Key)> {
     all
 }
 
+/// Kinds whose answers are kept, but under another name than that of a record of their data: an exam's
+/// under its questions as the model reads them.
+const KEPT_OTHERWISE: [&str; 1] = ["eval"];
+
+/// The finished steps that ask a model and cannot be asked again about some of their records.
+pub fn passed_over(facts: &Facts<'_>) -> Vec<(usize, Key)> {
+    let otherwise = |i: &usize| match &facts.graph.instances[*i].work {
+        Work::Kind { name, .. } => KEPT_OTHERWISE.contains(&name.as_str()),
+        Work::Program(_) => false,
+    };
+    let cached = |i: usize| {
+        let key = facts.planned.keys[i];
+        Some((i, key.filter(|_| facts.planned.standings[i] == Standing::Cached)?))
+    };
+    (0..facts.graph.instances.len()).filter(otherwise).filter_map(cached).collect()
+}
+
 /// Asks a step again about a share of its records.
 pub fn replay(
     facts: &Facts<'_>,

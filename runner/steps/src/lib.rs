@@ -27,6 +27,7 @@ mod statistics;
 pub mod text;
 mod texts;
 mod training;
+pub mod verdicts;
 
 pub use kernels::machine;
 
@@ -43,6 +44,9 @@ pub const KINDS: &[&dyn AnyKind] = &[
     &kinds::unique::Unique,
     &kinds::count::Count,
     &kinds::stats::Stats,
+    &kinds::lengths::Lengths,
+    &kinds::years::Years,
+    &kinds::sources::Sources,
     &kinds::corpus::Corpus,
     &kinds::instructions::Instructions,
     &kinds::normalize::Normalize,
@@ -69,8 +73,10 @@ pub const KINDS: &[&dyn AnyKind] = &[
     &kinds::answer::AnswerKind,
     &kinds::judge::Judge,
     &kinds::classify::Classify,
+    &kinds::categories::Categories,
     &kinds::score_text::ScoreText,
     &kinds::eval::Eval,
+    &kinds::export_eval::ExportEval,
     &kinds::compare::Compare,
     &kinds::annotations::Annotations,
     &kinds::report::Report,

@@ -8,6 +8,8 @@ use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use serde_json::{Map, Value};
+
 use crate::{Cx, Say, StepError};
 
 /// The longest line that a record kind takes.
@@ -105,6 +107,14 @@ impl Output {
     pub(crate) fn finish(mut self) -> Result<(), StepError> {
         self.writer.flush().map_err(StepError::io(&self.path))
     }
+}
+
+/// Writes a step's numbers to its slot `metrics`.
+pub(crate) fn write_metrics(metrics: &Map<String, Value>, cx: &Cx<'_>) -> Result<(), StepError> {
+    let text = serde_json::to_vec_pretty(metrics);
+    let mut output = Output::create(cx.output("metrics")?)?;
+    output.line(&text.expect("finite numbers are always JSON"))?;
+    output.finish()
 }
 
 /// How far a kind is, said a few times a second.

@@ -22,7 +22,7 @@ pub fn files(page: &Page) -> BTreeMap<String, String> {
                 let name = free(title, "figures", "svg", &files);
                 files.insert(name, svg.clone());
             }
-            Block::Text(_) | Block::Changes(_) => {}
+            Block::Text(_) | Block::Changes(_) | Block::Folded { .. } => {}
         }
     }
     files

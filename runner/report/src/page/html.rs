@@ -59,6 +59,7 @@ fn section(i: usize, section: &Section, words: &Words) -> String {
                 )
             }
             Block::Changes(all) => all.iter().map(change).collect(),
+            Block::Folded { title, texts } => folded(title, texts),
         };
     }
     out + "</section>\n"
@@ -96,6 +97,14 @@ fn table(it: &Table) -> String {
         out += "</tr>\n";
     }
     out + "</table></div>\n"
+}
+
+fn folded(title: &str, texts: &[(String, String)]) -> String {
+    let text = |(head, text): &(String, String)| {
+        format!("<div class=\"change\"><b>{}</b>{}</div>\n", escaped(head), escaped(text))
+    };
+    let all: String = texts.iter().map(text).collect();
+    format!("<details><summary>{}</summary>\n{all}</details>\n", escaped(title))
 }
 
 fn change(it: &Change) -> String {
@@ -138,6 +147,10 @@ mod tests {
             Block::Table(table),
             Block::Chart(chart),
             Block::Changes(vec![change]),
+            Block::Folded {
+                title: "dropped <b>".to_owned(),
+                texts: vec![("id <1>".to_owned(), "<script>alert(2)</script>".to_owned())],
+            },
         ];
         Page {
             title: "标题 <1>".to_owned(),
@@ -155,6 +168,7 @@ mod tests {
         assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
         assert!(html.contains("<b>x&quot;</b>一<del>二</del><ins>四</ins>三"));
         assert!(html.contains("<td class=\"n\">1\u{202f}200</td>"));
+        assert!(html.contains("<summary>dropped &lt;b&gt;</summary>"), "{html}");
         assert!(html.contains("lang=\"zh-Hans\"") && html.contains("look &amp; see"));
         // It opens from a disk: nothing is fetched.
         for it in ["src=", "href=\"http", "url(", "@import"] {

@@ -23,6 +23,7 @@ pub fn markdown(page: &Page) -> String {
                 Block::Chart(it) => chart(it),
                 Block::Picture { title, .. } => format!("*{}*\n", text(title)),
                 Block::Changes(all) => all.iter().map(change).collect(),
+                Block::Folded { title, texts } => folded(title, texts),
             };
         }
     }
@@ -49,6 +50,14 @@ fn table(table: &Table) -> String {
     let rows: String =
         table.rows.iter().map(|it| row(it.iter().map(|it| cell(&it.shown())).collect())).collect();
     format!("**{}**\n\n{head}{sides}{rows}", text(&table.title))
+}
+
+fn folded(title: &str, texts: &[(String, String)]) -> String {
+    let item = |(head, it): &(String, String)| {
+        format!("- **{}** {}\n", line(head), text(it).replace('\n', "<br>"))
+    };
+    let all: String = texts.iter().map(item).collect();
+    format!("**{}**\n\n{all}", line(title))
 }
 
 fn change(it: &Change) -> String {

@@ -65,6 +65,13 @@ pub enum Block {
     },
     /// Texts before and after something was done to them.
     Changes(Vec<Change>),
+    /// Texts that are shown to who asks for them.
+    Folded {
+        /// What they are.
+        title: String,
+        /// What each is called, and the text.
+        texts: Vec<(String, String)>,
+    },
 }
 
 /// A table.

@@ -16,7 +16,6 @@
 //! McNemar's exact test, two-sided. With `by`, a field with a text, there are further records for
 //! each of its values. `metrics` has the shares, and the differences to the first input.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use plan::KindSpec;
@@ -26,8 +25,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::page::page;
-use crate::records::{Lines, Output};
-use crate::statistics::{interval, paired, rounded};
+use crate::records::{Output, write_metrics};
+use crate::statistics::paired;
+use crate::verdicts::{Share, Verdicts};
 use crate::{Cx, Kind, StepError, params_of};
 
 pub(crate) struct Compare;
@@ -83,96 +83,40 @@ impl Kind for Compare {
         }
         let mut all = Vec::new();
         for path in &inputs {
-            all.push(verdicts(path, params, cx)?);
+            let fields = (params.field.as_str(), params.by.as_deref());
+            all.push(Verdicts::read(path, fields, &|| cx.check_stop())?);
         }
         for (path, it) in inputs.iter().zip(&all).skip(1) {
             same_items(&inputs[0], &all[0], (path, it))?;
         }
-        let mut groups = vec![None];
-        if params.by.is_some() {
-            let mut values: Vec<&String> =
-                all[0].values().filter_map(|it| it.group.as_ref()).collect();
-            values.sort();
-            values.dedup();
-            groups.extend(values.into_iter().map(Some));
-        }
+        let groups = all.first().map(Verdicts::groups).unwrap_or_default();
         let mut tables = Tables {
             names: &params.names,
             metrics: Map::new(),
             shares: Output::create(cx.output("shares")?)?,
             pairs: Output::create(cx.output("pairs")?)?,
         };
-        for group in groups {
+        for group in std::iter::once(None).chain(groups.into_iter().map(Some)) {
             cx.check_stop()?;
-            let of_group = |it: &BTreeMap<String, Item>| {
-                let mine = |it: &&Item| group.is_none() || it.group.as_ref() == group;
-                it.values().filter(mine).map(|it| it.right).collect::<Vec<bool>>()
-            };
-            tables
-                .group(group.map(String::as_str), &all.iter().map(of_group).collect::<Vec<_>>())?;
+            tables.group(group, &all.iter().map(|it| it.of_group(group)).collect::<Vec<_>>())?;
         }
         tables.shares.finish()?;
         tables.pairs.finish()?;
-        let text = serde_json::to_vec_pretty(&tables.metrics);
-        let mut metrics = Output::create(cx.output("metrics")?)?;
-        metrics.line(&text.expect("finite numbers are always JSON"))?;
-        metrics.finish()?;
-        cx.count("items", all.first().map_or(0, |it| it.len() as u64));
+        write_metrics(&tables.metrics, cx)?;
+        cx.count("items", all.first().map_or(0, |it| it.0.len() as u64));
         Ok(())
     }
 }
 
-/// A verdict, and the group that it belongs to.
-struct Item {
-    right: bool,
-    group: Option<String>,
-}
-
-/// The verdicts of a file, by id.
-fn verdicts(
-    path: &Path,
-    params: &Params,
-    cx: &Cx<'_>,
-) -> Result<BTreeMap<String, Item>, StepError> {
-    let (mut lines, mut buffer, mut items) = (Lines::open(path)?, Vec::new(), BTreeMap::new());
-    while lines.next(&mut buffer)? {
-        cx.check_stop()?;
-        let record: Value =
-            serde_json::from_slice(&buffer).map_err(|it| lines.mistake(None, it.to_string()))?;
-        let id = match &record["id"] {
-            Value::String(it) => it.clone(),
-            Value::Number(it) => it.to_string(),
-            _ => return Err(lines.mistake(Some("id"), "is no text".to_owned())),
-        };
-        let Some(right) = record[&params.field].as_bool() else {
-            let reason = "is neither true nor false".to_owned();
-            return Err(lines.mistake(Some(&params.field), reason));
-        };
-        let group = match &params.by {
-            None => None,
-            Some(by) => match record[by].as_str() {
-                Some(it) => Some(it.to_owned()),
-                None => return Err(lines.mistake(Some(by), "is no text".to_owned())),
-            },
-        };
-        if items.insert(id.clone(), Item { right, group }).is_some() {
-            return Err(lines.mistake(Some("id"), format!("`{id}` comes twice")));
-        }
-    }
-    Ok(items)
-}
-
 fn same_items(
     first: &Path,
-    want: &BTreeMap<String, Item>,
-    (path, have): (&Path, &BTreeMap<String, Item>),
+    want: &Verdicts,
+    (path, have): (&Path, &Verdicts),
 ) -> Result<(), StepError> {
-    let missing = want.keys().find(|it| !have.contains_key(*it)).map(|it| (path, it));
-    let more = || have.keys().find(|it| !want.contains_key(*it)).map(|it| (first, it));
-    match missing.or_else(more) {
+    match want.unlike(have) {
         None => Ok(()),
-        Some((file, id)) => Err(StepError::Record {
-            file: file.to_owned(),
+        Some((other_lacks, id)) => Err(StepError::Record {
+            file: if other_lacks { path } else { first }.to_owned(),
             line: 1,
             field: Some("id".to_owned()),
             reason: format!("there is no item `{id}`, which another input has"),
@@ -190,10 +134,7 @@ struct Tables<'a> {
 impl Tables<'_> {
     fn group(&mut self, group: Option<&str>, all: &[Vec<bool>]) -> Result<(), StepError> {
         for (name, it) in self.names.iter().zip(all) {
-            let (n, right) = (it.len() as u64, it.iter().filter(|it| **it).count() as u64);
-            let share = rounded(right as f64 / n.max(1) as f64);
-            let (low, high) = interval(right, n);
-            let (low, high) = (rounded(low), rounded(high));
+            let Share { n, right, share, low, high } = Share::of(it);
             let line = json!({ "group": group, "name": name, "n": n, "right": right,
                 "share": share, "low": low, "high": high });
             self.shares.line(line.to_string().as_bytes())?;

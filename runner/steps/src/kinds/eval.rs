@@ -50,7 +50,7 @@ use crate::exam::tally::{Count, Tally};
 use crate::exam::{LETTERS, Question, Shape, Sheet};
 use crate::model::{self, Answers, How, ModelFolder};
 use crate::page::page;
-use crate::records::{Output, Progress};
+use crate::records::{Output, Progress, write_metrics};
 use crate::{Cx, Kind, StepError, params_of};
 
 mod losses;
@@ -185,10 +185,7 @@ fn write(tally: &Tally, cx: &mut Cx<'_>) -> Result<(), StepError> {
     }
     subjects.finish()?;
     let numbers = tally.metrics();
-    let text = serde_json::to_vec_pretty(&numbers).expect("finite numbers are always JSON");
-    let mut metrics = Output::create(cx.output("metrics")?)?;
-    metrics.line(&text)?;
-    metrics.finish()?;
+    write_metrics(&numbers, cx)?;
     for name in ["questions", "unclear"] {
         cx.count(name, numbers.get(name).and_then(|it| it.as_u64()).unwrap_or(0));
     }

@@ -17,7 +17,6 @@
 //! Memory: about 40 bytes for each distinct record of the longest file.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use plan::KindSpec;
 use plan::kind::{Arity, Form, Port, Slot};
@@ -26,7 +25,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::page::page;
-use crate::records::{Lines, Output, Progress, short_digest};
+use crate::records::{Lines, Progress, short_digest, write_metrics};
 use crate::text::fields::Fields;
 use crate::{Cx, Kind, StepError, params_of};
 
@@ -81,7 +80,7 @@ impl Kind for Nested {
         }
         progress.say(cx);
         metrics.sort_keys();
-        write(cx.output("metrics")?, &metrics)
+        write_metrics(&metrics, cx)
     }
 }
 
@@ -110,13 +109,6 @@ fn missing(lines: &Lines, line: &[u8], (i, params): (usize, &Params)) -> StepErr
     };
     let (here, next) = (i + 1, i + 2);
     lines.mistake(None, format!("{who} is in file {here} more often than in file {next}"))
-}
-
-fn write(path: &Path, metrics: &Map<String, Value>) -> Result<(), StepError> {
-    let text = serde_json::to_vec_pretty(metrics).expect("names and numbers are always JSON");
-    let mut output = Output::create(path)?;
-    output.line(&text)?;
-    output.finish()
 }
 
 #[cfg(test)]

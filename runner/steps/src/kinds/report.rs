@@ -14,6 +14,8 @@
 //! | shares, differences | `compare` | bars with intervals, groups, tests |
 //! | accuracy by subject | `eval` | all exams side by side |
 //! | metrics | any step | a table; `x`, `x_low` and `x_high` as a number with its interval |
+//! | a histogram | `lengths`, `years` | how many are how long, or of which year |
+//! | shares of values | `sources` | bars, the longest first |
 //! | a ledger | any kind that filters | the funnel, reasons and sources, the spread of each value |
 //! | a log | `pretrain`, `sft` | losses, one over another |
 //! | records with `instruction`, `text` and `output` | `refine` | answers beside the raw texts, character by character |
@@ -74,7 +76,7 @@ fn default_samples() -> usize {
 impl Kind for Report {
     const SPEC: KindSpec = KindSpec {
         name: "report",
-        version: 1,
+        version: 2,
         about: "what the outputs of other steps have to say, as one HTML file",
         page: page!("report.rs"),
         inputs: &[Port { name: "data", arity: Arity::Many, about: "outputs of other steps" }],
@@ -98,7 +100,7 @@ impl Kind for Report {
         }
         let mut items = Vec::new();
         for (name, path) in params.names.iter().zip(inputs) {
-            let item = Item { name: name.clone(), path, limits: Vec::new() };
+            let item = Item { name: name.clone(), path, records: Vec::new(), limits: Vec::new() };
             if !known(&item)? {
                 let text = format!("an input called `{name}` has nothing to show");
                 (cx.report)(Say::Note(text));

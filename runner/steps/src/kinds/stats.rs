@@ -25,7 +25,7 @@
 //! The 200 sources and 500 fields that come first have lines of their own; others stand together as
 //! `(others)`. Memory: 16 bytes and what a set costs for each distinct text.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use plan::KindSpec;
@@ -37,8 +37,9 @@ use serde_json::{Map, Value};
 use crate::model::Tokenizer;
 use crate::model::record::Unfit;
 use crate::page::page;
-use crate::records::{Output, short_digest};
+use crate::records::{Output, short_digest, write_metrics};
 use crate::text::fields::Fields;
+use crate::text::lengths::{Lengths, PLACES};
 use crate::text::stream::Source;
 use crate::{Cx, Kind, StepError, params_of};
 
@@ -104,10 +105,7 @@ impl Kind for Stats {
             all.take(part, &mut seen);
             Ok(())
         })?;
-        let mut output = Output::create(cx.output("metrics")?)?;
-        let metrics = all.metrics(&params.fields);
-        output.line(&serde_json::to_vec_pretty(&metrics).expect("numbers are always JSON"))?;
-        output.finish()?;
+        write_metrics(&all.metrics(&params.fields), cx)?;
         let mut output = Output::create(cx.output("table")?)?;
         output.bytes(all.table(&params.fields).as_bytes())?;
         output.finish()?;
@@ -179,10 +177,6 @@ struct Texts {
     scripts: [u64; SCRIPTS.len()],
     languages: [u64; LANGUAGES.len()],
 }
-
-/// How often each length is.
-#[derive(Clone, Default)]
-struct Lengths(BTreeMap<u64, u64>);
 
 const SCRIPTS: [&str; 6] = ["han", "latin", "digits", "kana", "hangul", "other"];
 const LANGUAGES: [&str; 4] = ["chinese", "english", "mixed", "neither"];
@@ -270,37 +264,6 @@ impl Reader<'_> {
     }
 }
 
-impl Lengths {
-    fn add(&mut self, length: u64) {
-        *self.0.entry(length).or_default() += 1;
-    }
-
-    fn total(&self) -> u64 {
-        self.0.iter().map(|(length, n)| length * n).sum()
-    }
-
-    fn n(&self) -> u64 {
-        self.0.values().sum()
-    }
-
-    fn mean(&self) -> f64 {
-        rounded(self.total() as f64 / self.n().max(1) as f64)
-    }
-
-    /// The value at this place, in hundredths, among all in their order.
-    fn quantile(&self, hundredths: u64) -> u64 {
-        let place = (u128::from(self.n().saturating_sub(1)) * u128::from(hundredths) / 100) as u64;
-        let mut before = 0;
-        for (length, n) in &self.0 {
-            before += n;
-            if before > place {
-                return *length;
-            }
-        }
-        0
-    }
-}
-
 impl Texts {
     fn take(&mut self, other: &Texts) {
         self.n += other.n;
@@ -310,7 +273,7 @@ impl Texts {
         for (mine, theirs) in
             [(&mut self.characters, &other.characters), (&mut self.tokens, &other.tokens)]
         {
-            theirs.0.iter().for_each(|(length, n)| *mine.0.entry(*length).or_default() += n);
+            mine.take(theirs);
         }
         self.scripts.iter_mut().zip(other.scripts).for_each(|(a, b)| *a += b);
         self.languages.iter_mut().zip(other.languages).for_each(|(a, b)| *a += b);
@@ -380,8 +343,7 @@ impl Found {
                 }
                 put(format!("{field}.{what}.total"), lengths.total().into());
                 put(format!("{field}.{what}.mean"), lengths.mean().into());
-                let places = [("min", 0), ("p10", 10), ("p50", 50), ("p90", 90), ("p99", 99)];
-                for (name, place) in places.into_iter().chain([("max", 100)]) {
+                for (name, place) in PLACES {
                     put(format!("{field}.{what}.{name}"), lengths.quantile(place).into());
                 }
             }

@@ -1,11 +1,13 @@
 //! How many records went on at each filter, and why the others did not.
 
+use std::collections::BTreeMap;
+
 use report::page::{Block, Cell, Section, Table};
 
 use super::All;
 use super::seen::Seen;
 use super::words::Words;
-use crate::text::funnel::Funnel;
+use crate::text::funnel::{Funnel, RuleCount};
 
 pub(super) fn section(seen: &All<'_>, words: &Words) -> Section {
     let funnels: Vec<(&str, &Funnel)> = seen
@@ -19,6 +21,9 @@ pub(super) fn section(seen: &All<'_>, words: &Words) -> Section {
     if !funnels.is_empty() {
         blocks.push(steps(&funnels, words));
         blocks.push(rules(&funnels, words));
+        for (name, funnel) in &funnels {
+            blocks.extend(dropped(name, funnel, words));
+        }
         blocks.extend(sources(&funnels, words));
     }
     Section { title: words.funnel.to_owned(), blocks }
@@ -69,6 +74,23 @@ fn rules(funnels: &[(&str, &Funnel)], words: &Words) -> Block {
         columns: columns.map(str::to_owned).to_vec(),
         rows,
     })
+}
+
+/// Records that a rule dropped, for each rule of which some are still there.
+fn dropped(name: &str, funnel: &Funnel, words: &Words) -> Vec<Block> {
+    let mut all: BTreeMap<&str, Vec<(String, String)>> = BTreeMap::new();
+    for it in &funnel.samples {
+        let Some(text) = &it.text else { continue };
+        let value = it.value.map(|it| format!(" · {it}")).unwrap_or_default();
+        all.entry(&it.rule).or_default().push((format!("{}{value}", it.id), text.clone()));
+    }
+    let rules = funnel.rules.iter();
+    let block = |it: &RuleCount| {
+        let (n, texts) = (it.counts.fails, all.remove(it.rule.as_str())?);
+        let title = format!("{name} · {}, {n} {}", it.rule, words.dropped);
+        Some(Block::Folded { title, texts })
+    };
+    rules.filter_map(block).collect()
 }
 
 fn sources(funnels: &[(&str, &Funnel)], words: &Words) -> Option<Block> {

@@ -4,6 +4,7 @@
 //! Files are read as streams; what is held are counts, the numbers of ledgers, and a few records.
 
 mod distribution;
+mod figures;
 mod funnel;
 mod results;
 mod samples;
@@ -26,6 +27,9 @@ pub struct Item {
     pub name: String,
     /// Where it is.
     pub path: PathBuf,
+    /// The records that its ledger is about, where they are known and still there: the first that has
+    /// one is asked.
+    pub records: Vec<PathBuf>,
     /// Where the thresholds of its ledger stand, where that is known.
     pub limits: Vec<Limit>,
 }
@@ -52,6 +56,7 @@ pub fn sections(items: &[Item], manner: Manner) -> Result<Vec<Section>, StepErro
         results::section(&seen, words),
         funnel::section(&seen, words),
         training::section(&seen, words),
+        figures::section(&seen, words),
         distribution::section(&seen, words),
         samples::section(&seen, words),
     ];

@@ -11,7 +11,9 @@ use super::seen::Seen;
 use super::training;
 use super::words::Words;
 
-type Row = Map<String, Value>;
+pub(super) type Row = Map<String, Value>;
+/// Numbers with what they are called.
+type Named<'a> = Vec<(&'a str, &'a Row)>;
 
 pub(super) fn section(seen: &All<'_>, words: &Words) -> Section {
     let mut blocks = Vec::new();
@@ -30,7 +32,7 @@ pub(super) fn section(seen: &All<'_>, words: &Words) -> Section {
     let told = |name: &str| {
         seen.iter().any(|(it, seen)| it.name == name && matches!(seen, Seen::Shares(_)))
     };
-    let mut alike: Vec<(Vec<&String>, Vec<(&str, &Row)>)> = Vec::new();
+    let mut alike: Vec<(Vec<&String>, Named<'_>)> = Vec::new();
     for (item, seen) in seen {
         let Seen::Metrics(map) = seen else { continue };
         let names: Vec<&String> = map.keys().collect();
@@ -46,11 +48,11 @@ pub(super) fn section(seen: &All<'_>, words: &Words) -> Section {
     Section { title: words.results.to_owned(), blocks }
 }
 
-fn number(row: &Row, name: &str) -> f64 {
+pub(super) fn number(row: &Row, name: &str) -> f64 {
     row.get(name).and_then(Value::as_f64).unwrap_or(0.0)
 }
 
-fn text(row: &Row, name: &str) -> String {
+pub(super) fn text(row: &Row, name: &str) -> String {
     row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 

@@ -11,6 +11,7 @@ use crate::StepError;
 use crate::records::{Lines, short_digest};
 use crate::text::funnel::{Asked, Funnel};
 use crate::text::ledger::Ledger;
+use crate::text::shown::{Wanted, texts};
 
 /// What stands in an output.
 #[derive(Clone, Debug)]
@@ -27,14 +28,22 @@ pub(crate) enum Seen {
     Curve(Vec<(f64, f64)>),
     /// A ledger, and the values of its rules.
     Ledger(Funnel, BTreeMap<String, Vec<f32>>),
+    /// Records of `lengths` and `years`: how many lie between borders.
+    Histogram(Vec<Map<String, Value>>),
+    /// Records of `sources`: each value's share.
+    Parts(Vec<Map<String, Value>>),
     /// Texts before and after they were polished.
     Changes(Vec<Change>),
 }
 
 /// A metrics file is no longer than this.
 const MAX_METRICS_BYTES: u64 = 1 << 20;
-/// Tables of `eval` and `compare` have no more records than this.
+/// Tables have no more records than this.
 const MAX_TABLE_ROWS: usize = 10_000;
+/// Of each rule no more dropped records are shown.
+const MAX_DROPPED: usize = 5;
+/// Of a dropped record no more characters are shown.
+const MAX_CHARACTERS: usize = 1000;
 /// A ledger's rules beyond these are counted, and their values not drawn.
 const MAX_RULES: usize = 24;
 
@@ -56,9 +65,13 @@ pub(crate) fn look(item: &Item, samples: usize) -> Result<Option<Seen>, StepErro
     };
     let has = |names: &[&str]| names.iter().all(|it| first.contains_key(*it));
     Ok(if has(&["keep", "fails", "values"]) {
-        Some(ledger(item)?)
+        Some(ledger(item, samples.min(MAX_DROPPED))?)
     } else if has(&["name", "n", "share", "low", "high"]) {
         Some(Seen::Shares(table(path)?))
+    } else if has(&["of", "from", "below", "n"]) {
+        Some(Seen::Histogram(table(path)?))
+    } else if has(&["of", "value", "n", "share"]) {
+        Some(Seen::Parts(table(path)?))
     } else if has(&["first", "second", "difference", "p"]) {
         Some(Seen::Pairs(table(path)?))
     } else if has(&["subject", "n", "right", "accuracy", "low", "high"]) {
@@ -113,9 +126,10 @@ fn curve(path: &Path) -> Result<Vec<(f64, f64)>, StepError> {
     Ok(points)
 }
 
-fn ledger(item: &Item) -> Result<Seen, StepError> {
-    let asked = Asked { limits: item.limits.clone(), ..Asked::default() };
-    let funnel = Funnel::read(&item.path, &asked)?;
+fn ledger(item: &Item, samples: usize) -> Result<Seen, StepError> {
+    let asked = Asked { limits: item.limits.clone(), samples, ..Asked::default() };
+    let mut funnel = Funnel::read(&item.path, &asked)?;
+    read_samples(item, &mut funnel)?;
     let mut values: BTreeMap<String, Vec<f32>> = BTreeMap::new();
     let mut ledger = Ledger::open(&item.path)?;
     while let Some(entry) = ledger.next()? {
@@ -128,6 +142,23 @@ fn ledger(item: &Item) -> Result<Seen, StepError> {
         }
     }
     Ok(Seen::Ledger(funnel, values))
+}
+
+/// Finds the texts of the dropped records.
+fn read_samples(item: &Item, funnel: &mut Funnel) -> Result<(), StepError> {
+    let mut wanted: Wanted = funnel.samples.iter().map(|it| (it.line, it.id.clone())).collect();
+    let mut found = BTreeMap::new();
+    for path in item.records.iter().filter(|it| it.is_file()) {
+        if !wanted.is_empty() {
+            found.extend(texts(path, &wanted, None)?);
+            wanted.retain(|line, _| !found.contains_key(line));
+        }
+    }
+    for it in &mut funnel.samples {
+        let text = found.get(&it.line).map(String::as_str);
+        it.text = text.map(|it| it.chars().take(MAX_CHARACTERS).collect());
+    }
+    Ok(())
 }
 
 /// Those whose digests are least: the same records give the same samples, wherever they stand.

@@ -1,6 +1,6 @@
 //! What a report says of outputs as the kinds write them.
 
-use report::page::{Page, html, markdown};
+use report::page::{Block, Page, html, markdown};
 
 use super::*;
 use crate::kit::Kit;
@@ -10,7 +10,7 @@ fn items(folder: &std::path::Path, all: &[(&str, &str)]) -> Vec<Item> {
     let item = |(i, (name, text)): (usize, &(&str, &str))| {
         let path = folder.join(i.to_string());
         std::fs::write(&path, text).unwrap();
-        Item { name: (*name).to_owned(), path, limits: Vec::new() }
+        Item { name: (*name).to_owned(), path, records: Vec::new(), limits: Vec::new() }
     };
     all.iter().enumerate().map(item).collect()
 }
@@ -30,6 +30,15 @@ const LOG: &str = r#"{"step":1,"steps":2,"loss":3.5,"learning_rate":0.1}
 const POLISHED: &str = r#"{"id":"a","text":"雨后的河水很急。点击这里","instruction":"河水怎样？","output":"河水很急。"}
 "#;
 
+const LENGTHS: &str = r#"{"of":"instruction","from":0,"below":20,"n":3}
+{"of":"instruction","from":20,"below":40,"n":1}
+{"of":"instruction","from":40,"below":null,"n":2}
+{"of":"year","from":2008,"below":2009,"n":7}
+"#;
+const PARTS: &str = r#"{"of":"source","value":"wudao","n":3,"share":0.75}
+{"of":"source","value":"(none)","n":1,"share":0.25}
+"#;
+
 #[test]
 fn outputs_are_known_by_what_stands_in_them() {
     let folder = tempfile::tempdir().unwrap();
@@ -41,12 +50,14 @@ fn outputs_are_known_by_what_stands_in_them() {
             ("numbers", "{\"right\": 0.5, \"right_low\": 0.2, \"right_high\": 0.8, \"n\": 9}"),
             ("clean", LEDGER),
             ("final", LOG),
+            ("lengths", LENGTHS),
+            ("sources", PARTS),
             ("polished", POLISHED),
             ("other", "{\"id\":1,\"text\":\"x\"}\n"),
             ("binary", "\u{1}\u{2}"),
         ],
     );
-    assert!(known(&items[0]).unwrap() && !known(&items[6]).unwrap() && !known(&items[7]).unwrap());
+    assert!(known(&items[0]).unwrap() && !known(&items[8]).unwrap() && !known(&items[9]).unwrap());
     let manner = Manner { language: Language::English, samples: 5 };
     let page = Page { sections: sections(&items, manner).unwrap(), ..Page::default() };
     insta::assert_snapshot!(markdown(&page));
@@ -54,6 +65,25 @@ fn outputs_are_known_by_what_stands_in_them() {
     let manner = Manner { language: Language::Chinese, samples: 5 };
     assert_eq!(sections(&items, manner).unwrap().len(), page.sections.len());
     assert!(html(&page).contains("<del>雨后的</del>河水很急。<del>点击这里</del>"));
+}
+
+#[test]
+fn each_reason_opens_records_that_it_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut items = items(folder.path(), &[("clean", LEDGER)]);
+    let records = folder.path().join("records");
+    std::fs::write(&records, "{\"id\":\"a\"}\n{\"id\":\"b\",\"text\":\"短 <b>\"}\n").unwrap();
+    items[0].records = vec![folder.path().join("gone"), records];
+    let manner = Manner { language: Language::English, samples: 5 };
+    let blocks = sections(&items, manner).unwrap().remove(0).blocks;
+    let want = Block::Folded {
+        title: "clean · length, 1 dropped".to_owned(),
+        texts: vec![("b · 3".to_owned(), "短 <b>".to_owned())],
+    };
+    assert_eq!(blocks.iter().find(|it| matches!(it, Block::Folded { .. })), Some(&want));
+    let without = Manner { samples: 0, ..manner };
+    let blocks = sections(&items, without).unwrap().remove(0).blocks;
+    assert!(!blocks.iter().any(|it| matches!(it, Block::Folded { .. })));
 }
 
 #[test]

@@ -34,6 +34,9 @@ pub(super) struct Words {
     pub(super) loss: &'static str,
     pub(super) loss_unit: &'static str,
     pub(super) distributions: &'static str,
+    pub(super) data: &'static str,
+    pub(super) tokens: &'static str,
+    pub(super) share_of_records: &'static str,
     pub(super) samples: &'static str,
     pub(super) samples_about: &'static str,
 }
@@ -76,6 +79,9 @@ const ENGLISH: Words = Words {
     loss: "loss",
     loss_unit: "loss, nats per token",
     distributions: "Distributions",
+    data: "What the data is like",
+    tokens: "tokens",
+    share_of_records: "share of records, %",
     samples: "Samples",
     samples_about: "What stands only in the raw text is struck; what stands only in the answer is marked.",
 };
@@ -111,6 +117,9 @@ const CHINESE: Words = Words {
     loss: "损失",
     loss_unit: "损失（每词元纳特）",
     distributions: "分布",
+    data: "数据概况",
+    tokens: "词元数",
+    share_of_records: "占记录的比例（%）",
     samples: "样例",
     samples_about: "仅在原文中的文字加删除线，仅在答案中的文字加底色。",
 };

@@ -305,3 +305,32 @@ fn a_text_that_is_no_key_is_not_sent() {
     }
     assert_eq!(server.n_asked(), 0);
 }
+
+#[test]
+fn several_answers_of_a_server_vote_for_a_category() {
+    let server = Server::start(|_, asked| {
+        let said = asked.said();
+        assert!(said.contains("法学、医学："), "{said}");
+        Does::Answers(chat(if said.contains("question 1") {
+            "不知道"
+        } else {
+            "类别：医学。"
+        }))
+    });
+    let mut kit = kit("categories", &server);
+    let put = |name: &str, text: &str| {
+        let path = kit.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        vec![path]
+    };
+    let prompt = "{#\nid: c\ninputs: prompt, labels\n#}\n{{ labels | join('、') }}：{{ prompt }}";
+    let inputs = [
+        ("data", put("records", &records(2))),
+        ("prompt", put("prompt", prompt)),
+        ("labels", put("labels", "法学\n医学\n")),
+    ];
+    let out = values(&kit.run_at("samples = 3", &inputs).unwrap()[0]);
+    assert_eq!((&out[0]["category"], &out[0]["category_votes"]), (&json!("医学"), &json!(3)));
+    assert_eq!((&out[1]["category"], &out[1]["category_votes"]), (&Value::Null, &json!(0)));
+    assert_eq!(out[0]["category_answer"], json!(vec!["类别：医学。"; 3]));
+}

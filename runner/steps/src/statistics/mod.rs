@@ -8,6 +8,7 @@ mod share;
 mod wins;
 
 pub(crate) use agreement::agreement;
+pub use paired::Paired;
 pub(crate) use paired::paired;
 pub(crate) use share::{interval, rounded};
 pub(crate) use wins::{Met, Ranking};

@@ -6,19 +6,21 @@ use super::share::rounded;
 
 /// How two lists of verdicts over the same items compare.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Paired {
-    pub(crate) n: u64,
+pub struct Paired {
+    /// How many items there are.
+    pub n: u64,
     /// Right in the first only.
-    pub(crate) only_first: u64,
+    pub only_first: u64,
     /// Right in the second only.
-    pub(crate) only_second: u64,
+    pub only_second: u64,
     /// The second share less the first.
-    pub(crate) difference: f64,
-    /// The interval of the difference with 95 % confidence, from resampled items.
-    pub(crate) low: f64,
-    pub(crate) high: f64,
+    pub difference: f64,
+    /// Where the interval of the difference with 95 % confidence begins, from resampled items.
+    pub low: f64,
+    /// Where it ends.
+    pub high: f64,
     /// McNemar's exact test: how likely a split at least so uneven is where neither is better.
-    pub(crate) p: f64,
+    pub p: f64,
 }
 
 /// So many samples are drawn.

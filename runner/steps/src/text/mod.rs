@@ -4,6 +4,7 @@
 pub(crate) mod fields;
 pub mod funnel;
 pub mod ledger;
+pub(crate) mod lengths;
 pub mod life;
 pub(crate) mod minhash;
 pub(crate) mod normal;
