@@ -387,3 +387,56 @@ fn a_file_that_is_no_study_is_refused_with_the_line() {
     );
     assert!(file(&format!("{good}{{}}\n")).starts_with("study.jsonl:5: missing field"));
 }
+
+#[test]
+fn a_study_with_a_wrong_byte_is_read_or_refused_and_never_breaks_anything() {
+    let place = Ground::new();
+    let mut journal = place.open(&place.comparing(2));
+    say(&mut journal, "ana", answers(&[("better", "left")]));
+    say(&mut journal, "ana", None);
+    let undo = Did::Undo { annotator: "ana".to_owned() };
+    journal.record(undo).unwrap().unwrap();
+    drop(journal);
+    let (good, path) = (place.text().into_bytes(), place.path("other.jsonl"));
+    let mut read = 0;
+    for at in (0..good.len()).step_by(7) {
+        for change in [0x55, 0x01, 0x80] {
+            let mut other = good.clone();
+            other[at] ^= change;
+            std::fs::write(&path, &other).unwrap();
+            if let Ok(seats) = Journal::seen(&path) {
+                read += 1;
+                for seat in seats.all() {
+                    let _ = serde_json::to_string(&view::state(&seats, seat)).unwrap();
+                }
+            }
+        }
+        std::fs::write(&path, &good[..at]).unwrap();
+        let _ = Journal::seen(&path);
+    }
+    assert!(read > 10, "a letter of a text may be another");
+}
+
+#[test]
+fn a_server_outlives_strangers_and_answers_over_a_socket() {
+    use std::io::Read;
+    let place = Ground::new();
+    let server: &'static Server = Box::leak(Box::new(place.server(place.open(&place.rating(2)))));
+    std::thread::spawn(|| server.run());
+    let ask = |text: &[u8]| {
+        let mut stream = std::net::TcpStream::connect(server.address().unwrap()).unwrap();
+        stream.write_all(text).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        // One who is refused may find the line cut before all was read.
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    };
+    assert!(ask(b"\0\xff\r\n\r\n").starts_with("HTTP/1.1 400 "));
+    assert_eq!(ask(b"GET / HTT"), "");
+    let long = format!("GET /{} HTTP/1.1\r\n", "x".repeat(20 << 10));
+    assert!(!ask(long.as_bytes()).contains("200 OK"));
+    let page = ask(format!("GET {} HTTP/1.1\r\n\r\n", server.paths()[0].1).as_bytes());
+    assert!(page.starts_with("HTTP/1.1 200 OK\r\n") && page.contains("default-src 'none'"));
+    assert!(page.ends_with("</html>\n") && !page.contains("http:") && !page.contains("https:"));
+}
