@@ -21,6 +21,7 @@ mod out;
 mod plan;
 mod project;
 mod reference;
+mod report;
 mod run;
 mod schema;
 mod shared;
