@@ -22,6 +22,7 @@ mod out;
 mod plan;
 mod project;
 mod reference;
+mod report;
 mod run;
 mod schema;
 mod shared;

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use ::report::chart::{Bar, Chart, Marks, Span};
-use ::report::page::{Block, Cell, Language, Page, Section, Table, files};
+use ::report::page::{Block, Cell, Language, Page, Section, Table, file_name, files};
+use ::report::tensorboard::events;
 use plan::InstanceId;
 use plan::kind::Form;
 use steps::StepError;
-use steps::reporting::{Item, Manner, sections};
+use steps::reporting::{Item, Manner, scalars, sections};
 use store::Record;
 
 use crate::args::Common;
@@ -38,6 +39,9 @@ pub(crate) struct Args {
     /// How many answers are shown beside their raw texts
     #[arg(long, value_name = "N", default_value_t = 20)]
     samples: usize,
+    /// Write the curves of training as TensorBoard's event files too
+    #[arg(long)]
+    tensorboard: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -51,9 +55,12 @@ enum In {
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     args.common.manifest.take_from(&mut args.words);
     let opened = project::open(&args.common, args.words.clone())?;
-    let page = page(&opened, &args)?;
+    let (page, items) = page(&opened, &args)?;
     for (name, content) in files(&page) {
-        write(&args.out.join(name), &content)?;
+        write(&args.out.join(name), content.as_bytes())?;
+    }
+    if args.tensorboard {
+        curves(&items, &args.out)?;
     }
     let index = args.out.join("index.html");
     match args.common.answer.json {
@@ -65,7 +72,20 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     Ok(Exit::Good)
 }
 
-fn write(path: &Path, content: &str) -> Result<(), Trouble> {
+/// One folder for each training run: that is what TensorBoard takes for a run.
+fn curves(items: &[Item], out: &Path) -> Result<(), Trouble> {
+    for item in items {
+        let found = scalars(item).map_err(|it| Trouble::user(engine::error::chain(&it)))?;
+        let Some(found) = found else { continue };
+        let all: Vec<(&str, &[(f64, f64)])> =
+            found.iter().map(|(name, points)| (name.as_str(), points.as_slice())).collect();
+        let folder = out.join("tensorboard").join(file_name(&item.name));
+        write(&folder.join("events.out.tfevents.0.kun"), &events(&all))?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<(), Trouble> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|it| Trouble::io(folder, it))?;
     }
@@ -78,7 +98,7 @@ struct Made {
     last: Option<Last>,
 }
 
-fn page(opened: &Opened, args: &Args) -> Result<Page, Trouble> {
+fn page(opened: &Opened, args: &Args) -> Result<(Page, Vec<Item>), Trouble> {
     let lasts = Lasts::new(opened)?;
     let (mut made, mut items) = (Vec::new(), Vec::new());
     for (i, instance) in opened.graph.instances.iter().enumerate() {
@@ -94,13 +114,14 @@ fn page(opened: &Opened, args: &Args) -> Result<Page, Trouble> {
     let wrong = |it: StepError| Trouble::user(engine::error::chain(&it));
     let mut sections = sections(&items, manner).map_err(wrong)?;
     sections.push(how(opened, &made, words_of(language)));
-    Ok(Page {
+    let page = Page {
         title: opened.workflow.name().to_owned(),
         about: String::new(),
         language,
         warnings: warnings(&made, words_of(language)),
         sections,
-    })
+    };
+    Ok((page, items))
 }
 
 /// The outputs of a result that a report may have a use for.

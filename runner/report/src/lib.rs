@@ -9,3 +9,4 @@ pub mod layout;
 pub mod page;
 pub mod svg;
 pub mod table;
+pub mod tensorboard;

@@ -2,10 +2,11 @@
 //! what its answers come to.
 //!
 //! The data flows one way: [`folder`] reads sheets of questions, [`prompt`] writes what a model
-//! reads, [`asked`] makes tokens of it, [`tally`] counts.
+//! reads, [`asked`] makes tokens of it, [`tally`] counts; [`overlap`] knows which were trained on.
 
 pub(crate) mod asked;
 pub(crate) mod folder;
+pub(crate) mod overlap;
 pub(crate) mod prompt;
 pub(crate) mod tally;
 

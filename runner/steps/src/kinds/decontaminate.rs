@@ -60,7 +60,7 @@ pub(super) fn text() -> Vec<String> {
     vec!["text".to_owned()]
 }
 
-pub(super) fn gram() -> usize {
+pub(crate) fn gram() -> usize {
     13
 }
 
@@ -254,7 +254,8 @@ impl Known {
 }
 
 /// Every text in a value. The reader bounds the depth.
-fn gather<'a>(value: &'a Value, texts: &mut Vec<&'a str>) {
+/// All texts of a value.
+pub(crate) fn gather<'a>(value: &'a Value, texts: &mut Vec<&'a str>) {
     match value {
         Value::String(it) => texts.push(it),
         Value::Array(all) => all.iter().for_each(|it| gather(it, texts)),

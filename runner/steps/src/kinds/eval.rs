@@ -29,6 +29,10 @@
 //! each group. `subjects` has them for each subject, `predictions` every question with its losses or
 //! what was written. Losses do not depend on what is computed together. Each question is kept under
 //! its prompt: a step that was killed asks only what is left.
+//!
+//! With `training`, a file or folder of what the model was trained on, each prediction says whether its question
+//! was `seen`: whether one text there has at least half of the question's runs of 13 characters. Each subject says how
+//! many were, and `metrics` has `accuracy_of_unseen_questions` with its interval.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -45,6 +49,7 @@ use serde_json::json;
 
 use crate::exam::asked::{Asked, Asker, Manner, Way};
 use crate::exam::folder::{Wanted, sheets};
+use crate::exam::overlap::Overlap;
 use crate::exam::prompt::{Preset, Writer};
 use crate::exam::tally::{Count, Tally};
 use crate::exam::{LETTERS, Question, Shape, Sheet};
@@ -121,6 +126,11 @@ impl Kind for Eval {
         inputs: &[
             Port { name: "model", arity: Arity::One, about: "the model" },
             Port { name: "exam", arity: Arity::One, about: "the folder of the exam" },
+            Port {
+                name: "training",
+                arity: Arity::Optional,
+                about: "what the model was trained on",
+            },
         ],
         outputs: &[
             Slot { name: "metrics", form: Form::Metrics, about: "accuracy, over all and by group" },
@@ -146,6 +156,10 @@ impl Kind for Eval {
             subjects: &params.subjects,
         };
         let sheets = sheets(&exam, &wanted)?;
+        let overlap = match cx.inputs("training") {
+            [] => None,
+            training => Some(Overlap::find(&sheets, training, cx)?),
+        };
         let folder = ModelFolder::open(cx.input("model")?)?;
         let context = model::context(&folder.config, Some(params.max_seq_len));
         let manner = Manner {
@@ -162,10 +176,11 @@ impl Kind for Eval {
             context,
             examiner: Examiner::new(&asker, &folder, (params, context), cx.device()?)?,
             asker: &asker,
+            overlap,
             predictions: Output::create(cx.output("predictions")?)?,
             progress: Progress::new("questions", Some(n)),
         };
-        let mut tally = Tally::default();
+        let mut tally = Tally::new(room.overlap.is_some());
         for sheet in &sheets {
             let result = room.sheet(sheet, cx);
             // What was found is kept however it ended.
@@ -276,6 +291,7 @@ struct Room<'a> {
     exam: &'a Path,
     context: usize,
     asker: &'a Asker<'a>,
+    overlap: Option<Overlap>,
     examiner: Examiner<'a>,
     predictions: Output,
     progress: Progress,
@@ -347,6 +363,9 @@ impl Room<'_> {
             count.n += 1;
             count.right += u64::from(right);
             count.unclear += u64::from(letter.is_none());
+            let seen = self.overlap.as_ref().map(|it| it.has(&sheet.subject.key, place));
+            count.seen += u64::from(seen == Some(true));
+            count.seen_right += u64::from(seen == Some(true) && right);
             let id = format!("{}/{}", sheet.subject.key, place + 1);
             let mut line = json!({
                 "id": id, "subject": sheet.subject.key, "question": question.text,
@@ -357,6 +376,9 @@ impl Room<'_> {
             match found {
                 Found::Losses(all) => line["losses"] = all.to_vec().into(),
                 Found::Text(text) => line["text"] = text.into(),
+            }
+            if let Some(it) = seen {
+                line["seen"] = it.into();
             }
             self.predictions.line(line.to_string().as_bytes())?;
         }

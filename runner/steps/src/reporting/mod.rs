@@ -8,6 +8,7 @@ mod figures;
 mod funnel;
 mod results;
 mod samples;
+mod scalars;
 mod seen;
 mod training;
 mod words;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 
 use report::page::{Language, Section};
 
+pub use self::scalars::{Curves, scalars};
 use self::seen::{Seen, look};
 use crate::StepError;
 use crate::text::ledger::Limit;

@@ -27,7 +27,6 @@ pub(super) fn section(seen: &All<'_>, words: &Words) -> Section {
             }
         }
     }
-    blocks.extend(subjects(seen, words));
     // What `compare` says in its records is not said again from its metrics.
     let told = |name: &str| {
         seen.iter().any(|(it, seen)| it.name == name && matches!(seen, Seen::Shares(_)))
@@ -44,7 +43,12 @@ pub(super) fn section(seen: &All<'_>, words: &Words) -> Section {
             None => alike.push((names, vec![(&item.name, map)])),
         }
     }
-    blocks.extend(alike.iter().map(|it| Block::Table(metrics(&it.1, words))));
+    // Exams as a whole come before their many subjects, and both before other numbers.
+    let is_exam = |it: &&(Vec<&String>, Named<'_>)| it.0.iter().any(|it| *it == "accuracy");
+    let table = |it: &(Vec<&String>, Named<'_>)| Block::Table(metrics(&it.1, words));
+    blocks.extend(alike.iter().filter(is_exam).map(table));
+    blocks.extend(subjects(seen, words));
+    blocks.extend(alike.iter().filter(|it| !is_exam(it)).map(table));
     Section { title: words.results.to_owned(), blocks }
 }
 

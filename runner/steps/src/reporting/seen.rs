@@ -76,13 +76,18 @@ pub(crate) fn look(item: &Item, samples: usize) -> Result<Option<Seen>, StepErro
         Some(Seen::Pairs(table(path)?))
     } else if has(&["subject", "n", "right", "accuracy", "low", "high"]) {
         Some(Seen::Subjects(table(path)?))
-    } else if has(&["step", "loss", "learning_rate"]) {
+    } else if is_log(&first) {
         Some(Seen::Curve(curve(path)?))
     } else if has(&["instruction", "text", "output"]) {
         Some(Seen::Changes(changes(path, samples)?))
     } else {
         None
     })
+}
+
+/// Whether a record is of the log of a training run.
+pub(super) fn is_log(first: &Map<String, Value>) -> bool {
+    ["step", "loss", "learning_rate"].iter().all(|it| first.contains_key(*it))
 }
 
 fn metrics(path: &Path) -> Result<Option<Map<String, Value>>, StepError> {

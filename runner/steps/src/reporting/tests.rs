@@ -87,6 +87,16 @@ fn each_reason_opens_records_that_it_dropped() {
 }
 
 #[test]
+fn all_numbers_of_a_log_are_curves() {
+    let folder = tempfile::tempdir().unwrap();
+    let items = items(folder.path(), &[("final", LOG), ("clean", LEDGER), ("x", "\u{1}")]);
+    let curves = scalars(&items[0]).unwrap().unwrap();
+    assert_eq!(curves.keys().collect::<Vec<_>>(), ["learning_rate", "loss"]);
+    assert_eq!(curves["loss"], [(1.0, 3.5), (2.0, 2.5)]);
+    assert!(scalars(&items[1]).unwrap().is_none() && scalars(&items[2]).unwrap().is_none());
+}
+
+#[test]
 fn the_kind_writes_the_page_and_each_table_and_says_what_it_cannot_show() {
     let mut kit = Kit::new("report");
     let with = "title = \"T\"\nnames = [\"exam\", \"x\"]\nlanguage = \"zh\"";

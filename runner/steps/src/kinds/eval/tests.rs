@@ -203,3 +203,33 @@ fn every_question_is_answered_as_transformers_answers_it() {
         }
     }
 }
+
+#[test]
+fn questions_that_were_trained_on_are_flagged() {
+    let mut kit = Kit::new("eval");
+    let exam = kit.folder.path().join("long");
+    std::fs::create_dir_all(exam.join("val")).unwrap();
+    let table = r#"[{"key":"law","zh":"法","categories":["people"]}]"#;
+    std::fs::write(exam.join("subjects.json"), table).unwrap();
+    let csv = "id,question,A,B,C,D,answer\n\
+        0,雨后的河水为什么会变得又急又浑，请选出正确的一项,w,x,y,z,A\n\
+        1,雨后的河水为什么会变得又急，而山上的石头从来不会动,w,x,y,z,B\n\
+        2,短题,这里有足够长的,选项文字,一二三,四五六,C\n";
+    std::fs::write(exam.join("val/law_val.csv"), csv).unwrap();
+    let training = kit.folder.path().join("training.jsonl");
+    let text = "{\"instruction\":\"问：雨后的河水为什么会变得又急又浑,请选出正确的一项。\",\"n\":[1,null]}\n\
+        短题这里有足够长的选项文字一二三四五六\n";
+    std::fs::write(&training, text).unwrap();
+    let model = model_with_room(kit.folder.path(), 512);
+    let inputs = [("model", vec![model]), ("exam", vec![exam]), ("training", vec![training])];
+    let out = kit.run_at("shape = \"ceval\"\nshots = 0", &inputs).unwrap();
+    let seen: Vec<Value> = lines(&out[2]).iter().map(|it| it["seen"].clone()).collect();
+    assert_eq!(seen, [true, false, true]);
+    assert_eq!(lines(&out[1])[0]["seen"], 2);
+    let metrics: Value = serde_json::from_str(&out[0]).unwrap();
+    assert_eq!(metrics["seen"], 2);
+    let right = lines(&out[2])[1]["right"] == true;
+    assert_eq!(metrics["accuracy_of_unseen_questions"], f64::from(u8::from(right)));
+    let without = kit.run_at("shape = \"ceval\"\nshots = 0", &inputs[..2]).unwrap();
+    assert!(!without.concat().contains("seen"));
+}
