@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::server::{Given, said};
 use crate::study::{Line, Study, encoded};
-use crate::{AnnotateError, Did, Journal, Seats, page, view};
+use crate::{AnnotateError, Journal, Seats, page, view};
 
 /// What a page that was filled in far away gives back.
 #[derive(Debug, Deserialize)]
@@ -61,7 +61,7 @@ pub fn bundle(seats: &Seats, name: &str) -> Option<String> {
     Some(page::alone(&data.to_string(), &nonce))
 }
 
-/// Takes what came back. What is known already is not taken again.
+/// Takes what came back, all of it or nothing. What is known already is not taken again.
 pub fn take(journal: &mut Journal, text: &[u8]) -> Result<Taken, AnnotateError> {
     let wrong = |it: String| AnnotateError::Study(it);
     let back: Back = serde_json::from_slice(text).map_err(|it| wrong(it.to_string()))?;
@@ -69,6 +69,7 @@ pub fn take(journal: &mut Journal, text: &[u8]) -> Result<Taken, AnnotateError> 
         return Err(wrong("these are answers to another study".to_owned()));
     }
     let mut taken = Taken { new: 0, known: 0, other: 0 };
+    let mut new = Vec::new();
     for One { place, given } in back.said {
         let seats = journal.seats();
         let nobody = || wrong(format!("nobody is called `{}`", back.name));
@@ -78,12 +79,10 @@ pub fn take(journal: &mut Journal, text: &[u8]) -> Result<Taken, AnnotateError> 
         match seat.at(place.place) {
             Some(it) if it.answers == given.answers => taken.known += 1,
             Some(_) => taken.other += 1,
-            None => {
-                let said = said(journal, &back.name, &place, given);
-                journal.record(Did::Said(said))?.map_err(wrong)?;
-                taken.new += 1;
-            }
+            None => new.push(said(journal, &back.name, &place, given)),
         }
     }
+    taken.new = new.len();
+    journal.record_all(new)?;
     Ok(taken)
 }

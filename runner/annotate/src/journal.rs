@@ -1,11 +1,12 @@
 //! A study that is open to be written: what somebody did is on the disk before it counts.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::study::{Line, encoded, read_whole};
-use crate::{AnnotateError, Did, Seats};
+use crate::{AnnotateError, Did, Said, Seats};
 
 /// A study with a lock on it.
 #[derive(Debug)]
@@ -45,20 +46,44 @@ impl Journal {
     /// Writes down what somebody did, forces it to the disk, and only then takes it. The inner
     /// error says why it cannot be done.
     pub fn record(&mut self, did: Did) -> Result<Result<(), String>, AnnotateError> {
-        if self.broken {
-            return Err(AnnotateError::Closed(self.path.clone()));
-        }
         if let Err(reason) = self.seats.check(&did) {
             return Ok(Err(reason));
         }
-        let line = encoded(&Line::Did(did.clone()));
-        if let Err(source) = self.append(&line) {
+        self.write(&encoded(&Line::Did(did.clone())))?;
+        Ok(self.seats.apply(did))
+    }
+
+    /// The same of much at once, about different things: all of it or nothing.
+    pub(crate) fn record_all(&mut self, all: Vec<Said>) -> Result<(), AnnotateError> {
+        let mut about = BTreeSet::new();
+        let mut text = Vec::new();
+        for it in &all {
+            if !about.insert((&it.annotator, &it.unit, it.round)) {
+                return Err(AnnotateError::Study(format!("it answers `{}` twice", it.unit)));
+            }
+            let did = Did::Said(it.clone());
+            self.seats.check(&did).map_err(AnnotateError::Study)?;
+            text.extend(encoded(&Line::Did(did)));
+        }
+        self.write(&text)?;
+        for it in all {
+            self.seats.apply(Did::Said(it)).map_err(AnnotateError::Study)?;
+        }
+        Ok(())
+    }
+
+    /// Forces lines to the disk, all of them or nothing.
+    fn write(&mut self, lines: &[u8]) -> Result<(), AnnotateError> {
+        if self.broken {
+            return Err(AnnotateError::Closed(self.path.clone()));
+        }
+        if let Err(source) = self.append(lines) {
             // What is there of it must not stand before the next line.
             self.broken = self.file.set_len(self.whole).is_err();
             return Err(AnnotateError::io(&self.path)(source));
         }
-        self.whole += line.len() as u64;
-        Ok(self.seats.apply(did))
+        self.whole += lines.len() as u64;
+        Ok(())
     }
 
     fn append(&mut self, line: &[u8]) -> std::io::Result<()> {

@@ -316,6 +316,11 @@ fn what_comes_back_from_far_away_is_taken_once() {
         assert_eq!(take(&back.replace(from, to)), Err(reason.to_owned()));
     }
     assert!(take("{").is_err());
+    let last = json!({ "place": tasks[2]["place"], "given": { "answers": rated("pass") } });
+    let twice = json!({ "study": study, "name": "ana", "said": [last, last] }).to_string();
+    assert!(take(&twice).unwrap_err().ends_with(" twice"));
+    let wrong = back.replace("fail", "great").replace("said\":[", &format!("said\":[{last},"));
+    assert_eq!(take(&wrong).unwrap().new, 1, "only what is not there is looked at");
 }
 
 #[test]
