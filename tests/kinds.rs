@@ -6,7 +6,11 @@
 #[path = "cli/project.rs"]
 mod project;
 
+#[path = "../kernels/emulator/build.rs"]
+mod emulator;
+
 use std::fmt::Write as _;
+use std::path::Path;
 
 use project::Project;
 
@@ -69,4 +73,51 @@ fn a_kind_that_runs_no_program_takes_neither_code_nor_environment() {
     let screen = project.run("check");
     assert!(screen.contains("kind `count` runs no program that `code` is for"), "{screen}");
     assert!(screen.contains("kind `count` runs no program that `env` is for"), "{screen}");
+}
+
+/// The whole way, from the manifest to the kernels, on the emulated CUDA device.
+#[test]
+fn a_step_with_a_device_has_the_processor_s_key_and_bytes() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let libraries = match emulator::built(&root.join("kernels/emulator"), target) {
+        Ok(it) => it,
+        Err(why) => {
+            assert!(std::env::var_os("KUN_REQUIRE_EMULATOR").is_none(), "{why}");
+            #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+            {
+                eprintln!("skipped: {why}");
+            }
+            return;
+        }
+    };
+    let step =
+        "[steps.score]\nop = \"score_text\"\nin = { model = \"model\", data = \"x.jsonl\" }\n";
+    let data = "{\"text\":\"The river rose.\"}\n{\"text\":\"it rains\"}\n";
+    let project = Project::with(&[("x.jsonl", data), ("workflow.toml", step)]);
+    std::fs::create_dir(project.path("model")).unwrap();
+    let model = root.join("tests/oracle/fixtures/exam/model");
+    for entry in std::fs::read_dir(model).unwrap().flatten() {
+        std::fs::copy(entry.path(), project.path("model").join(entry.file_name())).unwrap();
+    }
+    let with_device = |args: &str| {
+        let mut command = project.command(args);
+        command.env("KUN_CUDA_LIBRARIES", &libraries);
+        command.env("KUN_CUDA_CACHE", libraries.join("kernels"));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", project.screen(&output));
+        project.screen(&output)
+    };
+    project.write("workflow.toml", format!("{step}use = {{ gpu = 1 }}\n"));
+    assert!(with_device("doctor").contains("compiled for sm_80 when a step with `use.gpu` runs"));
+    with_device("run -q");
+    let on_device = project.read("out/score/data.jsonl");
+    assert_eq!(on_device.lines().count(), 2);
+    // Without the device the result is there already; made anew, it is the same.
+    project.write("workflow.toml", step);
+    assert!(project.good("run").contains("1 reused"));
+    std::fs::remove_dir_all(project.path(".kun")).unwrap();
+    std::fs::remove_dir_all(project.path("out")).unwrap();
+    project.good("run -q");
+    assert_eq!(project.read("out/score/data.jsonl"), on_device);
 }

@@ -11,9 +11,10 @@ const MAY_USE: &[(&str, &str, &[&str])] = &[
     ("kernels", "kernels", &[]),
     ("store", "runner/store", &["plan"]),
     ("report", "runner/report", &[]),
-    ("steps", "runner/steps", &["plan", "kernels", "report"]),
+    ("annotate", "runner/annotate", &["kernels"]),
+    ("steps", "runner/steps", &["plan", "kernels", "report", "annotate"]),
     ("engine", "runner/engine", &["plan", "store", "steps"]),
-    ("kun", ".", &["plan", "store", "steps", "engine", "report"]),
+    ("kun", ".", &["plan", "store", "steps", "engine", "report", "annotate"]),
 ];
 
 /// Crates of others, and the only ones of ours that may use them.
@@ -26,6 +27,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("anstyle", &["kun"]),
     ("anyhow", &[]),
     ("ureq", &["steps"]),
+    ("httparse", &["annotate"]),
+    ("getrandom", &["annotate"]),
 ];
 
 /// Words, where they may not stand, but for files whose path ends like one of these.

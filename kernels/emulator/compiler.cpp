@@ -83,8 +83,18 @@ static inline void call(void (*kernel)(P...), void** from) {
 }
 )";
 
+// A sanitizer that is loaded before all else is for the kernels, not for the compiler; and a step of a
+// workflow has no search path, which the compiler needs.
 int run(const std::string& command) {
-    const int status = system(command.c_str());
+    const pid_t child = fork();
+    if (child == 0) {
+        unsetenv("LD_PRELOAD");
+        setenv("PATH", "/usr/local/bin:/usr/bin:/bin", 0);
+        execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
+        _exit(127);
+    }
+    int status = 0;
+    if (child < 0 || waitpid(child, &status, 0) != child) return 128;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
 }
 
@@ -100,19 +110,18 @@ Result compile(Program& program, int n_options, const char* const* options) {
     std::string folder = std::string(base ? base : "/tmp") + "/kun-emulator-XXXXXX";
     if (!mkdtemp(folder.data())) return OUT_OF_MEMORY;
     for (const auto& [name, text] : program.headers) write(folder + "/" + name, text);
-    // Our own header of PTX instead of the one that came along.
-    const std::string own = EMULATOR_FOLDER "/ptx.cuh";
-    const std::vector<char> twin = read(own);
-    write(folder + "/ptx.cuh", std::string(twin.begin(), twin.end()));
+    // Our own headers of PTX instead of those that came along.
+    for (const std::string name : {"/ptx.cuh", "/hopper.cuh"}) {
+        const std::vector<char> twin = read(EMULATOR_FOLDER + name);
+        write(folder + name, std::string(twin.begin(), twin.end()));
+    }
     std::ostringstream text;
     text << "#line 1 \"" << program.name << "\"\n" << program.text << LAUNCHER;
     for (const std::string& it : kernels(program.text))
         text << "extern \"C\" void emulator_launch_" << it << "(void** from) { emulator::call(&" << it
              << ", from); }\n";
     write(folder + "/kernel.cpp", text.str());
-    // A sanitizer that is loaded before all else is for the kernels, not for the compiler.
-    const std::string command = "env -u LD_PRELOAD " EMULATOR_COMPILER
-                                " -shared -include " EMULATOR_FOLDER "/cuda.h -I " + folder +
+    const std::string command = EMULATOR_COMPILER " -shared -include " EMULATOR_FOLDER "/cuda.h -I " + folder +
                                 defines(n_options, options) + " -o " + folder + "/kernel.so " + folder +
                                 "/kernel.cpp > " + folder + "/log 2>&1";
     const int status = run(command);

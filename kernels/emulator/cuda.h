@@ -7,6 +7,9 @@
 
 typedef __SIZE_TYPE__ size_t;
 
+// What is done for other threads, behind their backs: ThreadSanitizer does not look at it.
+#define EMULATOR_QUIET __attribute__((no_sanitize("thread")))
+
 #define __global__
 #define __device__
 #define __host__
@@ -34,6 +37,13 @@ struct Thread {
 // What is done for a whole warp: `operands[lane]` is what each of its threads in `mask` brought.
 typedef void (*Operation)(void** operands, unsigned mask);
 
+// What a thread of a warpgroup brings to a product; and the product, for all 128 of them.
+struct GroupProduct {
+    float* sums;
+    unsigned long long a, b;
+};
+typedef void (*GroupOperation)(GroupProduct* all);
+
 }  // namespace emulator
 
 // The running thread and its block. Fibers of a block stay on one thread of the system.
@@ -54,6 +64,18 @@ void emulator_barrier(unsigned id, unsigned count);
 void emulator_copy_async(void* to, const void* from, unsigned bytes, unsigned used);
 void emulator_copy_commit(void);
 void emulator_copy_wait(unsigned groups_left);
+// Sleeps until somebody wakes who waits for this.
+void emulator_sleep(const void* what);
+void emulator_wake(const void* what);
+// Does it when nothing else can go on; or at once. The data are copied.
+void emulator_later(void (*action)(void*), void* data, size_t bytes);
+// A product of the 128 threads of a warpgroup: made at the wait that ends its group; or at once.
+void emulator_group_multiply(emulator::GroupProduct mine, emulator::GroupOperation operation);
+void emulator_group_commit(void);
+void emulator_group_wait(unsigned groups_left);
+// What this thread did before the one, others that do the other afterwards see. For ThreadSanitizer.
+void emulator_release(void* what);
+void emulator_acquire(void* what);
 // Ends the launch with an error.
 [[noreturn]] void emulator_fail(const char* why);
 }
@@ -66,7 +88,7 @@ void emulator_copy_wait(unsigned groups_left);
 static inline void __syncthreads() { emulator_barrier(0, 0); }
 
 static inline void __syncwarp(unsigned mask = 0xffffffffu) {
-    emulator_collective(mask, nullptr, [](void**, unsigned) {}, "__syncwarp");
+    emulator_collective(mask, nullptr, [](void**, unsigned) EMULATOR_QUIET {}, "__syncwarp");
 }
 
 namespace emulator {
@@ -80,7 +102,7 @@ struct Shuffle {
 template <class T>
 static inline T shuffle(unsigned mask, T value, unsigned from, const char* name) {
     Shuffle<T> mine = {value, value, from};
-    emulator_collective(mask, &mine, [](void** all, unsigned mask) {
+    emulator_collective(mask, &mine, [](void** all, unsigned mask) EMULATOR_QUIET {
         for (unsigned lane = 0; lane < 32; ++lane) {
             if (!(mask >> lane & 1)) continue;
             Shuffle<T>* to = static_cast<Shuffle<T>*>(all[lane]);
@@ -106,7 +128,7 @@ static inline T __shfl_xor_sync(unsigned mask, T value, int other, int = 32) {
 
 static inline unsigned __ballot_sync(unsigned mask, int vote) {
     struct Ballot { int vote; unsigned all; } mine = {vote != 0, 0};
-    emulator_collective(mask, &mine, [](void** all, unsigned mask) {
+    emulator_collective(mask, &mine, [](void** all, unsigned mask) EMULATOR_QUIET {
         unsigned votes = 0;
         for (unsigned lane = 0; lane < 32; ++lane)
             if (mask >> lane & 1) votes |= unsigned(static_cast<Ballot*>(all[lane])->vote) << lane;

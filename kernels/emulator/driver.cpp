@@ -80,6 +80,7 @@ size_t used = 0;
 // Of the calling thread, so that tests can run side by side.
 thread_local int allocations_left = -1, launches_left = -1;
 thread_local unsigned long long seed = 0;
+thread_local int capability = 80;
 thread_local size_t own = 0;
 thread_local bool broken = false;  // an error of a launch stays, as on a device
 thread_local std::string last_failure;
@@ -117,6 +118,8 @@ void kun_emulator_fail_launch(int n) { launches_left = n; }
 void kun_emulator_repair() { broken = false; }
 // What decides the order of blocks and warps.
 void kun_emulator_set_seed(unsigned long long it) { seed = it; }
+// Such as 90; a device that is opened afterwards has it.
+void kun_emulator_set_capability(int it) { capability = it; }
 // Why the last launch failed.
 const char* kun_emulator_failure() { return last_failure.c_str(); }
 // How many bytes this thread has allocated. It frees them itself.
@@ -136,7 +139,7 @@ int cuDeviceGetName(char* name, int size, int) { snprintf(name, size_t(size), "e
 int cuDeviceTotalMem_v2(size_t* bytes, int) { *bytes = MEMORY; return SUCCESS; }
 int cuDeviceGetAttribute(int* value, int attribute, int) {
     const std::map<int, int> known = {
-        {MULTIPROCESSORS, 4}, {MAJOR, 8}, {MINOR, 0}, {SHARED_MOST, int(SHARED_LIMIT)}, {MEMORY_POOLS, 1}};
+        {MULTIPROCESSORS, 4}, {MAJOR, capability / 10}, {MINOR, capability % 10}, {SHARED_MOST, int(SHARED_LIMIT)}, {MEMORY_POOLS, 1}};
     const auto it = known.find(attribute);
     *value = it == known.end() ? 0 : it->second;
     return SUCCESS;
@@ -278,6 +281,26 @@ int cuFuncSetAttribute(void* function, int attribute, int value) {
     if (attribute != DYNAMIC_SHARED_MOST) return SUCCESS;
     if (value < 0 || unsigned(value) > SHARED_LIMIT) return INVALID_VALUE;
     static_cast<Function*>(function)->shared_limit = unsigned(value);
+    return SUCCESS;
+}
+
+// The first two dimensions of what hopper.cuh calls `Map`: bf16, 128 bytes a line.
+int cuTensorMapEncodeTiled(void* map, int type, unsigned rank, void* from, const uint64_t* sizes,
+                           const uint64_t* strides, const unsigned* box, const unsigned* steps,
+                           int interleave, int swizzle, int, int fill) {
+    constexpr int BF16 = 9, SWIZZLE_128 = 3;
+    const bool known = type == BF16 && rank == 2 && interleave == 0 && swizzle == SWIZZLE_128 && fill == 0;
+    const bool fits = uint64_t(from) % 16 == 0 && strides[0] % 16 == 0 && strides[0] < uint64_t(1) << 40 &&
+                      box[0] * 2 <= 128 && box[0] > 0 && box[1] > 0 && box[1] <= 256 && sizes[0] > 0 &&
+                      sizes[1] > 0 && sizes[0] <= uint64_t(1) << 32 && sizes[1] <= uint64_t(1) << 32;
+    if (!known || !fits || steps[0] != 1 || steps[1] != 1) return INVALID_VALUE;
+    const struct {
+        void* from;
+        uint64_t width, height, stride;
+        unsigned box_width, box_height;
+    } it = {from, sizes[0], sizes[1], strides[0], box[0], box[1]};
+    memset(map, 0, 128);
+    memcpy(map, &it, sizeof it);
     return SUCCESS;
 }
 

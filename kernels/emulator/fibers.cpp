@@ -37,6 +37,21 @@ EMULATOR_OWN uint3 emulator_grid_size;
 EMULATOR_OWN unsigned char* emulator_shared;
 }
 
+// ThreadSanitizer, which only the kernels are compiled for. Fibers are threads to it; that one goes on after
+// another orders nothing, only barriers do.
+#if defined(EMULATOR_THREADS)
+extern "C" {
+void __tsan_acquire(void*);
+void __tsan_release(void*);
+void* __tsan_get_current_fiber(void);
+void* __tsan_create_fiber(unsigned);
+void __tsan_switch_to_fiber(void*, unsigned);
+}
+#else
+#define __tsan_acquire(what) ((void)(what))
+#define __tsan_release(what) ((void)(what))
+#endif
+
 namespace emulator {
 namespace {
 
@@ -62,8 +77,10 @@ struct Fiber : Thread {
     char* stack = nullptr;
     size_t stack_size = STACK;
     void* sanitizer = nullptr;
+    void* tsan = nullptr;
     bool done = false;
     unsigned group = 0;  // of the copies that are made now
+    unsigned product_group = 0;  // of the warpgroup's products that are made now
     std::vector<Copy> copies;
 #if !defined(__x86_64__)
     ucontext_t context;
@@ -74,6 +91,27 @@ struct Warp {
     unsigned live, ready, arrived;
     const char* name;  // what those that arrived wait for
     void* operands[WARP];
+};
+
+constexpr unsigned GROUP = 128;  // threads of a warpgroup
+
+struct Product {
+    GroupOperation operation;
+    GroupProduct all[GROUP];
+    unsigned group;
+};
+
+// Products of a warpgroup: the one that its threads come to now, and those that are under way.
+struct Warpgroup {
+    unsigned arrived = 0;
+    Product next;
+    std::vector<Product> products;
+};
+
+// What is done when nothing else can go on.
+struct Later {
+    void (*action)(void*);
+    std::vector<char> data;
 };
 
 struct Barrier {
@@ -127,6 +165,11 @@ class Block {
 
     void collective(unsigned mask, void* mine, Operation operation, const char* name);
     void barrier(unsigned id, unsigned count);
+    void sleep(const void* what);
+    void wake(const void* what);
+    void later(void (*action)(void*), void* data, size_t bytes);
+    void multiply(const GroupProduct& mine, GroupOperation operation);
+    void end_products(unsigned groups_left);
     [[noreturn]] void fail(const char* why);
     [[noreturn]] void body();
     // Whether asynchronous copies are made at once and not at the wait for them.
@@ -139,6 +182,7 @@ class Block {
     void reset(Fiber& fiber, unsigned number, Size size);
     void switch_to(Fiber& from, Fiber& to);
     Fiber* next(const Fiber& after);
+    Fiber* ready(const Fiber& after);
     void wait();
     void release(Barrier& barrier);
     void end_copies(Fiber& fiber);
@@ -148,6 +192,9 @@ class Block {
     std::vector<unsigned> order;  // of the warps
     size_t turn = 0;              // which of them runs
     Barrier barriers[BARRIERS];
+    std::vector<Warpgroup> groups;
+    std::vector<std::pair<const void*, Fiber*>> sleepers;
+    std::vector<Later> waiting_actions;
     unsigned live = 0;
     Fiber main;
     Kernel kernel = nullptr;
@@ -183,8 +230,11 @@ void Block::reset(Fiber& fiber, unsigned number, Size size) {
     fiber.lane = number % WARP;
     fiber.warp = number / WARP;
     fiber.done = false;
-    fiber.group = 0;
+    fiber.group = fiber.product_group = 0;
     fiber.copies.clear();
+#if defined(EMULATOR_THREADS)
+    if (!fiber.tsan) fiber.tsan = __tsan_create_fiber(0);
+#endif
 #if defined(__SANITIZE_ADDRESS__)
     __asan_unpoison_memory_region(fiber.stack, STACK);
     fiber.sanitizer = nullptr;
@@ -207,6 +257,10 @@ void Block::reset(Fiber& fiber, unsigned number, Size size) {
 
 void Block::switch_to(Fiber& from, Fiber& to) {
     emulator_thread = &to;
+#if defined(EMULATOR_THREADS)
+    constexpr unsigned NO_ORDER = 1;
+    __tsan_switch_to_fiber(to.tsan, NO_ORDER);
+#endif
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_start_switch_fiber(from.done ? nullptr : &from.sanitizer, to.stack, to.stack_size);
 #endif
@@ -220,7 +274,19 @@ void Block::switch_to(Fiber& from, Fiber& to) {
 #endif
 }
 
+// Who goes on; what can be put off is done when nobody can.
 Fiber* Block::next(const Fiber& after) {
+    Fiber* to = ready(after);
+    while (!to && !waiting_actions.empty()) {
+        Later it = std::move(waiting_actions.front());
+        waiting_actions.erase(waiting_actions.begin());
+        it.action(it.data.data());
+        to = ready(after);
+    }
+    return to;
+}
+
+Fiber* Block::ready(const Fiber& after) {
     const Warp& own = warps[after.warp];
     if (own.ready) {
         const unsigned later = after.lane == 31 ? 0 : own.ready >> (after.lane + 1) << (after.lane + 1);
@@ -256,10 +322,65 @@ void Block::collective(unsigned mask, void* mine, Operation operation, const cha
     warp.name = name;
     warp.operands[fiber.lane] = mine;
     warp.arrived |= bit;
-    if ((warp.arrived & mask) != mask) return wait();
-    operation(warp.operands, mask);
-    warp.arrived &= ~mask;
-    warp.ready |= mask;
+    // Of the warp's functions only this one orders memory.
+    const bool orders = strcmp(name, "__syncwarp") == 0;
+    if (orders) __tsan_release(&warp);
+    if ((warp.arrived & mask) != mask) {
+        wait();
+    } else {
+        operation(warp.operands, mask);
+        warp.arrived &= ~mask;
+        warp.ready |= mask;
+    }
+    if (orders) __tsan_acquire(&warp);
+}
+
+void Block::sleep(const void* what) {
+    sleepers.emplace_back(what, &current());
+    warps[current().warp].name = "a phase";
+    wait();
+}
+
+void Block::wake(const void* what) {
+    const auto is_it = [&](const std::pair<const void*, Fiber*>& it) {
+        if (it.first == what) warps[it.second->warp].ready |= 1u << it.second->lane;
+        return it.first == what;
+    };
+    sleepers.erase(std::remove_if(sleepers.begin(), sleepers.end(), is_it), sleepers.end());
+}
+
+void Block::later(void (*action)(void*), void* data, size_t bytes) {
+    const char* const from = static_cast<const char*>(data);
+    if (eager) action(data);
+    else waiting_actions.push_back({action, std::vector<char>(from, from + bytes)});
+}
+
+void Block::multiply(const GroupProduct& mine, GroupOperation operation) {
+    Fiber& fiber = current();
+    Warpgroup& group = groups[fiber.warp / 4];
+    if (group.arrived > 0 && group.next.operation != operation)
+        fail("threads of a warpgroup wait at different products");
+    group.next.operation = operation;
+    group.next.group = fiber.product_group;
+    group.next.all[fiber.warp % 4 * WARP + fiber.lane] = mine;
+    group.arrived += 1;
+    if (group.arrived < GROUP) {
+        warps[fiber.warp].name = "a product of a warpgroup";
+        return sleep(&group);
+    }
+    group.arrived = 0;
+    if (eager) operation(group.next.all);
+    else group.products.push_back(group.next);
+    wake(&group);
+}
+
+void Block::end_products(unsigned groups_left) {
+    const Fiber& fiber = current();
+    auto& products = groups[fiber.warp / 4].products;
+    size_t n = 0;
+    for (; n < products.size() && products[n].group + groups_left < fiber.product_group; ++n)
+        products[n].operation(products[n].all);
+    products.erase(products.begin(), products.begin() + n);
 }
 
 void Block::release(Barrier& barrier) {
@@ -276,9 +397,14 @@ void Block::barrier(unsigned id, unsigned count) {
     Barrier& barrier = barriers[id];
     warps[fiber.warp].name = "a barrier";
     barrier.arrived += 1;
-    if (barrier.arrived >= (count ? count : live)) return release(barrier);
-    barrier.waiting[fiber.warp] |= 1u << fiber.lane;
-    wait();
+    __tsan_release(&barrier);
+    if (barrier.arrived >= (count ? count : live)) {
+        release(barrier);
+    } else {
+        barrier.waiting[fiber.warp] |= 1u << fiber.lane;
+        wait();
+    }
+    __tsan_acquire(&barrier);
 }
 
 void Block::fail(const char* why) {
@@ -319,9 +445,12 @@ void Block::body() {
         main.stack_size = size;
     }
 #endif
+    // What the host did is before the launch, and what is done here before its end.
+    __tsan_acquire(this);
     kernel(parameters);
     Fiber& fiber = current();
     end_copies(fiber);
+    __tsan_release(&main);
     Warp& warp = warps[fiber.warp];
     const unsigned bit = 1u << fiber.lane;
     warp.live &= ~bit;
@@ -330,6 +459,7 @@ void Block::body() {
     fiber.done = true;
     // Threads that have ended do not hold up the barrier of the block.
     if (live > 0 && barriers[0].arrived >= live) release(barriers[0]);
+    if (live == 0 && !waiting_actions.empty()) fail("the last thread ends while a copy is under way");
     Fiber* to = live == 0 ? &main : next(fiber);
     if (!to) fail("deadlock: no thread can go on after one has ended");
     switch_to(fiber, *to);
@@ -353,8 +483,16 @@ void Block::start(const Launch& launch, Size at, uint64_t seed) {
         it.arrived = 0;
         it.waiting.assign(warps.size(), 0);
     }
+    groups.assign((warps.size() + 3) / 4, Warpgroup());
+    sleepers.clear();
+    waiting_actions.clear();
     for (unsigned i = 0; i < n; ++i) reset(*fibers[i], i, launch.block);
+#if defined(EMULATOR_THREADS)
+    main.tsan = __tsan_get_current_fiber();
+#endif
+    __tsan_release(this);
     switch_to(main, *fibers[order[0] * WARP]);
+    __tsan_acquire(&main);
 }
 
 const char* Block::run(const Launch& launch) {
@@ -406,6 +544,19 @@ void emulator_copy_async(void* to, const void* from, unsigned bytes, unsigned us
     if (emulator::block->is_eager()) emulator::make(copy);
     else fiber.copies.push_back(copy);
 }
+
+void emulator_release(void* what) { __tsan_release(what); }
+void emulator_acquire(void* what) { __tsan_acquire(what); }
+void emulator_sleep(const void* what) { emulator::block->sleep(what); }
+void emulator_wake(const void* what) { emulator::block->wake(what); }
+void emulator_later(void (*action)(void*), void* data, size_t bytes) {
+    emulator::block->later(action, data, bytes);
+}
+void emulator_group_multiply(emulator::GroupProduct mine, emulator::GroupOperation operation) {
+    emulator::block->multiply(mine, operation);
+}
+void emulator_group_commit() { emulator::block->current().product_group += 1; }
+void emulator_group_wait(unsigned groups_left) { emulator::block->end_products(groups_left); }
 
 void emulator_copy_commit() { emulator::block->current().group += 1; }
 

@@ -11,18 +11,24 @@
 namespace emulator {
 
 template <class T>
-static inline T* lane_of(void** all, unsigned lane) { return static_cast<T*>(all[lane]); }
+EMULATOR_QUIET static inline T* lane_of(void** all, unsigned lane) { return static_cast<T*>(all[lane]); }
 
-static inline float upper(u32 pair, unsigned half) {
+EMULATOR_QUIET static inline float upper(u32 pair, unsigned half) {
     return __uint_as_float(half ? pair & 0xffff0000u : pair << 16);
 }
 
 struct Matrices { const void* row; u32* to; };
 
-static inline const u16* matrix_row(void** all, unsigned matrix, unsigned row) {
+EMULATOR_QUIET static inline const u16* matrix_row(void** all, unsigned matrix, unsigned row) {
     const void* at = lane_of<Matrices>(all, matrix * 8 + row)->row;
     if (size_t(at) % 16 != 0) emulator_fail("ldmatrix of a row that is not aligned");
     return static_cast<const u16*>(at);
+}
+
+// Reads a row as the thread that brings it, so that ThreadSanitizer sees who reads.
+static inline void touch(const void* row) {
+    const volatile u64* at = static_cast<const volatile u64*>(row);
+    (void)(at[0] + at[1]);
 }
 
 struct Multiply { float* sums; const u32 *a, *b; };
@@ -42,8 +48,9 @@ static inline void copy_wait() { emulator_copy_wait(LEFT); }
 // Four matrices of 8 by 8: lane l brings the address of row l % 8 of matrix l / 8, and gets of each
 // the numbers 2 (l % 4) and the next of row l / 4.
 static inline void load_matrices(u32 (&to)[4], const void* row) {
+    emulator::touch(row);
     emulator::Matrices mine = {row, to};
-    emulator_collective(0xffffffffu, &mine, [](void** all, unsigned) {
+    emulator_collective(0xffffffffu, &mine, [](void** all, unsigned) EMULATOR_QUIET {
         for (unsigned matrix = 0; matrix < 4; ++matrix) {
             for (unsigned lane = 0; lane < 32; ++lane) {
                 const u16* from = emulator::matrix_row(all, matrix, lane / 4) + 2 * (lane % 4);
@@ -55,8 +62,9 @@ static inline void load_matrices(u32 (&to)[4], const void* row) {
 
 // The same of the matrices turned: numbers 2 (l % 4) and the next of column l / 4.
 static inline void load_matrices_turned(u32 (&to)[4], const void* row) {
+    emulator::touch(row);
     emulator::Matrices mine = {row, to};
-    emulator_collective(0xffffffffu, &mine, [](void** all, unsigned) {
+    emulator_collective(0xffffffffu, &mine, [](void** all, unsigned) EMULATOR_QUIET {
         for (unsigned matrix = 0; matrix < 4; ++matrix) {
             for (unsigned lane = 0; lane < 32; ++lane) {
                 const u16* first = emulator::matrix_row(all, matrix, 2 * (lane % 4));
@@ -72,7 +80,7 @@ static inline void load_matrices_turned(u32 (&to)[4], const void* row) {
 // sums[16, 8] += a[16, 16] b[16, 8], bf16 times bf16 into f32.
 static inline void multiply(float (&sums)[4], const u32 (&a)[4], const u32 (&b)[2]) {
     emulator::Multiply mine = {sums, a, b};
-    emulator_collective(0xffffffffu, &mine, [](void** all, unsigned) {
+    emulator_collective(0xffffffffu, &mine, [](void** all, unsigned) EMULATOR_QUIET {
         float left[16][16], right[16][8], sum[16][8];
         for (unsigned lane = 0; lane < 32; ++lane) {
             const emulator::Multiply* it = emulator::lane_of<emulator::Multiply>(all, lane);

@@ -1,6 +1,7 @@
 //! What a user sees: the binary run as a person would, whole screens as snapshots.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod annotate;
 mod budget;
 mod check;
 mod compare;

@@ -239,3 +239,26 @@ fn what_is_forecast_grows_with_what_is_read_and_less_what_is_known() {
         "{json}"
     );
 }
+
+#[test]
+fn steps_without_history_are_probed_with_a_few_records_where_that_is_asked() {
+    let project = Project::with(&[("workflow.toml", COSTS)]);
+    let line = |it: usize| format!("{{\"id\":\"{it:04}\",\"text\":\"words\"}}\n");
+    project.write("raw.jsonl", (0..24).map(line).collect::<String>());
+    assert_snapshot!(project.run("plan --probe plain tagged"), @"
+    exit 0
+    --- stdout
+            runs plain   it never ran
+            runs tagged  it never ran
+
+    forecast  records  known  tokens  as it was for      time
+    plain          24                 24 of its records  [TIME]
+    tagged                            no history
+    --- stderr
+         Probing plain
+            Plan 2 steps: 0 cached, 2 run
+        Forecast done in [TIME] one after another, in [TIME] side by side; 1 step without history
+    ");
+    // Nothing of it is a result, and nothing was kept.
+    assert!(project.run("plan plain").contains("it never ran"));
+}

@@ -124,7 +124,7 @@ fn asked(events: &str, step: &str) -> (u64, u64) {
 fn the_method_runs_from_corpora_to_exams_and_edits_cost_what_they_should() {
     let place = place();
     let said = place.good(&format!("run {SMALL}"));
-    assert!(said.contains("26 ran"), "{said}");
+    assert!(said.contains("28 ran"), "{said}");
     assert_eq!(planned(&place, "runs"), set(&[]));
     // One prompt: what is asked with it, and at most what reads that.
     let path = place.root().join("prompts/score.jinja");
@@ -132,7 +132,8 @@ fn the_method_runs_from_corpora_to_exams_and_edits_cost_what_they_should() {
     fs::write(&path, prompt.replace("评价指令质量。", "评价指令的质量。")).unwrap();
     assert_eq!(planned(&place, "runs"), set(&["good"]));
     let exams = ["exam[ceval,ppl]", "exam[ceval,gen]", "exam[cmmlu,ppl]", "exam[cmmlu,gen]"];
-    let after = [&["polished", "pairs", "subset", "final"], &exams[..]].concat();
+    let after =
+        [&["polished", "pairs", "subset", "training_set", "apart", "final"], &exams[..]].concat();
     assert_eq!(planned(&place, "may run"), set(&after));
     fs::write(&path, prompt).unwrap();
     assert_eq!(planned(&place, "runs"), set(&[]));

@@ -99,6 +99,7 @@ mod tests {
             name: "it",
             text: text.to_owned(),
             defines: vec![("E", value.to_owned())],
+            hopper: false,
         };
         let keys = [
             key(&variant("a", "float"), Arch::Sm80),

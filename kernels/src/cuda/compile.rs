@@ -18,8 +18,10 @@ pub enum Arch {
 }
 
 impl Arch {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Arch::Sm80, Arch::Sm90];
+    /// All of them that a variant is for.
+    pub fn all(variant: &Variant) -> &'static [Self] {
+        if variant.hopper { &[Arch::Sm90] } else { &[Arch::Sm80, Arch::Sm90] }
+    }
 
     /// The one for a compute capability.
     pub(crate) fn of(major: u32, minor: u32) -> Result<Self> {
@@ -56,7 +58,8 @@ pub struct Compiled {
 pub(super) fn options(variant: &Variant, arch: Arch) -> Vec<String> {
     let fixed = ["--std=c++17", "--fmad=false", "--ptxas-options=-v"].map(str::to_owned);
     let defines = variant.defines.iter().map(|(name, value)| format!("-D{name}={value}"));
-    let arch = format!("--gpu-architecture={}", arch.name());
+    let own = if variant.hopper { "a" } else { "" };
+    let arch = format!("--gpu-architecture={}{own}", arch.name());
     fixed.into_iter().chain([arch]).chain(defines).collect()
 }
 

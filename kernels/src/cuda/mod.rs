@@ -16,9 +16,11 @@ mod cache;
 mod compile;
 mod device;
 mod library;
+mod map;
 mod memory;
 mod module;
 mod places;
+mod probe;
 mod source;
 
 pub use buffer::CudaBuffer;
@@ -27,6 +29,7 @@ pub(crate) use library::from_environment;
 pub use library::load_libraries;
 pub use source::{Variant, variants};
 
+pub(crate) use map::Boxed;
 pub(crate) use memory::{Piece, Pointer, pointer, pointer_mut};
 pub(crate) use module::{Arg, Grid, Kernel};
 pub(crate) use source::{Source, type_name};
@@ -72,6 +75,8 @@ pub struct Settings {
     pub numerics: Numerics,
     /// Where compiled kernels are kept; none is nowhere.
     pub cache: Option<PathBuf>,
+    /// Keeps to the instructions that all devices have.
+    pub portable: bool,
     /// For tests.
     pub edit: Option<Edit>,
 }
@@ -79,7 +84,7 @@ pub struct Settings {
 impl Settings {
     /// The first device, with the cache in the user's folder for such things.
     pub fn new(numerics: Numerics) -> Self {
-        Self { ordinal: 0, numerics, cache: cache::folder(), edit: None }
+        Self { ordinal: 0, numerics, cache: cache::folder(), portable: false, edit: None }
     }
 }
 
@@ -158,6 +163,11 @@ impl Cuda {
     /// Whether products of bf16 may go through tensor cores, whose bits are not the processor's.
     pub(crate) fn has_tensor_cores(&self) -> bool {
         self.settings.numerics == Numerics::Bf16
+    }
+
+    /// Whether Hopper's own instructions may be used.
+    pub(crate) fn is_hopper(&self) -> bool {
+        self.arch == Arch::Sm90 && !self.settings.portable
     }
 
     /// Waits until all that was launched is done; says what went wrong.

@@ -67,7 +67,14 @@ pub(crate) enum Arg {
     U32(u32),
     U64(u64),
     F32(f32),
+    /// Where a matrix lies, for Hopper's copies.
+    Map(TensorMap),
 }
+
+/// A matrix as the driver describes it to the device; kernels take it by value.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub(crate) struct TensorMap(pub(super) [u64; 16]);
 
 impl Arg {
     /// Its bytes, the lowest first; what is shorter is read from the front.
@@ -77,6 +84,7 @@ impl Arg {
             Arg::Size(it) => it as u64,
             Arg::U32(it) => u64::from(it),
             Arg::F32(it) => u64::from(it.to_bits()),
+            Arg::Map(_) => 0,
         }
     }
 }
@@ -101,8 +109,11 @@ impl Cuda {
         let shared = u32::try_from(grid.shared_bytes).unwrap_or(u32::MAX);
         let function = self.function(kernel, shared)?;
         let mut words: Vec<u64> = args.iter().map(|it| it.word()).collect();
-        let mut at: Vec<*mut c_void> =
-            words.iter_mut().map(|it| ptr::from_mut(it).cast()).collect();
+        let place = |(word, arg): (&mut u64, &Arg)| match arg {
+            Arg::Map(it) => ptr::from_ref(it).cast_mut().cast(),
+            _ => ptr::from_mut(word).cast(),
+        };
+        let mut at: Vec<*mut c_void> = words.iter_mut().zip(args).map(place).collect();
         let (x, y) = (u32::try_from(grid.blocks.0), u32::try_from(grid.blocks.1));
         let (Ok(x), Ok(y @ ..=MOST_BLOCKS_Y)) = (x, y) else {
             let code = format!("{:?} blocks are too many", grid.blocks);
@@ -110,7 +121,7 @@ impl Cuda {
         };
         bind(&self.stream)?;
         // SAFETY: the function belongs to a module that is loaded as long as `function` is there; `at`
-        // has a pointer to a word for each argument, which the driver copies. The rest is the caller's
+        // has a pointer to a word, or to a map, for each argument, which the driver copies and does not change. The rest is the caller's
         // promise.
         unsafe {
             let (function, stream) = (function.cu_function(), self.stream.cu_stream());

@@ -4,9 +4,10 @@ use super::Numerics;
 use crate::{Dtype, Error, Result, ops};
 
 /// The headers that kernels may include.
-pub(super) const HEADERS: [(&str, &str); 3] = [
+pub(super) const HEADERS: [(&str, &str); 4] = [
     ("number.cuh", include_str!("number.cuh")),
     ("ptx.cuh", include_str!("ptx.cuh")),
+    ("hopper.cuh", include_str!("hopper.cuh")),
     ("attention_tensor.cuh", include_str!("../ops/attention/tensor.cuh")),
 ];
 
@@ -16,6 +17,20 @@ pub(crate) struct Source {
     /// The operation's name, and after a dot the file's where it is another than `kernel.cu`.
     pub(crate) name: &'static str,
     pub(crate) text: &'static str,
+    /// Whether it has instructions that only Hopper knows.
+    pub(crate) hopper: bool,
+}
+
+impl Source {
+    /// A file for all devices.
+    pub(crate) const fn new(name: &'static str, text: &'static str) -> Self {
+        Self { name, text, hopper: false }
+    }
+
+    /// A file for Hopper alone.
+    pub(crate) const fn hopper(name: &'static str, text: &'static str) -> Self {
+        Self { name, text, hopper: true }
+    }
 }
 
 /// A way in which a file of kernels is compiled.
@@ -27,12 +42,14 @@ pub struct Variant {
     pub text: String,
     /// What is defined: names and values.
     pub defines: Vec<(&'static str, String)>,
+    /// Whether it is for Hopper alone.
+    pub hopper: bool,
 }
 
 impl Variant {
     pub(crate) fn new(source: &Source, defines: &[(&'static str, &str)]) -> Self {
         let defines = defines.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        Self { name: source.name, text: source.text.to_owned(), defines }
+        Self { name: source.name, text: source.text.to_owned(), defines, hopper: source.hopper }
     }
 
     /// The name with what is defined, for people and tables.
@@ -73,6 +90,7 @@ pub fn variants() -> Vec<Variant> {
         all.extend(ops::square_sum::cuda::variants(e));
     }
     all.extend(ops::adamw::cuda::variants());
+    all.extend(super::probe::variants());
     all.sort_by_key(Variant::title);
     all.dedup_by_key(|it| it.title());
     all

@@ -362,7 +362,15 @@ pub(crate) fn cross_entropy<D: Device>(device: &D, e: Dtype, w: Dtype) -> Result
 pub(crate) fn tensor_products<D: Device>(device: &D) -> Results {
     let mut results = Results::new();
     for (form, c) in FORMS.into_iter().flat_map(|form| BOTH.map(|c| (form, c))) {
-        for shape in [(1, 8, 16), (16, 72, 40), (5, 130, 260), (50, 66, 70), (131, 140, 77)] {
+        for shape in [
+            (1, 8, 16),
+            (16, 72, 40),
+            (5, 130, 260),
+            (50, 66, 70),
+            (131, 140, 77),
+            (20, 24, 700),
+            (700, 20, 24),
+        ] {
             for start in [Start::Zero, Start::Add] {
                 let numbers = product(device, (form, start), shape, [Dtype::Bf16, Dtype::Bf16, c]);
                 results.push((format!("tensor {form:?} {start:?} {shape:?} {c}"), numbers));

@@ -1,6 +1,8 @@
 //! The CUDA backend on the emulated device: every operation against its twin, whole runs, failures.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "../../emulator/build.rs"]
+mod build;
 mod cases;
 mod emulator;
 mod failures;
@@ -10,7 +12,7 @@ mod runs;
 use std::sync::Arc;
 
 use cases::Results;
-use emulator::emulator;
+use emulator::{device, emulator};
 use kernels::cuda::Numerics;
 use kernels::yi::train::Precision;
 use kernels::{AnyDevice, Cpu, Cuda, Dtype};
@@ -32,7 +34,7 @@ fn assert_same(got: &Results, want: &Results) {
 /// The bits of the processor, whatever order blocks and warps run in.
 #[track_caller]
 fn assert_exact(on_cuda: impl Fn(&Cuda) -> Results, on_cpu: impl Fn(&Cpu) -> Results) {
-    let Some(it) = emulator() else { return };
+    let Some(it) = device() else { return };
     let want = on_cpu(&Cpu::new(2).unwrap());
     let cuda = it.open(Numerics::Exact);
     for seed in SEEDS {
@@ -57,7 +59,7 @@ fn assert_near(
     on_cpu: impl Fn(&Cpu) -> Results,
     within: impl Fn(&str) -> f64,
 ) {
-    let Some(it) = emulator() else { return };
+    let Some(it) = device() else { return };
     let want = on_cpu(&Cpu::new(2).unwrap());
     let cuda = it.open(Numerics::Bf16);
     let all = SEEDS.map(|seed| {
@@ -99,10 +101,36 @@ fn products_give_the_processor_s_bits() {
 }
 
 #[test]
+fn matrices_lie_as_kernels_believe() {
+    let Some(it) = device() else { return };
+    for (seed, capability) in SEEDS.into_iter().flat_map(|it| [(it, 80), (it, 90)]) {
+        it.set_seed(seed);
+        it.set_capability(capability);
+        it.open(Numerics::Bf16).probe().unwrap();
+        it.set_capability(80);
+    }
+}
+
+#[test]
 fn products_of_tensor_cores_are_near_the_processor_s() {
     // One rounding to bf16 where the sums differ in their last bits; f32 to a few of these.
     let within = |name: &str| if name.ends_with("bf16") { 2e-3 } else { 1e-6 };
     assert_near(cases::tensor_products, cases::tensor_products, within);
+}
+
+/// The same results whether or not Hopper's own instructions are used: the same chains.
+#[test]
+fn products_of_hopper_are_those_of_tensor_cores() {
+    let Some(it) = emulator() else { return };
+    it.set_capability(90);
+    let portable = kernels::cuda::Settings { portable: true, ..it.settings(Numerics::Bf16) };
+    let want = cases::tensor_products(&Cuda::open(portable).unwrap());
+    let hopper = it.open(Numerics::Bf16);
+    for seed in SEEDS {
+        it.set_seed(seed);
+        assert_same(&cases::tensor_products(&hopper), &want);
+    }
+    it.set_capability(80);
 }
 
 #[test]
@@ -142,7 +170,7 @@ fn attention_of_tensor_cores_is_near_the_processor_s() {
 
 #[test]
 fn training_gives_the_processor_s_bits() {
-    let Some(it) = emulator() else { return };
+    let Some(it) = device() else { return };
     let cpu = Cpu::new(2).unwrap();
     let cuda = it.open(Numerics::Exact);
     for (tied, precision, adapters) in [
@@ -160,7 +188,7 @@ fn training_gives_the_processor_s_bits() {
 
 #[test]
 fn generation_and_scores_give_the_processor_s_bits() {
-    let Some(it) = emulator() else { return };
+    let Some(it) = device() else { return };
     for name in ["gqa", "bf16"] {
         let on_cpu = runs::model(Arc::new(Cpu::new(2).unwrap()), name).unwrap();
         let on_cuda = runs::model(Arc::new(it.open(Numerics::Exact)), name).unwrap();
@@ -172,7 +200,7 @@ fn generation_and_scores_give_the_processor_s_bits() {
 /// The same calls through the type that steps use.
 #[test]
 fn a_device_that_is_chosen_at_run_time_gives_the_same_bits() {
-    let Some(it) = emulator() else { return };
+    let Some(it) = device() else { return };
     let cpu = AnyDevice::Cpu(Cpu::new(2).unwrap());
     let cuda = AnyDevice::Cuda(Box::new(it.open(Numerics::Exact)));
     assert!(cuda.memory_bytes().unwrap() > 0);
@@ -186,7 +214,7 @@ fn a_device_that_is_chosen_at_run_time_gives_the_same_bits() {
 
 #[test]
 fn training_in_bf16_is_near_the_processor_s_and_repeats_itself() {
-    let Some(it) = emulator() else { return };
+    let Some(it) = device() else { return };
     let cpu = Cpu::new(2).unwrap();
     let cuda = it.open(Numerics::Bf16);
     for (tied, adapters) in [(false, None), (true, Some(0.3))] {
@@ -210,7 +238,7 @@ fn training_in_bf16_is_near_the_processor_s_and_repeats_itself() {
 
 #[test]
 fn generation_in_bf16_picks_the_processor_s_tokens_whatever_the_company() {
-    let Some(it) = emulator() else { return };
+    let Some(it) = device() else { return };
     let (cpu, cuda) = (Arc::new(Cpu::new(2).unwrap()), Arc::new(it.open(Numerics::Bf16)));
     let on_cpu = runs::tiny(cpu);
     let on_cuda = runs::tiny(cuda);

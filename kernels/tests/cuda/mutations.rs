@@ -115,6 +115,28 @@ const TENSOR: &[Mistake] = &[
     mistake!("the last tokens of a tile are left out", "attention.tensor_backward", "min(tokens, end - token) * group"[0] => "(min(tokens, end - token) - 1) * group", Numbers, tensor_attention),
 ];
 
+/// In those for Hopper.
+const HOPPER: &[Mistake] = &[
+    mistake!("copies are not waited for", "matmul.hopper", "phase_wait(full + stage, n / STAGES % 2);"[0] => "", Launch, hopper_product),
+    mistake!("stages are given back before they are read", "matmul.hopper", "group_wait<1>();"[0] => "", Numbers, hopper_product),
+    mistake!("products are not waited for", "matmul.hopper", "group_wait<0>();"[0] => "", Numbers, hopper_product),
+    mistake!("stages are filled without asking", "matmul.hopper", "if (n >= STAGES) phase_wait"[0] => "if (n > 99) phase_wait", Launch, hopper_product),
+    mistake!("stages are never given back", "matmul.hopper", "phase_arrive(empty"[0] => "if (n > 99) phase_arrive(empty", Launch, hopper_product),
+    mistake!("the wrong stage is given back", "matmul.hopper", "empty + (n - 1) % STAGES"[0] => "empty + n % STAGES", Launch, hopper_product),
+    mistake!("too few bytes are announced", "matmul.hopper", "full + stage, STAGE_BYTES"[0] => "full + stage, A_BYTES", Launch, hopper_product),
+    mistake!("both warpgroups have the same rows", "matmul.hopper", "consumer * BOX_BYTES"[0] => "0", Numbers, hopper_product),
+    mistake!("an operand that does not go on", "matmul.hopper", "right + step"[0] => "right + 0 * step", Numbers, hopper_product),
+    mistake!("a turned operand that is not", "matmul.hopper", "A_TURNED ? LINE : 2"[0] => "2", Numbers, hopper_product),
+    mistake!("one row too many", "matmul.hopper", "if (r < rows"[0] => "if (r <= rows", Guards, whole_tensor_product),
+];
+
+fn hopper_product<D: Device>(device: &D) -> Results {
+    let types = [Dtype::Bf16; 3];
+    let products = [(Form::Xwt, (70, 24, 700)), (Form::Dytx, (700, 70, 24))];
+    let product = |(form, shape)| cases::product(device, (form, Start::Add), shape, types);
+    products.map(|it| (format!("{it:?}"), product(it))).into()
+}
+
 fn tensor_product<D: Device>(device: &D) -> Results {
     let types = [Dtype::Bf16; 3];
     let products = [(Form::Xwt, Start::Add), (Form::Dyw, Start::Zero), (Form::Dytx, Start::Add)];
@@ -224,14 +246,37 @@ fn mistakes_planted_in_the_kernels_for_all_types_are_found() {
 }
 
 #[test]
+fn mistakes_planted_in_the_kernels_for_hopper_are_found() {
+    let Some(it) = emulator() else { return };
+    it.set_capability(90);
+    all_are_found(Numerics::Bf16, HOPPER);
+    it.set_capability(80);
+}
+
+#[test]
 fn mistakes_planted_in_the_kernels_for_tensor_cores_are_found() {
     all_are_found(Numerics::Bf16, TENSOR);
+}
+
+/// Set where a test runs itself once more, to be ended or to be told of by a sanitizer.
+const PLANTED: &str = "KUN_PLANTED";
+
+/// What this process says on standard error when it runs one of its tests once more, with its mistake.
+fn said_again(test: &str) -> (bool, String) {
+    let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+    again.args(["--exact", test, "--nocapture"]).env(PLANTED, "1");
+    let output = again.output().unwrap();
+    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// Whether kernels are compiled for this sanitizer.
+fn sanitizer(name: &str) -> bool {
+    std::env::var("KUN_EMULATOR_FLAGS").is_ok_and(|it| it.contains(name))
 }
 
 /// Guards see what is written. What is only read is seen by AddressSanitizer: see `.ci/asan`.
 #[test]
 fn a_read_beside_a_buffer_is_found() {
-    const PLANTED: &str = "KUN_PLANTED";
     let Some(it) = emulator() else { return };
     let run = || {
         let edit = |_: &str, text: &str| text.replace("wide(x[i])", "wide(x[i + 1])");
@@ -239,14 +284,29 @@ fn a_read_beside_a_buffer_is_found() {
     };
     if std::env::var_os(PLANTED).is_some() {
         run();
-    } else if std::env::var("KUN_EMULATOR_FLAGS").is_ok_and(|it| it.contains("address")) {
-        let mut again = std::process::Command::new(std::env::current_exe().unwrap());
-        again.args(["--exact", "mutations::a_read_beside_a_buffer_is_found"]).env(PLANTED, "1");
-        let output = again.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success() && said.contains("AddressSanitizer"), "{said}");
+    } else if sanitizer("address") {
+        let (ended_well, said) = said_again("mutations::a_read_beside_a_buffer_is_found");
+        assert!(!ended_well && said.contains("AddressSanitizer"), "{said}");
     } else {
         assert_ne!(run(), one_sum_of_all(&it.open(Numerics::Exact)));
+    }
+}
+
+/// The order of warps shows a race in the numbers; ThreadSanitizer without them: see `.ci/tsan`.
+#[test]
+fn a_race_is_found() {
+    let Some(it) = emulator() else { return };
+    let run = || {
+        let edit = |_: &str, text: &str| text.replacen("__syncthreads();", "", 1);
+        cross_entropy(&it.edited(Numerics::Exact, Arc::new(edit)))
+    };
+    if std::env::var_os(PLANTED).is_some() {
+        run();
+    } else if sanitizer("thread") {
+        let (_, said) = said_again("mutations::a_race_is_found");
+        assert!(said.contains("cross_entropy.cu:"), "{said}");
+    } else {
+        assert_ne!(run(), cross_entropy(&it.open(Numerics::Exact)));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whole runs of a tiny model, written once for all devices: training, generation, scoring.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kernels::Device;
@@ -91,8 +91,8 @@ pub(crate) fn train<D: Device>(
 
 /// A model of the oracle.
 pub(crate) fn model<D: Device>(device: Arc<D>, name: &str) -> Result<Arc<Model<D>>, Error> {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/oracle/fixtures");
-    let folder = fixtures.join(name);
+    let here = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/oracle/fixtures");
+    let folder = std::env::var_os("KUN_FIXTURES").map_or_else(here, PathBuf::from).join(name);
     let config = Config::open(&folder).unwrap();
     let files = WeightFiles::open(&folder, &config).unwrap();
     Ok(Arc::new(Model::load(device, &config, &files, 128)?))

@@ -79,9 +79,7 @@ fn machine() -> Vec<Line> {
         Err(why) => lines.push(Line { about: "gpu", state: State::Absent, text: why.to_string() }),
     }
     lines.push(match cuda.kernels() {
-        Ok(arch) => {
-            good("kernels", format!("compiled for {arch} when a step with `uses.gpu` runs"))
-        }
+        Ok(arch) => good("kernels", format!("compiled for {arch} when a step with `use.gpu` runs")),
         Err(why) => Line { about: "kernels", state: State::Absent, text: why.to_string() },
     });
     lines.push(match cuda.driver {

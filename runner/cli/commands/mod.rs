@@ -1,6 +1,7 @@
 //! The commands: one file each. A command computes nothing itself; it calls a library and says
 //! what came of it.
 
+mod annotate;
 mod chat;
 mod check;
 mod compare;
@@ -64,6 +65,7 @@ enum Command {
     Report(report::Args),
     Compare(compare::Args),
     Diff(diff::Args),
+    Annotate(annotate::Args),
     Gc(gc::Args),
     Verify(verify::Args),
     Lock(lock::Args),
@@ -108,6 +110,7 @@ pub(crate) fn main() -> Exit {
         Command::Report(args) => report::run(args, &printer),
         Command::Compare(args) => compare::run(args, &printer),
         Command::Diff(args) => diff::run(args, &printer),
+        Command::Annotate(args) => annotate::run(args, &printer),
         Command::Gc(args) => gc::run(args, &printer),
         Command::Verify(args) => verify::run(args, &printer),
         Command::Lock(args) => lock::run(args, &printer),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use engine::forecast::{self, Forecast, Total, forecasts};
 use engine::planning::{Planned, Standing};
+use engine::probe;
 use engine::run::counts;
 use engine::why::{Effort, Verdict, Why, one_line};
 use plan::graph::Target;
@@ -35,6 +36,9 @@ pub(crate) struct Args {
     /// Show cached steps too
     #[arg(long, conflicts_with = "by_variant")]
     all: bool,
+    /// Work on a few records of each step without history, and forecast from that
+    #[arg(long, conflicts_with = "by_variant")]
+    probe: bool,
 }
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
@@ -53,7 +57,10 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         }
     }
     let facts = opened.forecast_facts(&heads);
-    let costs = forecasts(&facts);
+    let mut costs = forecasts(&facts);
+    if args.probe {
+        probe_all(&opened, &facts, &mut costs, printer);
+    }
     let total = forecast::total(&facts, &costs, |_| true);
     if args.common.answer.json {
         let by_step: BTreeMap<String, &Forecast> = costs
@@ -92,6 +99,22 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         printer.act(FAINT, "Forecast", "no history: nothing like these steps has run yet");
     }
     Ok(Exit::Good)
+}
+
+/// Fills in what a few records tell of steps without history.
+fn probe_all(
+    opened: &Opened,
+    facts: &forecast::Facts<'_>,
+    costs: &mut [Option<Forecast>],
+    printer: &Printer,
+) {
+    for i in probe::steps(facts, costs) {
+        printer.act(FAINT, "Probing", opened.graph.instances[i].address.to_string());
+        match probe::probe(facts, &opened.home, i) {
+            Ok(it) => costs[i] = Some(it),
+            Err(it) => printer.warn(probe::reason(&it)),
+        }
+    }
 }
 
 /// What each step will cost, as far as that is known, and all together.

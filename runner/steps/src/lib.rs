@@ -78,6 +78,7 @@ pub const KINDS: &[&dyn AnyKind] = &[
     &kinds::eval::Eval,
     &kinds::export_eval::ExportEval,
     &kinds::compare::Compare,
+    &kinds::annotations::Annotations,
     &kinds::report::Report,
 ];
 

@@ -5,7 +5,7 @@ use crate::cuda::{Arg, Cuda, CudaBuffer, Grid, Kernel, Source, Variant, pointer,
 use crate::error::{check_dtype, check_len};
 use crate::{Dtype, Result};
 
-const SOURCE: Source = Source { name: "adamw", text: include_str!("kernel.cu") };
+const SOURCE: Source = Source::new("adamw", include_str!("kernel.cu"));
 
 /// How the file is compiled.
 pub(crate) fn variants() -> Vec<Variant> {

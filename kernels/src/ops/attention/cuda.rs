@@ -10,8 +10,8 @@ use crate::device::{View, ViewMut};
 use crate::error::{check_dtype, check_len};
 use crate::{Dtype, Result};
 
-const SOURCE: Source = Source { name: "attention", text: include_str!("kernel.cu") };
-const BACK: Source = Source { name: "attention.backward", text: include_str!("backward.cu") };
+const SOURCE: Source = Source::new("attention", include_str!("kernel.cu"));
+const BACK: Source = Source::new("attention.backward", include_str!("backward.cu"));
 const WARPS: usize = 4; // kernel.cu: WARPS
 const WARP: u32 = 32;
 const QUERIES: usize = 8; // backward.cu: QUERIES

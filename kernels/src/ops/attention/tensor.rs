@@ -5,9 +5,8 @@ use super::cuda::{Cached, Sequence, in_heads};
 use crate::cuda::{Arg, Cuda, Grid, Kernel, Pointer, Source, Variant, pointer};
 use crate::{Dtype, Result};
 
-const SOURCE: Source = Source { name: "attention.tensor", text: include_str!("tensor.cu") };
-const BACK: Source =
-    Source { name: "attention.tensor_backward", text: include_str!("tensor_backward.cu") };
+const SOURCE: Source = Source::new("attention.tensor", include_str!("tensor.cu"));
+const BACK: Source = Source::new("attention.tensor_backward", include_str!("tensor_backward.cu"));
 const ROWS: usize = 64; // tensor.cu: ROWS, tensor_backward.cu: MANY_ROWS
 const FEW_ROWS: usize = 32; // tensor_backward.cu: FEW_ROWS
 const KEYS: usize = 64; // tensor.cu, tensor_backward.cu: KEYS

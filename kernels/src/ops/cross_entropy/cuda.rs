@@ -11,7 +11,7 @@ use crate::ops::matmul::cuda::{Operand, multiply};
 use crate::ops::matmul::{Form, Shape, Start};
 use crate::{Dtype, Error, Result};
 
-const SOURCE: Source = Source { name: "cross_entropy", text: include_str!("kernel.cu") };
+const SOURCE: Source = Source::new("cross_entropy", include_str!("kernel.cu"));
 const THREADS: u32 = 256; // kernel.cu: THREADS
 const PARTS: usize = THREADS as usize / 32 + 1; // kernel.cu: `parts`
 const OP: &str = "cross_entropy";

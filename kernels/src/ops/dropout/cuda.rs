@@ -5,7 +5,7 @@ use crate::Result;
 use crate::cuda::{Arg, Cuda, CudaBuffer, Grid, Kernel, Source, Variant, pointer_mut, type_name};
 use crate::device::ViewMut;
 
-const SOURCE: Source = Source { name: "dropout", text: include_str!("kernel.cu") };
+const SOURCE: Source = Source::new("dropout", include_str!("kernel.cu"));
 const WORDS: usize = 4; // of a block of random bits
 
 /// How the file is compiled.

@@ -7,7 +7,7 @@ use crate::cuda::{
 use crate::device::{View, ViewMut};
 use crate::error::check_len;
 
-const SOURCE: Source = Source { name: "elementwise", text: include_str!("kernel.cu") };
+const SOURCE: Source = Source::new("elementwise", include_str!("kernel.cu"));
 
 /// How the file is compiled.
 pub(crate) fn variants(e: &str) -> Vec<Variant> {

@@ -7,7 +7,7 @@ use crate::device::{Matrix, MatrixMut, View, ViewMut};
 use crate::error::{check_dtype, check_len, check_matrix};
 use crate::{Dtype, Result};
 
-const SOURCE: Source = Source { name: "embedding", text: include_str!("kernel.cu") };
+const SOURCE: Source = Source::new("embedding", include_str!("kernel.cu"));
 const THREADS: u32 = 128; // kernel.cu: __launch_bounds__
 
 /// How the file is compiled.

@@ -1,6 +1,6 @@
 //! Launches of `kernel.cu`, and of `tensor.cu` where both operands are bf16.
 
-use super::{Form, Product, Shape, Start, shape};
+use super::{Form, Product, Shape, Start, hopper, shape};
 use crate::cuda::{
     Arg, Cuda, CudaBuffer, Grid, Kernel, Pointer, Source, Variant, pointer, pointer_mut, type_name,
 };
@@ -8,13 +8,13 @@ use crate::device::{Matrix, MatrixMut};
 use crate::error::check_matrix;
 use crate::{Dtype, Result};
 
-const SOURCE: Source = Source { name: "matmul", text: include_str!("kernel.cu") };
+const SOURCE: Source = Source::new("matmul", include_str!("kernel.cu"));
 const OP: &str = "matmul";
 const TILE: usize = 64; // kernel.cu: TILE
 const THREADS: u32 = 256; // kernel.cu: THREADS
 const SHARED: usize = 2 * 16 * (TILE + 4) * size_of::<f32>(); // kernel.cu: two of [STEPS][ROW]
 
-const TENSOR: Source = Source { name: "matmul.tensor", text: include_str!("tensor.cu") };
+const TENSOR: Source = Source::new("matmul.tensor", include_str!("tensor.cu"));
 const STAGES: usize = 4; // tensor.cu: STAGES
 
 /// The tile of a block of threads in `tensor.cu`.
@@ -107,6 +107,9 @@ pub(crate) fn variants(e: &str) -> Vec<Variant> {
             all.push(Variant::new(&TENSOR, &with_tile([("C", c), ("FORM", form)], &tile)));
         }
     }
+    if e == "bf16" {
+        all.extend(hopper::variants());
+    }
     all
 }
 
@@ -143,6 +146,15 @@ pub(crate) unsafe fn multiply(
     [a, b, out]: [Operand; 3],
     start: Start,
 ) -> Result<()> {
+    if cuda.has_tensor_cores()
+        && a.is_aligned()
+        && b.is_aligned()
+        && cuda.is_hopper()
+        && shape.depth > 0
+    {
+        // SAFETY: the caller's promise, and that both are aligned was just asked.
+        return unsafe { hopper::multiply(cuda, form, shape, [a, b, out], start) };
+    }
     let form = match form {
         Form::Xwt => "0",
         Form::Dyw => "1",

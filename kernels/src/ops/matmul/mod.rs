@@ -22,6 +22,7 @@
 
 pub(crate) mod cpu;
 pub(crate) mod cuda;
+mod hopper;
 pub(crate) mod pack;
 pub(crate) mod packed;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::ops::attention::BLOCK;
 use crate::ops::attention::cuda::{Cached, Queries, Sequence, attend};
 use crate::{Buffer, Device, Error, Result};
 
-const SOURCE: Source = Source { name: "paged", text: include_str!("kernel.cu") };
+const SOURCE: Source = Source::new("paged", include_str!("kernel.cu"));
 
 /// How the file is compiled.
 pub(crate) fn variants(e: &str) -> Vec<Variant> {

@@ -8,7 +8,7 @@ use crate::device::ViewMut;
 use crate::error::{check_dtype, check_len};
 use crate::{Dtype, Result};
 
-const SOURCE: Source = Source { name: "rms_norm", text: include_str!("kernel.cu") };
+const SOURCE: Source = Source::new("rms_norm", include_str!("kernel.cu"));
 const THREADS: u32 = 128; // kernel.cu: THREADS
 const LANES: usize = 16; // ../../cuda/number.cuh: LANES
 

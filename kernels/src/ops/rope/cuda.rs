@@ -8,7 +8,7 @@ use crate::device::{View, ViewMut};
 use crate::error::{check_dtype, check_len};
 use crate::{Dtype, Result};
 
-const SOURCE: Source = Source { name: "rope", text: include_str!("kernel.cu") };
+const SOURCE: Source = Source::new("rope", include_str!("kernel.cu"));
 
 /// How the file is compiled.
 pub(crate) fn variants(e: &str) -> Vec<Variant> {

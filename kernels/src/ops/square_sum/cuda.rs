@@ -4,7 +4,7 @@ use crate::cuda::{Arg, Cuda, CudaBuffer, Grid, Kernel, Source, Variant, pointer,
 use crate::device::View;
 use crate::{Dtype, Result};
 
-const SOURCE: Source = Source { name: "square_sum", text: include_str!("kernel.cu") };
+const SOURCE: Source = Source::new("square_sum", include_str!("kernel.cu"));
 const THREADS: u32 = 256; // kernel.cu: __launch_bounds__
 const BLOCK: usize = 4096; // kernel.cu: BLOCK
 const SQUARES: usize = 8; // kernel.cu: SQUARES

@@ -1,5 +1,6 @@
 //! The kinds, one file each. The head of a file is the kind's reference page.
 
+pub(crate) mod annotations;
 pub(crate) mod anonymize;
 pub(crate) mod answer;
 pub(crate) mod categories;

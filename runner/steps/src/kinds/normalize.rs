@@ -16,8 +16,8 @@
 //!   become one space; spaces at the ends of lines go, and so does a space between two Chinese
 //!   characters or beside Chinese punctuation; more than one empty line in a row is one; what is
 //!   empty at the beginning and the end goes.
-//!
-//! Traditional characters stay: what becomes of them depends on words, and needs a large table.
+//! - `simplify` (off): traditional characters become simplified ones, each by itself, by OpenCC's table.
+//!   What depends on the word is not looked at: `乾坤` becomes `干坤`.
 //!
 //! A field that is not there is passed over; one that is no text is an error. All else of a record
 //! goes through as it is. Normalizing twice changes nothing more.
@@ -54,6 +54,9 @@ pub(crate) struct Params {
     /// White space is made plain.
     #[serde(default = "yes")]
     spaces: bool,
+    /// Traditional characters become simplified ones.
+    #[serde(default)]
+    simplify: bool,
 }
 
 fn default_fields() -> Vec<String> {
@@ -95,7 +98,8 @@ impl Kind for Normalize {
     type Params = Params;
 
     fn run(&self, params: &Params, cx: &mut Cx<'_>) -> Result<(), StepError> {
-        let steps = Steps { width: params.width, compose: params.compose, spaces: params.spaces };
+        let Params { width, compose, spaces, simplify, .. } = *params;
+        let steps = Steps { width, compose, spaces, simplify };
         let mut source = Source::open("data", cx)?;
         let mut data = Output::create(cx.output("data")?)?;
         let (mut records, mut changed) = (0, 0);

@@ -2,9 +2,13 @@
 //!
 //! Everything is a function of the numbers; what is drawn is drawn under a fixed seed.
 
+mod agreement;
 mod paired;
 mod share;
+mod wins;
 
+pub(crate) use agreement::agreement;
 pub use paired::Paired;
 pub(crate) use paired::paired;
 pub(crate) use share::{interval, rounded};
+pub(crate) use wins::{Met, Ranking};

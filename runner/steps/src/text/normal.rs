@@ -1,6 +1,7 @@
 //! One way of writing a text.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use unicode_normalization_alignments::{UnicodeNormalization, is_nfc};
 
@@ -10,6 +11,7 @@ pub(crate) struct Steps {
     pub(crate) width: bool,
     pub(crate) compose: bool,
     pub(crate) spaces: bool,
+    pub(crate) simplify: bool,
 }
 
 /// The text with these steps done; borrowed where nothing changes.
@@ -35,6 +37,22 @@ fn is_composed(text: &str) -> bool {
     text.chars().all(plain) || is_nfc(text)
 }
 
+/// Pairs of a traditional character and the simplified one, sorted: OpenCC's table of characters
+/// (Apache-2.0), of several ones the first.
+static SIMPLIFIED: LazyLock<Vec<(char, char)>> = LazyLock::new(|| {
+    let mut all = include_str!("simplified.txt").chars().filter(|it| *it != '\n');
+    std::iter::from_fn(|| all.next().zip(all.next())).collect()
+});
+
+/// The simplified character for a traditional one.
+fn simplified(it: char) -> char {
+    if it < '\u{3400}' {
+        return it;
+    }
+    let found = SIMPLIFIED.binary_search_by_key(&it, |pair| pair.0);
+    found.map_or(it, |at| SIMPLIFIED[at].1)
+}
+
 /// Writes what is left of white space only when it is known what follows.
 struct Writer {
     steps: Steps,
@@ -48,13 +66,14 @@ struct Writer {
 
 impl Writer {
     fn new() -> Self {
-        let steps = Steps { width: false, compose: false, spaces: false };
+        let steps = Steps { width: false, compose: false, spaces: false, simplify: false };
         let (out, last) = (String::new(), None);
         Self { steps, out, last, space: false, line_feeds: 0, carriage: false }
     }
 
     fn take(&mut self, it: char) {
         let it = if self.steps.width { half_width(it) } else { it };
+        let it = if self.steps.simplify { simplified(it) } else { it };
         if !self.steps.spaces {
             self.out.push(it);
             return;
@@ -134,7 +153,7 @@ fn half_width(it: char) -> char {
 mod tests {
     use super::*;
 
-    const ALL: Steps = Steps { width: true, compose: true, spaces: true };
+    const ALL: Steps = Steps { width: true, compose: true, spaces: true, simplify: false };
 
     #[test]
     fn widths_marks_and_spaces() {
@@ -157,11 +176,20 @@ mod tests {
     }
 
     #[test]
+    fn traditional_characters_become_simplified_ones_once() {
+        let steps = Steps { simplify: true, ..ALL };
+        assert_eq!(normalize("後來，學生們讀書 ABC。", steps), "后来，学生们读书 ABC。");
+        assert_eq!(normalize("學", ALL), "學");
+        assert!(SIMPLIFIED.windows(2).all(|it| it[0].0 < it[1].0));
+        assert!(SIMPLIFIED.iter().all(|it| simplified(it.1) == it.1));
+    }
+
+    #[test]
     fn what_is_normal_is_not_touched() {
         for it in ["没有变化，abc 123。", "第一行\n\n第二行", "", "한국어 été"] {
             assert!(matches!(normalize(it, ALL), Cow::Borrowed(_)), "{it}");
         }
-        let none = Steps { width: false, compose: false, spaces: false };
+        let none = Steps { width: false, compose: false, spaces: false, simplify: false };
         assert!(matches!(normalize(" ａ e\u{301}\r", none), Cow::Borrowed(_)));
     }
 

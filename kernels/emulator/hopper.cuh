@@ -1,0 +1,140 @@
+// The twin of kernels/src/cuda/hopper.cuh for the processor. Layouts are written down once more, from
+// NVIDIA's description; a run on a device has to confirm them.
+#pragma once
+
+#include "ptx.cuh"
+
+struct __align__(64) TensorMap { u64 opaque[16]; };
+
+namespace emulator {
+
+// What driver.cpp puts into a `TensorMap`.
+struct Map {
+    const unsigned char* from;
+    u64 width, height, stride;  // numbers, lines, bytes from a line to the next
+    u32 box_width, box_height;
+};
+
+// A barrier in its eight bytes.
+struct Phase {
+    i64 bytes : 30;  // announced and not yet brought
+    u64 missing : 16;
+    u64 count : 16;
+    u64 parity : 1;
+};
+static_assert(sizeof(Phase) == 8, "a barrier");
+
+EMULATOR_QUIET static inline Phase* phase(u64* barrier) { return reinterpret_cast<Phase*>(barrier); }
+
+EMULATOR_QUIET static inline void end_if_complete(u64* barrier) {
+    Phase* it = phase(barrier);
+    if (it->missing != 0 || it->bytes != 0) return;
+    it->missing = it->count;
+    it->parity ^= 1;
+    emulator_wake(barrier);
+}
+
+struct Box {
+    void* to;
+    Map map;
+    u32 x, y;
+    u64* barrier;
+};
+
+// Bits 4 to 6 of an address in shared memory are changed by bits 7 to 9.
+EMULATOR_QUIET static inline size_t swizzled(size_t offset) { return offset ^ (offset >> 7 & 7) << 4; }
+
+EMULATOR_QUIET static inline void bring(void* data) {
+    const Box* it = static_cast<const Box*>(data);
+    const size_t base = size_t(static_cast<unsigned char*>(it->to) - emulator_shared);
+    for (u32 line = 0; line < it->map.box_height; ++line) {
+        for (u32 i = 0; i < it->map.box_width; ++i) {
+            const u64 x = u64(it->x) + i, y = u64(it->y) + line;
+            u16 number = 0;
+            if (x < it->map.width && y < it->map.height)
+                __builtin_memcpy(&number, it->map.from + y * it->map.stride + x * 2, 2);
+            const size_t at = swizzled(base + line * 128 + i * 2);
+            __builtin_memcpy(emulator_shared + at, &number, 2);
+        }
+    }
+    phase(it->barrier)->bytes -= it->map.box_width * it->map.box_height * 2;
+    end_if_complete(it->barrier);
+}
+
+EMULATOR_QUIET static inline size_t start_of(u64 operand) { return (operand & 0x3fff) << 4; }
+
+// Number `i` of the 64 or more of an operand, at step `k` of its sixteen.
+EMULATOR_QUIET static inline float number_of(u64 operand, bool turned, u32 i, u32 k) {
+    const size_t other = (operand >> 16 & 0x3fff) << 4, eight = (operand >> 32 & 0x3fff) << 4;
+    if (operand >> 62 != 1) emulator_fail("an operand of wgmma that is not of 128 bytes a line");
+    const size_t at = turned ? i / 64 * other + k / 8 * eight + k % 8 * 128 + i % 64 * 2
+                             : i / 8 * eight + i % 8 * 128 + k * 2;
+    u16 bits;
+    __builtin_memcpy(&bits, emulator_shared + swizzled(start_of(operand) + at), 2);
+    return upper(bits, 0);
+}
+
+template <u32 N, bool A_TURNED, bool B_TURNED>
+EMULATOR_QUIET static inline void multiply_all(GroupProduct* all) {
+    static thread_local float left[64][16], right[16][N];
+    for (u32 k = 0; k < 16; ++k) {
+        for (u32 i = 0; i < 64; ++i) left[i][k] = number_of(all[0].a, A_TURNED, i, k);
+        for (u32 j = 0; j < N; ++j) right[k][j] = number_of(all[0].b, B_TURNED, j, k);
+    }
+    for (u32 row = 0; row < 64; ++row) {
+        // Sixteen rows for each warp; a thread has two of them, and of these pairs of columns.
+        GroupProduct* const quad = all + row / 16 * 32 + row % 8 * 4;
+        const u32 half = row % 16 / 8 * 2;
+        float sums[N];
+        for (u32 j = 0; j < N; ++j) sums[j] = quad[j % 8 / 2].sums[j / 8 * 4 + half + j % 2];
+        for (u32 k = 0; k < 16; ++k)
+            for (u32 j = 0; j < N; ++j) sums[j] += left[row][k] * right[k][j];
+        for (u32 j = 0; j < N; ++j) quad[j % 8 / 2].sums[j / 8 * 4 + half + j % 2] = sums[j];
+    }
+}
+
+}  // namespace emulator
+
+EMULATOR_QUIET static inline void phase_init(u64* barrier, u32 count) {
+    emulator::Phase it = {};
+    it.count = it.missing = count;
+    __builtin_memcpy(barrier, &it, 8);
+}
+static inline void phase_fence() {}
+EMULATOR_QUIET static inline void phase_arrive(u64* barrier) {
+    emulator_release(barrier);
+    emulator::phase(barrier)->missing -= 1;
+    emulator::end_if_complete(barrier);
+}
+EMULATOR_QUIET static inline void phase_expect(u64* barrier, u32 bytes) {
+    emulator::phase(barrier)->bytes += bytes;
+    phase_arrive(barrier);
+}
+EMULATOR_QUIET static inline void phase_wait(u64* barrier, u32 parity) {
+    while (emulator::phase(barrier)->parity == parity) emulator_sleep(barrier);
+    emulator_acquire(barrier);
+}
+static inline void copy_box(void* to, const TensorMap* map, u32 x, u32 y, u64* barrier) {
+    if (size_t(to) % 1024 != 0) emulator_fail("a box that is copied to no multiple of 1,024");
+    emulator::Box it = {to, {}, x, y, barrier};
+    __builtin_memcpy(&it.map, map, sizeof it.map);
+    emulator_later(emulator::bring, &it, sizeof it);
+}
+static inline u64 operand(const void* at, u32 other) {
+    const size_t offset = size_t(static_cast<const unsigned char*>(at) - emulator_shared);
+    return u64((offset & 0x3ffffu) >> 4) | u64(other >> 4) << 16 | u64(1024 >> 4) << 32 | u64(1) << 62;
+}
+static inline void group_fence() {}
+template <u32 N>
+static inline void group_hold(float (&)[N]) {}
+static inline void group_commit() { emulator_group_commit(); }
+template <int LEFT>
+static inline void group_wait() { emulator_group_wait(LEFT); }
+template <int N>
+static inline void registers_less() {}
+template <int N>
+static inline void registers_more() {}
+template <int A_TURNED, int B_TURNED, u32 NUMBERS>
+static inline void multiply_group(float (&sums)[NUMBERS], u64 a, u64 b) {
+    emulator_group_multiply({sums, a, b}, emulator::multiply_all<NUMBERS * 2, A_TURNED, B_TURNED>);
+}

@@ -1,0 +1,282 @@
+//! Times the CUDA kernels at the sizes of Yi-6B, as lines of JSON: `gpu [--tiny]`. Of a device that is
+//! emulated the times mean nothing; `--tiny` is for seeing that it runs.
+#![expect(clippy::unwrap_used, reason = "a measurement that fails may panic")]
+#![expect(clippy::print_stdout, reason = "what is measured is told")]
+
+use std::time::Instant;
+
+use half::bf16;
+use kernels::cuda::{Numerics, Settings};
+use kernels::ops::adamw::{AdamW, State};
+use kernels::ops::attention::{Backward, Forward, Heads};
+use kernels::ops::cross_entropy::{Gradients, LinearCrossEntropy};
+use kernels::ops::matmul::{Form, Product, Start};
+use kernels::ops::paged::{CacheShape, Run, Tokens};
+use kernels::ops::rms_norm;
+use kernels::{Cuda, CudaBuffer, Device, Dtype, View, ViewMut, machine};
+
+/// The sizes of a model and a batch.
+#[derive(Clone, Copy)]
+struct Sizes {
+    tokens: usize,
+    span: usize,
+    hidden: usize,
+    wide: usize,
+    vocabulary: usize,
+    heads: Heads,
+    /// How often each is done.
+    repeats: u32,
+}
+
+const YI: Sizes = Sizes {
+    tokens: 8192,
+    span: 2048,
+    hidden: 4096,
+    wide: 11_008,
+    vocabulary: 64_000,
+    heads: Heads { query: 32, kv: 4, dim: 128 },
+    repeats: 10,
+};
+
+const TINY: Sizes = Sizes {
+    tokens: 64,
+    span: 32,
+    hidden: 64,
+    wide: 96,
+    vocabulary: 128,
+    heads: Heads { query: 2, kv: 1, dim: 32 },
+    repeats: 1,
+};
+
+fn main() {
+    let tiny = std::env::args().any(|it| it == "--tiny");
+    let sizes = if tiny { TINY } else { YI };
+    let facts = machine::Cuda::here();
+    let device = facts.devices.unwrap().first().unwrap().to_string();
+    println!("{}", serde_json::json!({"device": device, "driver": facts.driver}));
+    let cuda = Cuda::open(Settings::new(Numerics::Bf16)).unwrap();
+    cuda.probe().unwrap();
+    let it = Bench { cuda, sizes };
+    it.products();
+    it.attention();
+    it.rows();
+    it.loss();
+    it.optimizer();
+    it.decoding();
+}
+
+struct Bench {
+    cuda: Cuda,
+    sizes: Sizes,
+}
+
+/// What is compared with a floor: operations, or bytes that have to be moved.
+enum Work {
+    Flop(f64),
+    Bytes(f64),
+}
+
+impl Bench {
+    /// Random numbers: on zeros, devices are faster.
+    fn bf16(&self, n: usize, seed: u64) -> CudaBuffer {
+        let random = kernels::random::Random::new(seed, 1);
+        let some: Vec<bf16> = (0..n.min(1 << 20) as u64)
+            .map(|it| bf16::from_f64(random.unit_at(it) * 0.2 - 0.1))
+            .collect();
+        let mut buffer = self.cuda.zeros(Dtype::Bf16, n).unwrap();
+        for start in (0..n).step_by(some.len().max(1)) {
+            let part = &some[..some.len().min(n - start)];
+            let to = ViewMut::all(&mut buffer).part(start..start + part.len());
+            self.cuda.write(to, part).unwrap();
+        }
+        buffer
+    }
+
+    fn f32(&self, n: usize) -> CudaBuffer {
+        self.cuda.zeros(Dtype::F32, n).unwrap()
+    }
+
+    /// The mean time of a call, after two that compile and warm up.
+    fn time(&self, name: &str, work: Work, mut call: impl FnMut(&Cuda)) {
+        call(&self.cuda);
+        call(&self.cuda);
+        self.cuda.wait().unwrap();
+        let start = Instant::now();
+        (0..self.sizes.repeats).for_each(|_| call(&self.cuda));
+        self.cuda.wait().unwrap();
+        let seconds = start.elapsed().as_secs_f64() / f64::from(self.sizes.repeats);
+        let (kind, amount) = match work {
+            Work::Flop(it) => ("flop", it),
+            Work::Bytes(it) => ("bytes", it),
+        };
+        println!("{}", serde_json::json!({"name": name, "seconds": seconds, kind: amount}));
+    }
+
+    fn products(&self) {
+        let Sizes { tokens, hidden, wide, vocabulary, heads, .. } = self.sizes;
+        let shapes = [
+            ("qkv", heads.row(), hidden),
+            ("o", hidden, heads.out()),
+            ("gate_up", 2 * wide, hidden),
+            ("down", hidden, wide),
+            ("head", vocabulary, hidden),
+        ];
+        for (name, n, k) in shapes {
+            let (x, w, dy) =
+                (self.bf16(tokens * k, 1), self.bf16(n * k, 2), self.bf16(tokens * n, 3));
+            let (mut y, mut dx, mut dw) =
+                (self.bf16(tokens * n, 4), self.bf16(tokens * k, 5), self.f32(n * k));
+            let flop = || Work::Flop(2.0 * tokens as f64 * n as f64 * k as f64);
+            let (x, w, dy) = (View::all(&x).rows(k), View::all(&w).rows(k), View::all(&dy).rows(n));
+            self.time(&format!("gemm {name} forward"), flop(), |it| {
+                let product = Product { form: Form::Xwt, a: x, b: w, start: Start::Zero };
+                it.matmul(product, ViewMut::all(&mut y).rows(n)).unwrap();
+            });
+            self.time(&format!("gemm {name} input gradient"), flop(), |it| {
+                let product = Product { form: Form::Dyw, a: dy, b: w, start: Start::Zero };
+                it.matmul(product, ViewMut::all(&mut dx).rows(k)).unwrap();
+            });
+            self.time(&format!("gemm {name} weight gradient"), flop(), |it| {
+                let product = Product { form: Form::Dytx, a: dy, b: x, start: Start::Add };
+                it.matmul(product, ViewMut::all(&mut dw).rows(k)).unwrap();
+            });
+        }
+    }
+
+    fn attention(&self) {
+        let Sizes { tokens, span, heads, .. } = self.sizes;
+        let spans: Vec<u32> = (0..=tokens / span).map(|it| (it * span) as u32).collect();
+        let qkv = self.bf16(tokens * heads.row(), 1);
+        let (mut out, mut lse) =
+            (self.bf16(tokens * heads.out(), 2), self.f32(tokens * heads.query));
+        let (d_out, mut d_qkv) =
+            (self.bf16(tokens * heads.out(), 3), self.bf16(tokens * heads.row(), 4));
+        let flop = 2.0 * tokens as f64 * span as f64 * heads.out() as f64;
+        self.time("attention forward", Work::Flop(flop), |it| {
+            let given = Forward { qkv: View::all(&qkv), spans: &spans, heads };
+            it.attention(given, ViewMut::all(&mut out), ViewMut::all(&mut lse)).unwrap();
+        });
+        self.time("attention backward", Work::Flop(2.5 * flop), |it| {
+            let given = Backward {
+                d_out: View::all(&d_out),
+                out: View::all(&out),
+                qkv: View::all(&qkv),
+                lse: View::all(&lse),
+                spans: &spans,
+                heads,
+            };
+            it.attention_backward(given, ViewMut::all(&mut d_qkv)).unwrap();
+        });
+    }
+
+    fn rows(&self) {
+        let Sizes { tokens, hidden, wide, .. } = self.sizes;
+        let (x, gain) = (self.bf16(tokens * hidden, 1), self.f32(hidden));
+        let (mut out, mut scale) = (self.bf16(tokens * hidden, 2), self.f32(tokens));
+        let bytes = (tokens * hidden * 2) as f64;
+        self.time("rms_norm forward", Work::Bytes(2.0 * bytes), |it| {
+            let given = rms_norm::Forward { x: View::all(&x), gain: View::all(&gain), eps: 1e-5 };
+            it.rms_norm(given, ViewMut::all(&mut out), ViewMut::all(&mut scale)).unwrap();
+        });
+        let (d_out, mut d_x) = (self.bf16(tokens * hidden, 3), self.bf16(tokens * hidden, 4));
+        self.time("rms_norm backward", Work::Bytes(4.0 * bytes), |it| {
+            let given = rms_norm::Backward {
+                d_out: View::all(&d_out),
+                x: View::all(&x),
+                gain: View::all(&gain),
+                scale: View::all(&scale),
+            };
+            it.rms_norm_backward(given, ViewMut::all(&mut d_x), None).unwrap();
+        });
+        let (gate_up, mut product) = (self.bf16(tokens * 2 * wide, 1), self.bf16(tokens * wide, 2));
+        self.time("swiglu forward", Work::Bytes((tokens * wide * 6) as f64), |it| {
+            it.swiglu(View::all(&gate_up), wide, ViewMut::all(&mut product)).unwrap();
+        });
+    }
+
+    fn loss(&self) {
+        let Sizes { tokens, hidden, vocabulary, .. } = self.sizes;
+        let tokens = tokens.min(2048);
+        let (hidden_states, head) =
+            (self.bf16(tokens * hidden, 1), self.bf16(vocabulary * hidden, 2));
+        let targets: Vec<u32> = (0..tokens).map(|it| (it * 7 % vocabulary) as u32).collect();
+        let targets = self.cuda.upload(&targets).unwrap();
+        let (mut nll, mut d_hidden) = (self.f32(tokens), self.bf16(tokens * hidden, 3));
+        let mut d_head = self.f32(vocabulary * hidden);
+        let flop = 6.0 * tokens as f64 * hidden as f64 * vocabulary as f64;
+        self.time("cross_entropy", Work::Flop(flop), |it| {
+            let given = LinearCrossEntropy {
+                hidden: View::all(&hidden_states),
+                head: View::all(&head).rows(hidden),
+                targets: View::all(&targets),
+                scale: 1.0,
+            };
+            let gradients = Gradients {
+                d_hidden: ViewMut::all(&mut d_hidden),
+                d_head: Some(ViewMut::all(&mut d_head).rows(hidden)),
+            };
+            it.cross_entropy(given, ViewMut::all(&mut nll), Some(gradients)).unwrap();
+        });
+    }
+
+    fn optimizer(&self) {
+        let n = self.sizes.hidden * self.sizes.wide;
+        let (mut weight, mut master) = (self.bf16(n, 1), self.f32(n));
+        let (mut m, mut v, gradient) = (self.f32(n), self.f32(n), self.f32(n));
+        // Master, moments and gradient are read; all but the gradient are written, and the weight.
+        let bytes = n as f64 * (16.0 + 14.0);
+        self.time("adamw", Work::Bytes(bytes), |it| {
+            let step = AdamW {
+                learning_rate: 1e-4,
+                beta1: 0.9,
+                beta2: 0.95,
+                eps: 1e-8,
+                weight_decay: 0.1,
+                step: 3,
+                factor: 1.0,
+            };
+            let state = State {
+                weight: ViewMut::all(&mut weight),
+                master: Some(ViewMut::all(&mut master)),
+                m: ViewMut::all(&mut m),
+                v: ViewMut::all(&mut v),
+                gradient: View::all(&gradient),
+            };
+            it.adamw(step, state).unwrap();
+        });
+    }
+
+    /// One new token of each sequence, each with `span / 4` before it.
+    fn decoding(&self) {
+        let Sizes { span, hidden, wide, heads, .. } = self.sizes;
+        let past = span / 4;
+        let w = self.bf16(2 * wide * hidden, 1);
+        let w = self.cuda.pack(View::all(&w).rows(hidden)).unwrap();
+        for batch in [1, 16, 64, 256] {
+            let (x, mut y) = (self.bf16(batch * hidden, 2), self.bf16(batch * 2 * wide, 3));
+            let bytes = (2 * wide * hidden * 2) as f64;
+            self.time(&format!("decode gate_up, batch {batch}"), Work::Bytes(bytes), |it| {
+                let to = ViewMut::all(&mut y).rows(2 * wide);
+                it.linear(View::all(&x).rows(hidden), &w, to, Start::Zero).unwrap();
+            });
+            let each = (past + 1).div_ceil(Cuda::BLOCK);
+            let (layers, blocks) = (1, each * batch);
+            let shape = CacheShape { layers, blocks, kv_heads: heads.kv, head_dim: heads.dim };
+            let cache = self.cuda.cache(shape).unwrap();
+            let run = |row: usize| Run {
+                first_row: row,
+                rows: 1,
+                past,
+                blocks: (row * each..(row + 1) * each).map(|it| it as u32).collect(),
+            };
+            let runs: Vec<Run> = (0..batch).map(run).collect();
+            let (qkv, mut out) =
+                (self.bf16(batch * heads.row(), 4), self.bf16(batch * heads.out(), 5));
+            let bytes = (batch * past * heads.kv * heads.dim * 2 * 2) as f64;
+            self.time(&format!("decode attention, batch {batch}"), Work::Bytes(bytes), |it| {
+                let tokens = Tokens { qkv: View::all(&qkv), heads, runs: &runs };
+                it.attention_paged(&cache, 0, tokens, ViewMut::all(&mut out)).unwrap();
+            });
+        }
+    }
+}

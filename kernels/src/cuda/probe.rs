@@ -1,0 +1,153 @@
+//! Whether a device lays out matrices as the kernels believe: `probe.cu` against the definition.
+
+use half::bf16;
+
+use super::{Arg, Cuda, Grid, Kernel, Source, Variant, pointer};
+use crate::device::{Buffer, Device, View, ViewMut};
+use crate::dtype::Real;
+use crate::ops::matmul::{Form, Product, Start};
+use crate::{CudaBuffer, Dtype, Error, Result};
+
+const SOURCE: Source = Source::new("probe", include_str!("probe.cu"));
+const FORMS: [Form; 3] = [Form::Xwt, Form::Dyw, Form::Dytx];
+const SHARED: usize = 2 * 256 * size_of::<u16>();
+
+pub(super) fn variants() -> Vec<Variant> {
+    vec![Variant::new(&SOURCE, &[])]
+}
+
+impl Cuda {
+    /// Runs each function of `ptx.cuh` that depends on the hardware's layouts; the first that does not
+    /// do what is believed is the error.
+    pub fn probe(&self) -> Result<()> {
+        self.probe_loads()?;
+        self.probe_product()?;
+        self.probe_pairs()?;
+        if self.is_hopper() && self.has_tensor_cores() { self.probe_hopper() } else { Ok(()) }
+    }
+
+    /// Boxes and products of warpgroups, of operands that lie straight and turned, in tiles of both sizes.
+    fn probe_hopper(&self) -> Result<()> {
+        const SHAPES: [(usize, usize, usize); 2] = [(40, 72, 136), (200, 264, 72)];
+        for ((m, n, k), form) in SHAPES.into_iter().flat_map(|it| FORMS.map(|form| (it, form))) {
+            let [a_size, b_size, out_size] = match form {
+                Form::Xwt => [(m, k), (n, k), (m, n)],
+                Form::Dyw => [(m, n), (n, k), (m, k)],
+                Form::Dytx => [(m, n), (m, k), (n, k)],
+            };
+            let numbers = |(rows, columns): (usize, usize), by: usize| -> Vec<f32> {
+                (0..rows * columns).map(|it| (it * by % 13) as f32 - 6.0).collect()
+            };
+            let near = |it: &[f32]| it.iter().map(|it| bf16::near(*it)).collect::<Vec<_>>();
+            let (a, b) = (numbers(a_size, 5), numbers(b_size, 7));
+            let mut out = self.zeros(Dtype::F32, out_size.0 * out_size.1)?;
+            let (a_there, b_there) = (self.upload(&near(&a))?, self.upload(&near(&b))?);
+            let product = Product {
+                form,
+                a: a_there.view().rows(a_size.1),
+                b: b_there.view().rows(b_size.1),
+                start: Start::Zero,
+            };
+            self.matmul(product, ViewMut::all(&mut out).rows(out_size.1))?;
+            let got: Vec<f32> = self.read(View::all(&out))?;
+            let depth = if form == Form::Xwt {
+                k
+            } else if form == Form::Dyw {
+                n
+            } else {
+                m
+            };
+            for (i, got) in got.into_iter().enumerate() {
+                let (row, column) = (i / out_size.1, i % out_size.1);
+                let term = |s: usize| {
+                    let left = if form == Form::Dytx { s * n + row } else { row * a_size.1 + s };
+                    let right = if form == Form::Xwt { column * k + s } else { s * k + column };
+                    a[left] * b[right]
+                };
+                let want: f32 = (0..depth).map(term).sum();
+                same("wgmma", i as u32, got.to_bits(), want.to_bits())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn run_probe(&self, function: &'static str, buffers: &[&CudaBuffer]) -> Result<()> {
+        let kernel = Kernel { source: &SOURCE, function, defines: &[] };
+        let args: Vec<Arg> =
+            buffers.iter().map(|it| Arg::Pointer(pointer(&View::all(*it)))).collect();
+        let grid = Grid { blocks: (1, 1), threads: 32, shared_bytes: SHARED };
+        // SAFETY: the callers give the buffers of each kernel in order, as long as it says.
+        unsafe { self.launch(kernel, grid, &args) }
+    }
+
+    fn probe_loads(&self) -> Result<()> {
+        let tile: Vec<bf16> = (0..256).map(|it| bf16::from_bits(it as u16)).collect();
+        let tile = self.upload(&tile)?;
+        let (straight, turned) = (self.zeros(Dtype::U32, 128)?, self.zeros(Dtype::U32, 128)?);
+        self.run_probe("loads", &[&tile, &straight, &turned])?;
+        let at = |row: u32, column: u32| row * 16 + column;
+        for (name, buffer, is_turned) in
+            [("ldmatrix", &straight, false), ("ldmatrix.trans", &turned, true)]
+        {
+            let got: Vec<u32> = self.read(View::all(buffer))?;
+            for (n, got) in (0..).zip(got) {
+                let (lane, matrix) = (n / 4, n % 4);
+                let (line, pair) = (lane / 4, lane % 4 * 2);
+                let number = |half: u32| {
+                    let (row, column) =
+                        if is_turned { (pair + half, line) } else { (line, pair + half) };
+                    at(row + matrix % 2 * 8, column + matrix / 2 * 8)
+                };
+                same(name, n, got, number(0) | number(1) << 16)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn probe_product(&self) -> Result<()> {
+        // Small whole numbers: every sum is exact, in whatever order.
+        let number = |i: usize, by: usize| (i * by % 17) as f32 - 8.0;
+        let numbers = |n: usize, by: usize| (0..n).map(|it| number(it, by)).collect::<Vec<_>>();
+        let (a, b, c) = (numbers(256, 5), numbers(128, 7), numbers(128, 3));
+        let near = |it: &[f32]| it.iter().map(|it| bf16::near(*it)).collect::<Vec<_>>();
+        let on_device = (self.upload(&near(&a))?, self.upload(&near(&b))?, self.upload(&c)?);
+        self.run_probe("product", &[&on_device.0, &on_device.1, &on_device.2])?;
+        let got: Vec<f32> = self.read(View::all(&on_device.2))?;
+        for (n, got) in got.into_iter().enumerate() {
+            let (row, column) = (n / 8, n % 8);
+            let sum: f32 = (0..16).map(|k| a[row * 16 + k] * b[column * 16 + k]).sum();
+            same("mma.m16n8k16", n as u32, got.to_bits(), (c[n] + sum).to_bits())?;
+        }
+        Ok(())
+    }
+
+    fn probe_pairs(&self) -> Result<()> {
+        let from: Vec<bf16> = (0..256).map(|it| bf16::from_bits(0x3f80 + it as u16)).collect();
+        let wide: Vec<f32> = (0..64).map(|it| 1.0 + it as f32 / 511.0).collect();
+        let (source, numbers) = (self.upload(&from)?, self.upload(&wide)?);
+        let parts = self.zeros(Dtype::Bf16, 256)?;
+        let packed = self.zeros(Dtype::U32, 32)?;
+        self.run_probe("pairs", &[&source, &numbers, &parts, &packed])?;
+        let got: Vec<bf16> = self.read(View::all(&parts))?;
+        debug_assert_eq!(parts.len(), from.len());
+        for (n, got) in got.into_iter().enumerate() {
+            let want = if n % 8 < n / 8 % 9 { from[n].to_bits() } else { 0 };
+            same("cp.async", n as u32, u32::from(got.to_bits()), u32::from(want))?;
+        }
+        let got: Vec<u32> = self.read(View::all(&packed))?;
+        for (n, got) in got.into_iter().enumerate() {
+            let bits = |it: f32| u32::from(bf16::near(it).to_bits());
+            let want = bits(wide[2 * n]) | bits(wide[2 * n + 1]) << 16;
+            same("cvt.rn.bf16x2", n as u32, got, want)?;
+        }
+        Ok(())
+    }
+}
+
+fn same(name: &'static str, n: u32, got: u32, want: u32) -> Result<()> {
+    if got == want {
+        return Ok(());
+    }
+    let code = format!("number {n} is {got:#x} and not {want:#x}");
+    Err(Error::Driver { call: name, code })
+}

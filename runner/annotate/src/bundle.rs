@@ -1,0 +1,89 @@
+//! For those who cannot reach this machine: one HTML file out for each, one JSON file back.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::server::{Given, said};
+use crate::study::{Line, Study, encoded};
+use crate::{AnnotateError, Did, Journal, Seats, page, view};
+
+/// What a page that was filled in far away gives back.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Back {
+    study: String,
+    name: String,
+    said: Vec<One>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct One {
+    place: usize,
+    given: Given,
+}
+
+/// What was done with what came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// So many were new.
+    pub new: usize,
+    /// So many were there already.
+    pub known: usize,
+    /// So many were there with another answer, which stays.
+    pub other: usize,
+}
+
+/// Which study it is: a digest of its head and its items.
+fn digest(study: &Study) -> String {
+    let mut hasher = blake3::Hasher::new_derive_key("annotate study, format 1");
+    hasher.update(&encoded(&Line::Head(study.head.clone())));
+    for it in &study.items {
+        hasher.update(&encoded(&Line::Item(it.clone())));
+    }
+    hasher.finalize().to_hex()[..32].to_owned()
+}
+
+/// A page with all that somebody has still to do; nothing where there is no such person.
+pub fn bundle(seats: &Seats, name: &str) -> Option<String> {
+    let seat = seats.seat(name)?;
+    let open = |place: usize| {
+        let place = seats.place(seat, place)?;
+        let asked = seat.role == crate::Role::Rater || seats.is_disputed(place.unit);
+        (asked && seat.at(place.place).is_none()).then_some(place)
+    };
+    let tasks: Vec<view::Task<'_>> =
+        (0..seat.n_places()).filter_map(open).map(|it| view::task(seats, seat, &it)).collect();
+    let study = digest(&seats.study);
+    // The file is no secret from who has it: the nonce need only differ from what texts may hold.
+    let nonce = blake3::hash(format!("{study} {name}").as_bytes()).to_hex()[..24].to_owned();
+    let data = json!({ "study": study, "name": name, "sheet": view::sheet(seats), "tasks": tasks });
+    Some(page::alone(&data.to_string(), &nonce))
+}
+
+/// Takes what came back. What is known already is not taken again.
+pub fn take(journal: &mut Journal, text: &[u8]) -> Result<Taken, AnnotateError> {
+    let wrong = |it: String| AnnotateError::Study(it);
+    let back: Back = serde_json::from_slice(text).map_err(|it| wrong(it.to_string()))?;
+    if back.study != digest(&journal.seats().study) {
+        return Err(wrong("these are answers to another study".to_owned()));
+    }
+    let mut taken = Taken { new: 0, known: 0, other: 0 };
+    for One { place, given } in back.said {
+        let seats = journal.seats();
+        let nobody = || wrong(format!("nobody is called `{}`", back.name));
+        let seat = seats.seat(&back.name).ok_or_else(nobody)?;
+        let place = seats.place(seat, place);
+        let place = place.ok_or_else(|| wrong("it answers what was not asked".to_owned()))?;
+        match seat.at(place.place) {
+            Some(it) if it.answers == given.answers => taken.known += 1,
+            Some(_) => taken.other += 1,
+            None => {
+                let said = said(journal, &back.name, &place, given);
+                journal.record(Did::Said(said))?.map_err(wrong)?;
+                taken.new += 1;
+            }
+        }
+    }
+    Ok(taken)
+}

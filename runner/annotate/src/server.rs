@@ -1,0 +1,184 @@
+//! The page, served to those who have a link.
+//!
+//! Everything a page sends names how much it has seen done (`seq`). Where that is not how much was
+//! done, nothing is taken and the page is told where it is: so two windows, or a request that is sent
+//! again because its answer was lost, neither lose nor repeat anything.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::http::{Request, Response, answer};
+use crate::{AnnotateError, Did, Journal, Key, Said, page, view};
+
+const MAX_CONNECTIONS: usize = 64;
+/// Longest note, in characters.
+const MAX_NOTE: usize = 4_000;
+const DAY_MS: u64 = 86_400_000;
+
+/// A study that is served.
+pub struct Server {
+    listener: TcpListener,
+    journal: Mutex<Journal>,
+    key: Key,
+    open: AtomicUsize,
+}
+
+/// What a page sends.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sent {
+    seq: u64,
+    #[serde(default)]
+    undo: bool,
+    #[serde(default)]
+    place: usize,
+    #[serde(default)]
+    given: Given,
+}
+
+/// What somebody says of a task; no answers where it is skipped.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Given {
+    #[serde(default)]
+    pub(crate) answers: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    pub(crate) note: String,
+    #[serde(default)]
+    pub(crate) ms: u64,
+}
+
+/// Listens where it was asked to.
+pub fn serve(bind: SocketAddr, journal: Journal, key: Key) -> Result<Server, std::io::Error> {
+    let listener = TcpListener::bind(bind)?;
+    Ok(Server { listener, journal: Mutex::new(journal), key, open: AtomicUsize::new(0) })
+}
+
+impl Server {
+    /// Where it listens.
+    pub fn address(&self) -> Result<SocketAddr, std::io::Error> {
+        self.listener.local_addr()
+    }
+
+    /// The path of each annotator's link.
+    pub fn paths(&self) -> Vec<(String, String)> {
+        let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let seats = journal.seats().all().iter();
+        seats.map(|it| (it.name.clone(), format!("/a/{}", self.key.token(&it.name)))).collect()
+    }
+
+    /// Answers for ever.
+    pub fn run(&self) {
+        std::thread::scope(|scope| {
+            for stream in self.listener.incoming().flatten() {
+                if self.open.fetch_add(1, Ordering::Relaxed) >= MAX_CONNECTIONS {
+                    self.open.fetch_sub(1, Ordering::Relaxed);
+                    continue;
+                }
+                let work = move || self.connection(stream);
+                if std::thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                    self.open.fetch_sub(1, Ordering::Relaxed);
+                }
+            }
+        });
+    }
+
+    fn connection(&self, stream: TcpStream) {
+        answer(stream, |it| self.handle(it));
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn handle(&self, request: &Request) -> Response {
+        let path = request.path.split('?').next().unwrap_or_default();
+        let file = |kind, text: &str| Response { status: 200, kind, body: text.into() };
+        let parts: Vec<&str> = path.split('/').skip(1).collect();
+        let get = request.method == "GET";
+        let (token, what) = match parts[..] {
+            ["page.js"] if get => return file("text/javascript; charset=utf-8", page::SCRIPT),
+            ["page.css"] if get => return file("text/css; charset=utf-8", page::STYLE),
+            ["a", token] => (token, ""),
+            ["a", token, what] => (token, what),
+            _ => return Response::text(404, "there is nothing here"),
+        };
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = |all: Option<String>, it: &crate::Seat| match self.key.opens(&it.name, token) {
+            true => Some(it.name.clone()),
+            false => all,
+        };
+        // All are tried, so that how long it takes tells nothing.
+        let Some(name) = journal.seats().all().iter().fold(None, found) else {
+            return Response::text(404, "this link opens nothing");
+        };
+        match (get, what) {
+            (true, "") => file("text/html; charset=utf-8", &page::served()),
+            (true, "state") => state(&journal, &name, 200),
+            (false, "did") if request.method == "POST" => {
+                if !request.json {
+                    return Response::text(415, "JSON is what is taken here");
+                }
+                match serde_json::from_slice(&request.body) {
+                    Ok(sent) => did(&mut journal, &name, sent),
+                    Err(it) => Response::text(400, &it.to_string()),
+                }
+            }
+            _ => Response::text(405, "not so"),
+        }
+    }
+}
+
+fn state(journal: &Journal, name: &str, status: u16) -> Response {
+    let seats = journal.seats();
+    let seat = seats.seat(name).expect("the name was found in these seats");
+    let body = json!({ "sheet": view::sheet(seats), "state": view::state(seats, seat) });
+    Response { status, kind: "application/json", body: body.to_string().into_bytes() }
+}
+
+fn did(journal: &mut Journal, name: &str, sent: Sent) -> Response {
+    let seats = journal.seats();
+    let seat = seats.seat(name).expect("the name was found in these seats");
+    if seat.seq != sent.seq {
+        return state(journal, name, 409);
+    }
+    let did = match sent.undo {
+        true => Did::Undo { annotator: name.to_owned() },
+        false => match seats.next(seat).filter(|it| it.place == sent.place) {
+            None => return state(journal, name, 409),
+            Some(place) => Did::Said(said(journal, name, &place, sent.given)),
+        },
+    };
+    match journal.record(did) {
+        Ok(Ok(())) => state(journal, name, 200),
+        Ok(Err(reason)) => Response::text(422, &reason),
+        Err(error) => Response::text(500, &told(&error)),
+    }
+}
+
+/// An error as a browser may see it: without the paths of this machine.
+fn told(error: &AnnotateError) -> String {
+    match error {
+        AnnotateError::Io { source, .. } => format!("not kept: {source}"),
+        _ => "not kept".to_owned(),
+    }
+}
+
+/// What somebody said, with all that the server knows of it.
+pub(crate) fn said(journal: &Journal, name: &str, place: &crate::Place, given: Given) -> Said {
+    let seats = journal.seats();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Said {
+        annotator: name.to_owned(),
+        unit: seats.study.units[place.unit].id.clone(),
+        round: place.round,
+        left: seats.left(place),
+        answers: given.answers,
+        note: given.note.chars().take(MAX_NOTE).collect(),
+        ms: given.ms.min(DAY_MS),
+        at: now.map_or(0, |it| it.as_secs()),
+    }
+}

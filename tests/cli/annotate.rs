@@ -1,0 +1,134 @@
+//! `kun annotate`: what it says where it serves nothing. The page has a test in a browser.
+
+use insta::assert_snapshot;
+
+use crate::project::Project;
+
+const RECORDS: &str = concat!(
+    "{\"instruction\":\"写一首诗\",\"output\":\"春眠不觉晓\"}\n",
+    "{\"instruction\":\"1+1?\",\"output\":\"2\"}\n",
+);
+
+fn made() -> Project {
+    let project = Project::with(&[("a.jsonl", RECORDS)]);
+    project.good(
+        "annotate s.jsonl --from wudao=a.jsonl --annotators ana,bo --adjudicator eve --status",
+    );
+    project
+}
+
+#[test]
+fn a_study_is_made_once_and_says_how_far_everybody_is() {
+    let project = Project::with(&[("a.jsonl", RECORDS)]);
+    let make = "annotate s.jsonl --from wudao=a.jsonl --annotators ana,bo --status";
+    assert_snapshot!(project.run(make), @"
+    exit 0
+    --- stdout
+    ana  0 of 2
+    bo   0 of 2
+    --- stderr
+            Made s.jsonl: 2 to be asked, each of 2
+    0 disputed
+    ");
+    assert_snapshot!(project.run(make), @"
+    exit 2
+    --- stderr
+    error: there is a study `s.jsonl` already
+
+    help: leave out `--from`, and it goes on
+    ");
+    assert_snapshot!(project.run("annotate s.jsonl --status --json"), @r#"
+    exit 0
+    --- stdout
+    {"annotators":[{"name":"ana","done":0,"asked":2,"adjudicator":false},{"name":"bo","done":0,"asked":2,"adjudicator":false}],"disputed":0}
+    "#);
+}
+
+#[test]
+fn mistakes_are_said_with_what_to_do() {
+    let project =
+        Project::with(&[("a.jsonl", RECORDS), ("f.toml", "shown = []\nquestions = []\n")]);
+    assert_snapshot!(project.run("annotate s.jsonl"), @"
+    exit 2
+    --- stderr
+    error: there is no study `s.jsonl`
+
+    help: `--from NAME=FILE` makes one from records
+    ");
+    assert_snapshot!(project.run("annotate s.jsonl --from a.jsonl"), @"
+    exit 2
+    --- stderr
+    error: `--from a.jsonl`: expected NAME=FILE
+    ");
+    assert_snapshot!(project.run("annotate s.jsonl --from a=a.jsonl"), @"
+    exit 2
+    --- stderr
+    error: nobody is asked
+
+    help: `--annotators ana,bo,chen` says who
+    ");
+    assert_snapshot!(project.run("annotate s.jsonl --from a=a.jsonl --annotators x --form g"), @"
+    exit 2
+    --- stderr
+    error: no form `g`
+
+    help: the forms are quality, pairwise, pairwise-ties, or a file
+    ");
+    assert_snapshot!(project.run("annotate s.jsonl --from a=a.jsonl --annotators x --form f.toml"), @"
+    exit 2
+    --- stderr
+    error: form `f.toml`: `shown` names no field
+    ");
+    assert_snapshot!(project.run("annotate s.jsonl --from a=b.jsonl --annotators x"), @"
+    exit 2
+    --- stderr
+    error: `b.jsonl`: No such file or directory (os error 2)
+    ");
+    assert_snapshot!(project.run("annotate s.jsonl --from a=a.jsonl --annotators x --raters 2"), @"
+    exit 2
+    --- stderr
+    error: each item needs 2 people, and there are 1
+    ");
+    assert_snapshot!(project.run("annotate s.jsonl --raters 2"), @"
+    exit 2
+    --- stderr
+    error: the following required arguments were not provided:
+      --from <NAME=FILE>
+
+    Usage: kun annotate --from <NAME=FILE> --raters <N> <STUDY>
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn a_step_takes_what_people_said_and_is_stale_after_new_votes_only() {
+    let project = made();
+    let manifest = "[steps.people]\nop = 'annotations'\nin = { study = 's.jsonl' }\nwith = { min_votes = 0 }\n";
+    project.write("workflow.toml", manifest);
+    project.good("run -q");
+    // Pages are made from the study, and it is opened: nothing changes in it.
+    project.good("annotate s.jsonl --bundle pages -q");
+    assert!(project.run("plan").contains("1 cached, 0 run"));
+    let page = project.read("pages/ana.html");
+    let data = page.split("id=\"data\">").nth(1).unwrap();
+    let study = data.split("\"study\":\"").nth(1).unwrap().split('"').next().unwrap();
+    let yes = "\"clarity\":\"yes\",\"feasibility\":\"yes\",\"practicality\":\"no\"";
+    let said = format!("{{\"place\":0,\"given\":{{\"answers\":{{{yes},\"output\":\"pass\"}}}}}}");
+    let back = format!("{{\"study\":\"{study}\",\"name\":\"ana\",\"said\":[{said}]}}");
+    project.write("back.json", &back);
+    assert_snapshot!(project.run("annotate s.jsonl --take back.json"), @"
+    exit 0
+    --- stderr
+            Took back.json: 1 new, 0 known
+    ");
+    assert!(project.run("plan").contains("0 cached, 1 run"));
+    project.good("run -q");
+    assert_eq!(project.read("out/people/ratings.jsonl").lines().count(), 1);
+    project.write("other.json", back.replace(study, "0"));
+    assert_snapshot!(project.run("annotate s.jsonl --take other.json"), @"
+    exit 2
+    --- stderr
+    error: `other.json`: these are answers to another study
+    ");
+}
