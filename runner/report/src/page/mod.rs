@@ -1,5 +1,5 @@
 //! A report as data: sections of texts, tables, charts and comparisons. What it looks like is said
-//! in [`html`](mod@html) and [`markdown`](mod@markdown); a page knows no format.
+//! in [`html`](fn@html) and [`markdown`](fn@markdown); a page knows no format.
 
 mod csv;
 mod files;
