@@ -20,6 +20,7 @@ use crate::job::Memory;
 use crate::slots::Held;
 use crate::unit::{self, Said, Unit, UnitEnd};
 use crate::why::{Effort, Reasons, one_line};
+use crate::worker::AUTHORITIES;
 use crate::{shards, time};
 
 /// Outputs larger than this are hashed beside the dispatcher, not in it.
@@ -321,12 +322,17 @@ impl Dispatcher<'_, '_, '_, '_> {
     }
 }
 
-/// The variables that hold the keys of the servers that a step asks: they alone are handed on, and
-/// to nothing but the worker.
+/// The variables that hold the keys of the servers that a step asks, and where whom to trust stands:
+/// they alone are handed on, and to nothing but the worker.
 fn server_keys(inputs: &BTreeMap<String, Vec<Given>>) -> Result<Vec<(String, String)>, String> {
     let mut keys = vec![];
     for given in inputs.values().flatten() {
         let Given::Endpoint(endpoint) = given else { continue };
+        if let Ok(file) = std::env::var(AUTHORITIES)
+            && endpoint.url.starts_with("https://")
+        {
+            keys.push((AUTHORITIES.to_owned(), file));
+        }
         let Some(name) = &endpoint.key_env else { continue };
         let value = std::env::var(name).ok().filter(|it| !it.is_empty());
         let url = &endpoint.url;

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -64,10 +64,15 @@ fn work(job: Job, stop: &AtomicBool) -> Result<(), StepError> {
     kind.run_table(with, &mut cx)
 }
 
+/// The variable that names a file of certificates to trust, in place of those that are built in; it has
+/// this name for many programs.
+pub(crate) const AUTHORITIES: &str = "SSL_CERT_FILE";
+
 /// The server with its key, which the engine has put into this process's environment.
 fn server(endpoint: Endpoint) -> Server {
     let key = endpoint.key_env.as_ref().and_then(|it| std::env::var(it).ok()).map(Secret::new);
-    Server { endpoint, key }
+    let authorities = std::env::var_os(AUTHORITIES).map(PathBuf::from);
+    Server { endpoint, key, authorities }
 }
 
 fn message(news: Say) -> Message {

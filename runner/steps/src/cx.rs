@@ -65,6 +65,8 @@ pub struct Server {
     pub endpoint: Endpoint,
     /// Its key, where it has one.
     pub key: Option<Secret>,
+    /// The file of certificates to trust, where one is named.
+    pub authorities: Option<PathBuf>,
 }
 
 /// A text that is never shown.

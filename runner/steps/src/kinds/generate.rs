@@ -53,8 +53,8 @@
 //! none. What may pass (429, 408, 5xx, no connection, no answer in time, an answer that is none) is tried again, up
 //! to `retries` times, later each time, and not before `Retry-After`. The address and the model's name are in
 //! the key; the server's key, `concurrency`, `requests_per_minute`, `retries` and `timeout` are not. The
-//! variable `key_env` must be set when something is asked, and its value is written nowhere. There is no TLS: where
-//! a server speaks `https` only, a proxy on this machine can stand before it.
+//! variable `key_env` must be set when something is asked, and its value is written nowhere. With `https`
+//! Mozilla's authorities are trusted, or those in the file that `SSL_CERT_FILE` names.
 
 use kernels::ops::sample::Sampling;
 use plan::KindSpec;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use ureq::Agent;
+use ureq::tls::{Certificate, PemItem, TlsConfig, parse_pem};
 
 use super::pace::{LONGEST_ASKED, Pace, WAITS, retry_after};
 use crate::cx::Server;
@@ -40,6 +41,24 @@ pub(crate) enum Refusal {
     Closed,
 }
 
+/// Whom to trust: the certificates of a file where one is named, else Mozilla's, which are built in.
+fn tls(server: &Server) -> Result<TlsConfig, StepError> {
+    let Some(path) = &server.authorities else { return Ok(TlsConfig::default()) };
+    let bytes = std::fs::read(path).map_err(StepError::io(path))?;
+    let certificates: Vec<Certificate<'static>> = parse_pem(&bytes)
+        .filter_map(|it| match it {
+            Ok(PemItem::Certificate(it)) => Some(it),
+            _ => None,
+        })
+        .collect();
+    if certificates.is_empty() {
+        let url = server.endpoint.url.clone();
+        let reason = format!("`{}` holds no certificate to trust", path.display());
+        return Err(StepError::Endpoint { url, reason });
+    }
+    Ok(TlsConfig::builder().root_certs(certificates.into()).build())
+}
+
 impl Client {
     pub(crate) fn new(server: Server) -> Result<Self, StepError> {
         let endpoint = &server.endpoint;
@@ -53,6 +72,7 @@ impl Client {
         }
         let n = endpoint.concurrency as usize;
         let agent: Agent = Agent::config_builder()
+            .tls_config(tls(&server)?)
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)

@@ -23,7 +23,7 @@ fn kit(kind: &str, server: &Server) -> Kit {
         timeout: Duration::from_millis(500),
     };
     let key = Some(Secret::new(KEY.to_owned()));
-    kit.servers.insert("model".to_owned(), crate::Server { endpoint, key });
+    kit.servers.insert("model".to_owned(), crate::Server { endpoint, key, authorities: None });
     kit.seed = Some(11);
     kit
 }
