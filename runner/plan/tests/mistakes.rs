@@ -10,7 +10,7 @@ use plan::mistake::CODES;
 
 /// Manifests with one mistake each: its code and the text.
 const FIXTURES: &[(&str, &str)] = &[
-    ("bad-endpoint", "[models]\na = { endpoint = 'https://h/v1', model = 'm' }\n"),
+    ("bad-endpoint", "[models]\na = { endpoint = 'ftp://h/v1', model = 'm' }\n"),
     ("bad-name", "[steps.'a b']\nrun = ['f']\n"),
     ("bad-number", "[params]\na = nan\n"),
     ("bad-path", "[steps.a]\nrun = ['f']\nout = { o = { form = 'file', name = '../x' } }\n"),
