@@ -112,7 +112,7 @@ fn page(opened: &Opened, args: &Args) -> Result<(Page, Vec<Item>), Trouble> {
     let language = if args.language == In::Zh { Language::Chinese } else { Language::English };
     let manner = Manner { language, samples: args.samples };
     let wrong = |it: StepError| Trouble::user(engine::error::chain(&it));
-    let mut sections = sections(&items, manner).map_err(wrong)?;
+    let mut sections = sections(&items, manner, &mut |_| {}).map_err(wrong)?;
     sections.push(how(opened, &made, words_of(language)));
     let page = Page {
         title: opened.workflow.name().to_owned(),

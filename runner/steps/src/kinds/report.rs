@@ -34,7 +34,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::page::page;
-use crate::reporting::{Item, Manner, known, sections};
+use crate::reporting::{Item, Manner, sections};
 use crate::{Cx, Kind, Say, StepError, params_of};
 
 pub(crate) struct Report;
@@ -101,10 +101,6 @@ impl Kind for Report {
         let mut items = Vec::new();
         for (name, path) in params.names.iter().zip(inputs) {
             let item = Item { name: name.clone(), path, records: Vec::new(), limits: Vec::new() };
-            if !known(&item)? {
-                let text = format!("an input called `{name}` has nothing to show");
-                (cx.report)(Say::Note(text));
-            }
             items.push(item);
         }
         let language = match params.language {
@@ -112,12 +108,17 @@ impl Kind for Report {
             In::Zh => Language::Chinese,
         };
         cx.check_stop()?;
+        let manner = Manner { language, samples: params.samples };
+        let sections = sections(&items, manner, &mut |it| {
+            let text = format!("an input called `{}` has nothing to show", it.name);
+            (cx.report)(Say::Note(text));
+        })?;
         let page = Page {
             title: params.title.clone(),
             about: params.about.clone(),
             language,
             warnings: Vec::new(),
-            sections: sections(&items, Manner { language, samples: params.samples })?,
+            sections,
         };
         let folder = cx.output("folder")?.to_owned();
         for (name, content) in files(&page) {

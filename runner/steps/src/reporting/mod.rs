@@ -45,12 +45,18 @@ pub struct Manner {
     pub samples: usize,
 }
 
-/// The sections that the outputs fill, in the order in which a reader asks.
-pub fn sections(items: &[Item], manner: Manner) -> Result<Vec<Section>, StepError> {
+/// The sections that the outputs fill, in the order in which a reader asks; `passed_over` is told of
+/// each output for which there is no use. Every output is read once.
+pub fn sections(
+    items: &[Item],
+    manner: Manner,
+    passed_over: &mut dyn FnMut(&Item),
+) -> Result<Vec<Section>, StepError> {
     let mut seen = Vec::new();
     for item in items {
-        if let Some(it) = look(item, manner.samples)? {
-            seen.push((item, it));
+        match look(item, manner.samples)? {
+            Some(it) => seen.push((item, it)),
+            None => passed_over(item),
         }
     }
     let words = words::of(manner.language);
@@ -63,11 +69,6 @@ pub fn sections(items: &[Item], manner: Manner) -> Result<Vec<Section>, StepErro
         samples::section(&seen, words),
     ];
     Ok(parts.into_iter().filter(|it| !it.blocks.is_empty()).collect())
-}
-
-/// Whether a report has a use for an output.
-pub fn known(item: &Item) -> Result<bool, StepError> {
-    look(item, 0).map(|it| it.is_some())
 }
 
 /// The outputs with what was seen in them.
