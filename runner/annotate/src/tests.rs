@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use crate::http::Request;
 use crate::*;
 
+mod votes;
+
 struct Ground {
     folder: tempfile::TempDir,
 }
