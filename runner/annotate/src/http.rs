@@ -12,15 +12,12 @@ const LONGEST: Duration = Duration::from_secs(20);
 
 /// A request.
 #[derive(Debug, Default)]
-pub struct Request {
-    /// `GET` or another.
-    pub method: String,
-    /// What is asked for.
-    pub path: String,
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) path: String,
     /// Whether the body says that it is JSON.
-    pub json: bool,
-    /// What was sent with it.
-    pub body: Vec<u8>,
+    pub(crate) json: bool,
+    pub(crate) body: Vec<u8>,
 }
 
 /// A response.
@@ -82,14 +79,10 @@ fn reason(status: u16) -> &'static str {
 }
 
 /// What a head says, and how long it is.
-#[derive(Debug)]
-pub struct Parsed {
-    /// What it says; the body is not there yet.
-    pub request: Request,
-    /// How many bytes it has.
-    pub head: usize,
-    /// How many bytes come behind it.
-    pub body: usize,
+struct Parsed {
+    request: Request,
+    head: usize,
+    body: usize,
 }
 
 /// A request; the status with which it is refused; nothing, where nobody is there any more.
@@ -126,8 +119,7 @@ fn more(stream: &mut TcpStream, bytes: &mut Vec<u8>, until: Instant) -> Result<(
     }
 }
 
-/// The head of a request, nothing as long as it is not whole; the status with which it is refused.
-pub fn parse(bytes: &[u8]) -> Result<Option<Parsed>, u16> {
+fn parse(bytes: &[u8]) -> Result<Option<Parsed>, u16> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut head = httparse::Request::new(&mut headers);
     let n = match head.parse(bytes) {

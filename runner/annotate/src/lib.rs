@@ -26,7 +26,6 @@ pub use bundle::{Taken, bundle, take};
 pub use error::AnnotateError;
 pub use export::{Format, export};
 pub use form::{Choice, Form, Question, SIDES, Shown, Words};
-pub use http::{Parsed, Request, parse};
 pub use journal::Journal;
 pub use key::Key;
 pub use seats::{Did, Place, Role, Said, Seat, Seats};
