@@ -1,9 +1,10 @@
-//! The newest result of a step: what `why-rows` and `trace` look at. Nothing is run for it.
+//! The newest result of a step, and the newest run: what commands look at. Nothing is run for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use engine::heads::Heads;
+use engine::{Home, runs};
 use plan::graph::{Instance, Work};
 use plan::{Digest, Input, InstanceId, Value};
 use steps::text::ledger::Limit;
@@ -12,6 +13,27 @@ use store::Record;
 use crate::project::Opened;
 use crate::trouble::Trouble;
 use crate::words;
+
+/// The run that a name means; `last` and `last~2` count from the end.
+pub(crate) fn run(home: &Home, name: &str) -> Result<String, Trouble> {
+    let folder = home.runs();
+    let all = runs::list(&folder).map_err(|it| Trouble::io(&folder, it))?;
+    let id = match name.strip_prefix("last") {
+        Some(rest) => {
+            let back = rest.strip_prefix('~').map_or(Some(0), |it| it.parse::<usize>().ok());
+            back.and_then(|it| all.iter().rev().nth(it))
+        }
+        None => all.iter().find(|it| *it == name),
+    };
+    id.cloned().ok_or_else(|| {
+        if all.is_empty() {
+            return Trouble::helped("there are no runs yet", "`kun run` makes one");
+        }
+        let newest: Vec<&str> = all.iter().rev().take(5).map(String::as_str).collect();
+        let help = format!("the newest runs are {}; `last~1` is the one before", newest.join(", "));
+        Trouble::helped(format!("no run `{name}`"), help)
+    })
+}
 
 /// The newest result of a step.
 pub(crate) struct Last {

@@ -31,6 +31,10 @@ pub(crate) struct Screen<'a> {
     /// How many steps are done, below the bars of those that run.
     overall: Option<ProgressBar>,
     running: BTreeMap<String, Running>,
+    /// How long ago the next event happened.
+    ago: Duration,
+    /// What is over and done is not worth a line any more.
+    past: bool,
 }
 
 struct Running {
@@ -49,11 +53,21 @@ impl<'a> Screen<'a> {
             bars: live.then(MultiProgress::new),
             overall: None,
             running: BTreeMap::new(),
+            ago: Duration::ZERO,
+            past: false,
         }
+    }
+
+    /// Takes an event that happened some time ago; without a line of its own, if it is long `past`.
+    pub(crate) fn take_late(&mut self, event: &Event, ago: Duration, past: bool) {
+        (self.ago, self.past) = (ago, past);
+        self.take(event);
+        (self.ago, self.past) = (Duration::ZERO, false);
     }
 
     fn line(&self, text: String) {
         match &self.bars {
+            _ if self.past => {}
             Some(bars) => bars.suspend(|| self.printer.say(text)),
             None => self.printer.say(text),
         }
@@ -98,7 +112,7 @@ impl<'a> Screen<'a> {
         let bar = self.bars.as_ref().map(|bars| {
             let style =
                 ProgressStyle::with_template("{prefix:>12.cyan} {wide_msg} {elapsed:>4.dim}");
-            let bar = ProgressBar::no_length().with_prefix("Running");
+            let bar = ProgressBar::no_length().with_prefix("Running").with_elapsed(self.ago);
             if let Ok(style) = style {
                 bar.set_style(style);
             }
@@ -110,8 +124,8 @@ impl<'a> Screen<'a> {
             }
         });
         let now = Instant::now();
-        self.running
-            .insert(step.to_owned(), Running { began: now, said: now, bar, first_done: None });
+        let began = now.checked_sub(self.ago).unwrap_or(now);
+        self.running.insert(step.to_owned(), Running { began, said: began, bar, first_done: None });
     }
 
     fn stop(&mut self, step: &str) {

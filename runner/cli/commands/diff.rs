@@ -12,6 +12,7 @@ use store::{Record, RecordOutput, Store};
 
 use crate::args::{Answer, Common, Manifest, Results, Scope, Sets, Trust};
 use crate::exit::Exit;
+use crate::last;
 use crate::printer::{FAINT, NAME, Printer, for_stdout};
 use crate::project::{self, open_store};
 use crate::trouble::Trouble;
@@ -90,27 +91,9 @@ struct Asked {
     parts: Parts,
 }
 
-/// The results of a run, by step; `last` and `last~2` count from the end.
+/// The results of a run, by step.
 fn of_run(home: &engine::Home, name: &str) -> Result<BTreeMap<String, Asked>, Trouble> {
-    let folder = home.runs();
-    let all = runs::list(&folder).map_err(|it| Trouble::io(&folder, it))?;
-    let id = match name.strip_prefix("last") {
-        Some(rest) => {
-            let back = rest.strip_prefix('~').map_or(Some(0), |it| it.parse::<usize>().ok());
-            back.and_then(|it| all.iter().rev().nth(it)).cloned()
-        }
-        None => all.iter().find(|it| *it == name).cloned(),
-    };
-    let Some(id) = id else {
-        let newest: Vec<&str> = all.iter().rev().take(5).map(String::as_str).collect();
-        let help = match newest.is_empty() {
-            true => "there are no runs yet".to_owned(),
-            false => {
-                format!("the newest runs are {}; `last~1` is the one before", newest.join(", "))
-            }
-        };
-        return Err(Trouble::helped(format!("no run `{name}`"), help));
-    };
+    let (folder, id) = (home.runs(), last::run(home, name)?);
     let keys = runs::keys(&folder, &id).map_err(|it| Trouble::io(&folder.join(&id), it))?;
     let keys = without_variant(keys.into_iter().collect());
     let asked = |(step, key)| (step, Asked { key: Some(key), parts: Parts::default() });

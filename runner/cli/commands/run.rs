@@ -74,13 +74,10 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     }
     // The process ends here: giving a large graph back piece by piece would only take time.
     std::mem::forget(opened);
-    Ok(match summary.end {
-        End::Good if args.locked => check_after(&args, printer)?,
-        End::Good => Exit::Good,
-        End::Failed => Exit::Failed,
-        End::Interrupted => Exit::Interrupted,
-        End::Budget => Exit::Budget,
-    })
+    match summary.end {
+        End::Good if args.locked => check_after(&args, printer),
+        end => Ok(end.into()),
+    }
 }
 
 /// Sources must be the locked ones before anything runs.
