@@ -9,7 +9,6 @@ mod assign;
 mod bundle;
 mod error;
 mod form;
-mod http;
 mod journal;
 mod key;
 mod page;
