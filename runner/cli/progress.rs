@@ -156,12 +156,7 @@ impl<'a> Screen<'a> {
         let Some(running) = self.running.get_mut(step) else { return };
         let first = *running.first_done.get_or_insert(skipped);
         let seconds = running.began.elapsed().as_secs_f64();
-        let rate = done.saturating_sub(first.max(skipped)) as f64 / seconds.max(0.001);
-        let left = total.map(|it| it.saturating_sub(done)).filter(|_| rate > 0.0);
-        let eta = left.map(|it| time::duration((it as f64 / rate * 1000.0) as u64));
-        let of = total.map(|it| format!("/{it}")).unwrap_or_default();
-        let eta = eta.map(|it| format!(", {it} left")).unwrap_or_default();
-        let text = format!("{step} {done}{of} {unit}, {rate:.0}/s{eta}");
+        let text = format!("{step} {}", far((done, first.max(skipped)), total, unit, seconds));
         match &running.bar {
             Some(bar) => {
                 if let Some(total) = total {
@@ -280,6 +275,22 @@ impl Sink for Screen<'_> {
             Event::RunEnded { .. } => self.line(ended(event)),
         }
     }
+}
+
+/// How far something is, how fast it goes, and how long it will take; what was there before does not
+/// count for how fast.
+pub(crate) fn far(
+    (done, before): (u64, u64),
+    total: Option<u64>,
+    unit: &str,
+    seconds: f64,
+) -> String {
+    let rate = done.saturating_sub(before) as f64 / seconds.max(0.001);
+    let left = total.map(|it| it.saturating_sub(done)).filter(|_| rate > 0.0);
+    let eta = left.map(|it| time::duration((it as f64 / rate * 1000.0) as u64));
+    let of = total.map(|it| format!("/{it}")).unwrap_or_default();
+    let eta = eta.map(|it| format!(", {it} left")).unwrap_or_default();
+    format!("{done}{of} {unit}, {rate:.0}/s{eta}")
 }
 
 /// What a run will do, in one line.
