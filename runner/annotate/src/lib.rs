@@ -10,7 +10,6 @@ mod bundle;
 mod error;
 mod export;
 mod form;
-mod http;
 mod journal;
 mod key;
 mod page;

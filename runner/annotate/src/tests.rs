@@ -5,8 +5,8 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use serve::Request;
 
-use crate::http::Request;
 use crate::*;
 
 mod votes;

@@ -8,6 +8,7 @@ pub mod events;
 pub mod execute;
 pub mod export;
 pub mod facts;
+pub mod follow;
 pub mod forecast;
 pub mod heads;
 pub mod job;

@@ -10,13 +10,14 @@ use serde_json::{Value, json};
 
 use crate::StepError;
 
+/// What the log is called beside the checkpoints of a run that goes on.
+pub const UNFINISHED_LOG: &str = "log.jsonl";
+
 /// Lines so far, each with its step.
 #[derive(Default)]
 pub(crate) struct Log {
     lines: Vec<(u64, String)>,
 }
-
-const NAME: &str = "log.jsonl";
 
 impl Log {
     pub(crate) fn step(&mut self, it: &Record) {
@@ -40,7 +41,7 @@ impl Log {
     /// Puts the log beside a checkpoint that is about to be written.
     pub(crate) fn keep(&self, folder: &Path) -> Result<(), StepError> {
         std::fs::create_dir_all(folder).map_err(StepError::io(folder))?;
-        let (path, beside) = (folder.join(NAME), folder.join("log.partial"));
+        let (path, beside) = (folder.join(UNFINISHED_LOG), folder.join("log.partial"));
         let written = std::fs::File::create(&beside).and_then(|mut file| {
             file.write_all(self.text().as_bytes())?;
             file.sync_all()
@@ -51,7 +52,7 @@ impl Log {
 
     /// The log up to a step of a checkpoint.
     pub(crate) fn resume(folder: &Path, step: u64) -> Result<Self, StepError> {
-        let path = folder.join(NAME);
+        let path = folder.join(UNFINISHED_LOG);
         let text = std::fs::read_to_string(&path).map_err(StepError::io(&path))?;
         let mut log = Self::default();
         for line in text.lines() {

@@ -6,5 +6,6 @@ pub(crate) mod params;
 mod run;
 
 pub(crate) use data::{Dropped, Gathered, split};
+pub use keep::UNFINISHED_LOG;
 pub(crate) use params::{Common, Settled, training_params};
 pub(crate) use run::{Job, run};

@@ -147,7 +147,10 @@ impl Run<'_> {
             };
             let measured = self.meter.take(&record);
             self.log.step(&record);
-            self.tell(&record, &measured, skipped, cx);
+            if self.tell(&record, &measured, skipped, cx) {
+                // For who watches; with a checkpoint it is kept anyway.
+                self.log.keep(&self.state)?;
+            }
             self.last = Some(record);
             self.between(cx)?;
         }
@@ -185,11 +188,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn tell(&mut self, it: &Record, measured: &Measured, skipped: u64, cx: &mut Cx<'_>) {
+    /// Says how far the run is; whether it was time for more than that.
+    fn tell(&mut self, it: &Record, measured: &Measured, skipped: u64, cx: &mut Cx<'_>) -> bool {
         let (done, total, unit) = (it.step, Some(it.steps), "steps".to_owned());
         (cx.report)(Say::Progress { done, total, unit, skipped });
         if self.told.elapsed() < TELL_EVERY && it.step != it.steps && it.step != 1 {
-            return;
+            return false;
         }
         self.told = Instant::now();
         (cx.report)(Say::Note(format!(
@@ -205,6 +209,7 @@ impl Run<'_> {
             measured.seconds_left,
             mebibytes(peak_bytes()),
         )));
+        true
     }
 
     fn write(self, cx: &mut Cx<'_>) -> Result<(), StepError> {

@@ -1,4 +1,4 @@
-//! The little of HTTP/1.1 that one page needs: one request for each connection, bounded in size and
+//! The little of HTTP/1.1 that a page needs: one request for each connection, bounded in size and
 //! time. Why not a framework: `doc/decisions/0018-annotate.md`.
 
 use std::io::{Read, Write};
@@ -12,34 +12,59 @@ const LONGEST: Duration = Duration::from_secs(20);
 
 /// A request.
 #[derive(Debug, Default)]
-pub(crate) struct Request {
-    pub(crate) method: String,
-    pub(crate) path: String,
+pub struct Request {
+    /// `GET` or another.
+    pub method: String,
+    /// What is asked for.
+    pub path: String,
     /// Whether the body says that it is JSON.
-    pub(crate) json: bool,
-    pub(crate) body: Vec<u8>,
+    pub json: bool,
+    /// What was sent with it.
+    pub body: Vec<u8>,
 }
 
 /// A response.
 #[derive(Debug)]
-pub(crate) struct Response {
-    pub(crate) status: u16,
+pub struct Response {
+    /// The status.
+    pub status: u16,
     /// The media type.
-    pub(crate) kind: &'static str,
-    pub(crate) body: Vec<u8>,
+    pub kind: &'static str,
+    /// What is sent.
+    pub body: Vec<u8>,
+    /// What the page may do.
+    pub policy: Policy,
+}
+
+/// What a page may do besides asking where it came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// Its script and its style come in files of their own.
+    Own,
+    /// Its style stands in it, as in pages with pictures that open from a disk too.
+    Drawn,
 }
 
 impl Response {
-    pub(crate) fn text(status: u16, text: &str) -> Self {
-        Self { status, kind: "text/plain; charset=utf-8", body: text.as_bytes().to_vec() }
+    /// A text.
+    pub fn text(status: u16, text: &str) -> Self {
+        Self::of("text/plain; charset=utf-8", text).with(status)
+    }
+
+    /// A file.
+    pub fn of(kind: &'static str, text: &str) -> Self {
+        Self { status: 200, kind, body: text.as_bytes().to_vec(), policy: Policy::Own }
+    }
+
+    /// With another status.
+    pub fn with(self, status: u16) -> Self {
+        Self { status, ..self }
     }
 }
 
-/// What the page may do: its own script, its own style, and asking where it came from.
-const HEADERS: &str = "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; \
-connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n\
-X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\nCache-Control: no-store\r\n\
-Cross-Origin-Resource-Policy: same-origin\r\nConnection: close\r\n";
+const HEADERS: &str = "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
+frame-ancestors 'none'\r\nX-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n\
+Cache-Control: no-store\r\nCross-Origin-Resource-Policy: same-origin\r\nConnection: close\r\n";
 
 /// Answers one request.
 pub(crate) fn answer(mut stream: TcpStream, handle: impl FnOnce(&Request) -> Response) {
@@ -50,8 +75,13 @@ pub(crate) fn answer(mut stream: TcpStream, handle: impl FnOnce(&Request) -> Res
         Err(Some(status)) => Response::text(status, reason(status)),
         Err(None) => return,
     };
+    let style = match response.policy {
+        Policy::Own => "'self'",
+        Policy::Drawn => "'unsafe-inline'",
+    };
     let head = format!(
-        "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n{HEADERS}\r\n",
+        "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nContent-Security-Policy: \
+         default-src 'none'; script-src 'self'; style-src {style}; {HEADERS}\r\n",
         response.status,
         reason(response.status),
         response.kind,
@@ -79,10 +109,14 @@ fn reason(status: u16) -> &'static str {
 }
 
 /// What a head says, and how long it is.
-struct Parsed {
-    request: Request,
-    head: usize,
-    body: usize,
+#[derive(Debug)]
+pub struct Parsed {
+    /// What it says; the body is not there yet.
+    pub request: Request,
+    /// How many bytes it has.
+    pub head: usize,
+    /// How many bytes come behind it.
+    pub body: usize,
 }
 
 /// A request; the status with which it is refused; nothing, where nobody is there any more.
@@ -119,7 +153,8 @@ fn more(stream: &mut TcpStream, bytes: &mut Vec<u8>, until: Instant) -> Result<(
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<Option<Parsed>, u16> {
+/// The head of a request, nothing as long as it is not whole; the status with which it is refused.
+pub fn parse(bytes: &[u8]) -> Result<Option<Parsed>, u16> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut head = httparse::Request::new(&mut headers);
     let n = match head.parse(bytes) {
