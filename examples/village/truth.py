@@ -1,9 +1,10 @@
 """What the world says of what models wrote.
 
     python3 truth.py answers SEED FIELD RECORDS VERDICTS
+    python3 truth.py sorted SEED TOPICS FORMS METRICS
     python3 truth.py method SEED TRUTH LABELS FILTERED SCORED FOCUSED COMPREHENSIVE METRICS
 
-`answers` writes for each record whether its FIELD answers its instruction: whether it states all that was
+`sorted` writes the shares of questions that a model sorted rightly. `answers` writes for each record whether its FIELD answers its instruction: whether it states all that was
 asked for, as the world has it, and nothing that belongs to a page and to no answer. `method` writes the
 shares of instructions and judgements that are right, with their 95 % intervals, and of good passages
 that two ways of scoring keep.
@@ -14,7 +15,7 @@ import math
 import sys
 
 import web
-from world import KINDS, new
+from world import KINDS, form, new
 
 
 def rows(path):
@@ -75,5 +76,16 @@ def method(seed, truth, labels, filtered, scored, focused, comprehensive, metric
         file.write("\n")
 
 
+def sorted_right(seed, topics, forms, metrics):
+    facts, numbers = asked(new(seed)[0]), {}
+    known = lambda path: [it for it in rows(path) if it["instruction"].strip() in facts]
+    topic = lambda it: KINDS[facts[it["instruction"].strip()][0]].topic
+    share(numbers, "topic_right", (it["topic"] == topic(it) for it in known(topics)))
+    share(numbers, "form_right", (it["form"] == form(it["instruction"].strip()) for it in known(forms)))
+    with open(metrics, "w", encoding="utf-8") as file:
+        json.dump(numbers, file, indent=1)
+        file.write("\n")
+
+
 if __name__ == "__main__":
-    {"answers": answers, "method": method}[sys.argv[1]](*sys.argv[2:])
+    {"answers": answers, "method": method, "sorted": sorted_right}[sys.argv[1]](*sys.argv[2:])
