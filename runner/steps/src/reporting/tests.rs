@@ -24,8 +24,11 @@ const PAIRS: &str = r#"{"group":null,"first":"before","second":"after","n":4,"on
 const LEDGER: &str = r#"{"id":"a","source":"web","keep":true,"first":null,"fails":[],"values":{"length":12}}
 {"id":"b","source":"web","keep":false,"first":"length","fails":["length"],"values":{"length":3}}
 "#;
-const LOG: &str = r#"{"step":1,"steps":2,"loss":3.5,"learning_rate":0.1}
+const LOG: &str = r#"{"step":0,"eval_loss":4.5,"eval_tokens":9,"eval_targets":4}
+{"step":0,"prompt":"水？","want":"河","text":"？"}
+{"step":1,"steps":2,"loss":3.5,"learning_rate":0.1}
 {"step":2,"steps":2,"loss":2.5,"learning_rate":0.0}
+{"step":2,"prompt":"水？","want":"河","text":"河"}
 "#;
 const POLISHED: &str = r#"{"id":"a","text":"雨后的河水很急。点击这里","instruction":"河水怎样？","output":"河水很急。"}
 "#;
@@ -93,7 +96,8 @@ fn all_numbers_of_a_log_are_curves() {
     let folder = tempfile::tempdir().unwrap();
     let items = items(folder.path(), &[("final", LOG), ("clean", LEDGER), ("x", "\u{1}")]);
     let curves = scalars(&items[0]).unwrap().unwrap();
-    assert_eq!(curves.keys().collect::<Vec<_>>(), ["learning_rate", "loss"]);
+    let names = ["eval_loss", "eval_targets", "eval_tokens", "learning_rate", "loss"];
+    assert_eq!(curves.keys().collect::<Vec<_>>(), names);
     assert_eq!(curves["loss"], [(1.0, 3.5), (2.0, 2.5)]);
     assert!(scalars(&items[1]).unwrap().is_none() && scalars(&items[2]).unwrap().is_none());
 }
