@@ -1,5 +1,6 @@
 //! What a report says of outputs as the kinds write them.
 
+use report::chart::{Marks, Scale};
 use report::page::{Block, Page, html, markdown};
 
 use super::*;
@@ -89,6 +90,36 @@ fn each_reason_opens_records_that_it_dropped() {
     let without = Manner { samples: 0, ..manner };
     let blocks = sections(&items, without, &mut |_| {}).unwrap().remove(0).blocks;
     assert!(!blocks.iter().any(|it| matches!(it, Block::Folded { .. })));
+}
+
+#[test]
+fn shares_are_drawn_over_sizes_where_there_are_several() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = |name: &str, size: u64, share: f64| {
+        format!(
+            r#"{{"group":null,"name":"{name}","n":4,"right":1,"share":{share},"low":0.1,"high":0.9,"size":{size},"size_of":"pairs"}}"#
+        ) + "\n"
+    };
+    let two = line("base", 0, 0.2) + &line("36k", 36000, 0.5) + &line("9k", 9000, 0.25);
+    let one = line("base", 0, 0.2) + &line("9k", 9000, 0.25);
+    let items = items(folder.path(), &[("exam", &two), ("other", &one)]);
+    let manner = Manner { language: Language::English, samples: 0 };
+    let sections = sections(&items, manner, &mut |_| {}).unwrap();
+    let charts = sections[0].blocks.iter().filter_map(|it| match it {
+        Block::Chart(it) => Some(it),
+        _ => None,
+    });
+    let lines: Vec<_> = charts.filter(|it| matches!(it.marks, Marks::Lines { .. })).collect();
+    assert_eq!(lines.len(), 1);
+    assert_eq!(
+        (lines[0].title.as_str(), lines[0].x.as_str()),
+        ("exam · by number of pairs", "pairs")
+    );
+    let Marks::Lines { series, scale } = &lines[0].marks else { panic!() };
+    assert_eq!(
+        (series[0].points.as_slice(), *scale),
+        ([(9000.0, 0.25), (36000.0, 0.5)].as_slice(), Scale::Logarithmic)
+    );
 }
 
 #[test]

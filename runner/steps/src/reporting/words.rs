@@ -6,6 +6,8 @@ use report::page::Language;
 pub(super) struct Words {
     pub(super) results: &'static str,
     pub(super) share: &'static str,
+    pub(super) share_alone: &'static str,
+    pub(super) over: &'static str,
     pub(super) model: &'static str,
     pub(super) group: &'static str,
     pub(super) differences: &'static str,
@@ -55,6 +57,8 @@ pub(super) fn of(language: Language) -> &'static Words {
 const ENGLISH: Words = Words {
     results: "Results",
     share: "share, with 95 % interval",
+    share_alone: "share",
+    over: "by number of",
     model: "model",
     group: "group",
     differences: "differences over the same items",
@@ -97,6 +101,8 @@ const ENGLISH: Words = Words {
 const CHINESE: Words = Words {
     results: "结果",
     share: "比例（95 % 置信区间）",
+    share_alone: "比例",
+    over: "随数量变化：",
     model: "模型",
     group: "分组",
     differences: "同一批题目上的差异",
