@@ -9,6 +9,8 @@ use serve::Request;
 
 use crate::*;
 
+mod votes;
+
 struct Ground {
     folder: tempfile::TempDir,
 }

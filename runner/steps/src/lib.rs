@@ -79,6 +79,8 @@ pub const KINDS: &[&dyn AnyKind] = &[
     &kinds::eval::Eval,
     &kinds::export_eval::ExportEval,
     &kinds::compare::Compare,
+    &kinds::study::Study,
+    &kinds::judge_pairs::JudgePairs,
     &kinds::annotations::Annotations,
     &kinds::report::Report,
 ];
