@@ -297,6 +297,16 @@ pub(crate) fn tensor_attentions() -> Vec<(Heads, Vec<u32>)> {
     ]
 }
 
+/// Those with heads of the widths that Hopper's warpgroups take, over several of their tiles.
+pub(crate) fn hopper_attentions() -> Vec<(Heads, Vec<u32>)> {
+    let heads = |query, kv, dim| Heads { query, kv, dim };
+    vec![
+        (heads(1, 1, 64), vec![0, 1]),
+        (heads(4, 2, 64), vec![0, 70, 70, 81, 345]),
+        (heads(2, 1, 128), vec![0, 200]),
+    ]
+}
+
 /// Prefill in parts, decoding, and a block that is copied before it is written.
 pub(crate) fn paged<D: Device>(device: &D, e: Dtype, dim: usize) -> Results {
     let heads = Heads { query: 4, kv: 2, dim };

@@ -169,6 +169,22 @@ fn attention_of_tensor_cores_is_near_the_processor_s() {
 }
 
 #[test]
+fn attention_of_hopper_is_near_the_processor_s() {
+    let Some(it) = device() else { return };
+    it.set_capability(90);
+    let e = Dtype::Bf16;
+    let within = |name: &str| if name.ends_with("lse") { 1e-5 } else { 8e-3 };
+    for (heads, spans) in cases::hopper_attentions() {
+        assert_near(
+            |it| cases::attention(it, e, heads, &spans),
+            |it| cases::attention(it, e, heads, &spans),
+            within,
+        );
+    }
+    it.set_capability(80);
+}
+
+#[test]
 fn training_gives_the_processor_s_bits() {
     let Some(it) = device() else { return };
     let cpu = Cpu::new(2).unwrap();

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use kernels::cuda::Numerics;
+use kernels::ops::attention::Heads;
 use kernels::ops::matmul::{Form, Product, Start};
 use kernels::{Cuda, Device, Dtype, View, ViewMut};
 
@@ -130,6 +131,35 @@ const HOPPER: &[Mistake] = &[
     mistake!("one row too many", "matmul.hopper", "if (r < rows"[0] => "if (r <= rows", Guards, whole_tensor_product),
 ];
 
+/// In the attention of Hopper.
+const HOPPER_ATTENTION: &[Mistake] = &[
+    mistake!("keys are not waited for", "attention.hopper", "phase_wait(barriers.keys + stage, n / STAGES % 2);"[0] => "", Launch, hopper_attention),
+    mistake!("values are not waited for", "attention.hopper", "phase_wait(barriers.values + before, (n - 1) / STAGES % 2);"[0] => "", Launch, hopper_attention),
+    mistake!("scores are not waited for", "attention.hopper", "group_wait<1>();"[0] => "", Numbers, hopper_attention),
+    mistake!("results are not waited for", "attention.hopper", "group_wait<0>();"[2] => "", Numbers, hopper_attention),
+    mistake!("keys are given back before they are read", "attention.hopper", "if (n >= STAGES) phase_wait(barriers.keys_free"[0] => "if (n > 99) phase_wait(barriers.keys_free", Launch, hopper_attention),
+    mistake!("values are never given back", "attention.hopper", "give_back(barriers.values_free + before);"[0] => "", Launch, hopper_attention),
+    mistake!("results do not shrink", "attention.hopper", "sums[i] *= running.shrink[i % 4 / 2];"[0] => "", Numbers, hopper_attention),
+    mistake!("results shrink by the other row", "attention.hopper", "running.shrink[i % 4 / 2]"[0] => "running.shrink[1 - i % 4 / 2]", Numbers, hopper_attention),
+    mistake!("a query does not see itself", "attention.hopper", "last - first + 1"[0] => "last - first", Numbers, hopper_attention),
+    mistake!("the first masked block is not masked", "attention.hopper", "first + KEYS > lowest + 1"[0] => "first > lowest", Numbers, hopper_attention),
+    mistake!("both warpgroups have the same queries", "attention.hopper", "memory + consumer * BOX_BYTES"[0] => "memory", Numbers, hopper_attention),
+    mistake!("a wrong head of keys", "attention.hopper", "blockIdx.x / (query_heads / kv_heads)"[0] => "blockIdx.x % kv_heads", Numbers, hopper_attention),
+    mistake!("numbers of tokens are not waited for", "attention.hopper_backward", "1 + NUMBER_THREADS);"[0] => "1);", Launch, hopper_attention),
+    mistake!("stages are given back too early", "attention.hopper_backward", "group_wait<0>();"[1] => "", Numbers, hopper_attention),
+    mistake!("scores are not waited for", "attention.hopper_backward", "group_wait<0>();"[0] => "", Numbers, hopper_attention),
+    mistake!("keys see too few queries", "attention.hopper_backward", "<= token + column &&"[0] => "< token + column &&", Numbers, hopper_attention),
+    mistake!("keys see tokens of the next span", "attention.hopper_backward", "&& token + column < end"[0] => "", Numbers, hopper_attention),
+    mistake!("a tile is left out that is seen", "attention.hopper_backward", "token + STEP > own_first"[0] => "token > own_first", Numbers, hopper_attention),
+    mistake!("queries see too few keys", "attention.hopper_backward", "key <= own"[0] => "key < own", Numbers, hopper_attention),
+    mistake!("stages are filled without asking", "attention.hopper_backward", "if (n >= STAGES) phase_wait"[1] => "if (n > 99) phase_wait", Launch, hopper_attention),
+];
+
+fn hopper_attention<D: Device>(device: &D) -> Results {
+    let heads = Heads { query: 4, kv: 2, dim: 64 };
+    cases::attention(device, Dtype::Bf16, heads, &[0, 70, 81, 410])
+}
+
 fn hopper_product<D: Device>(device: &D) -> Results {
     let types = [Dtype::Bf16; 3];
     let products = [(Form::Xwt, (70, 24, 700)), (Form::Dytx, (700, 70, 24))];
@@ -250,6 +280,7 @@ fn mistakes_planted_in_the_kernels_for_hopper_are_found() {
     let Some(it) = emulator() else { return };
     it.set_capability(90);
     all_are_found(Numerics::Bf16, HOPPER);
+    all_are_found(Numerics::Bf16, HOPPER_ATTENTION);
     it.set_capability(80);
 }
 
