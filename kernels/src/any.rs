@@ -180,6 +180,10 @@ impl Device for AnyDevice {
         on!(self, it => it.activations())
     }
 
+    fn expect(&self, rows: usize) {
+        on!(self, it => it.expect(rows));
+    }
+
     fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         on!(self, it => it.run(work))
     }

@@ -243,6 +243,10 @@ pub trait Device: Send + Sync + Sized + 'static {
         Dtype::F32
     }
 
+    /// From now on batches have up to this many rows: what a device keeps for a moment is made for them, so
+    /// that a step after the first takes no memory.
+    fn expect(&self, _rows: usize) {}
+
     /// Does work on the device's threads. Wrap whole steps in it: entering costs a switch of threads.
     fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R;
 

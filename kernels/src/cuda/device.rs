@@ -59,6 +59,10 @@ impl Device for Cuda {
         self.numerics().activations()
     }
 
+    fn expect(&self, rows: usize) {
+        self.expect_rows(rows);
+    }
+
     fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         work()
     }

@@ -98,7 +98,7 @@ pub(crate) fn embedding<D: Device>(device: &D) -> Results {
 pub(crate) fn rms_norm<D: Device>(device: &D) -> Results {
     let mut results = Results::new();
     for (e, g) in BOTH.into_iter().flat_map(|a| BOTH.map(|b| (a, b))) {
-        for (rows, width) in [(1, 1), (3, 16), (9, 100), (17, 515)] {
+        for (rows, width) in [(1, 1), (3, 16), (9, 100), (17, 515), (37, 2064), (70, 40)] {
             let name = format!("rms_norm {e} {g} {rows}x{width}");
             let (x, gain) = (upload(device, e, rows * width, 1), upload(device, g, width, 2));
             let (mut out, mut scale) =
@@ -170,11 +170,13 @@ pub(crate) fn square_sum<D: Device>(device: &D) -> Results {
 
 pub(crate) fn adamw<D: Device>(device: &D) -> Results {
     let mut results = Results::new();
-    for precise in [true, false] {
-        let n = 1003;
-        let dtype = if precise { Dtype::F32 } else { Dtype::Bf16 };
+    // Masters of each kind; a length of fours and one that is none.
+    let kinds =
+        [(Dtype::F32, None), (Dtype::Bf16, Some(Dtype::F32)), (Dtype::Bf16, Some(Dtype::Bf16))];
+    for ((dtype, kind), n) in kinds.into_iter().flat_map(|it| [1003, 1024].map(|n| (it, n))) {
         let new = |seed| upload(device, Dtype::F32, n, seed);
-        let (mut weight, mut master) = (upload(device, dtype, n, 1), new(1));
+        let mut weight = upload(device, dtype, n, 1);
+        let mut master = upload(device, kind.unwrap_or(Dtype::F32), n, 1);
         let (mut m, mut v, gradient) = (new(2), new(3), new(4));
         device.scale(0.0, ViewMut::all(&mut v)).unwrap();
         for step in 1..=3 {
@@ -189,7 +191,7 @@ pub(crate) fn adamw<D: Device>(device: &D) -> Results {
             };
             let state = State {
                 weight: ViewMut::all(&mut weight),
-                master: (!precise).then(|| ViewMut::all(&mut master)),
+                master: kind.map(|_| ViewMut::all(&mut master)),
                 m: ViewMut::all(&mut m),
                 v: ViewMut::all(&mut v),
                 gradient: View::all(&gradient),
@@ -197,7 +199,7 @@ pub(crate) fn adamw<D: Device>(device: &D) -> Results {
             device.adamw(numbers, state).unwrap();
         }
         for (what, it) in [("weight", &weight), ("master", &master), ("m", &m), ("v", &v)] {
-            results.push((format!("adamw {dtype} {what}"), download(device, it)));
+            results.push((format!("adamw {dtype} {kind:?} {n} {what}"), download(device, it)));
         }
     }
     results
@@ -341,7 +343,11 @@ pub(crate) fn paged<D: Device>(device: &D, e: Dtype, dim: usize) -> Results {
 }
 
 pub(crate) fn cross_entropy<D: Device>(device: &D, e: Dtype, w: Dtype) -> Results {
-    let (rows, width, vocabulary) = (9, 24, 77);
+    [77, 600].map(|vocabulary| cross_entropy_of(device, (e, w), vocabulary)).concat()
+}
+
+fn cross_entropy_of<D: Device>(device: &D, (e, w): (Dtype, Dtype), vocabulary: usize) -> Results {
+    let (rows, width) = (9, 24);
     let (hidden, head) =
         (upload(device, e, rows * width, 1), upload(device, w, vocabulary * width, 2));
     let targets = [3, 76, IGNORE, 0, 9, IGNORE, 8, 8, 8];
@@ -354,7 +360,8 @@ pub(crate) fn cross_entropy<D: Device>(device: &D, e: Dtype, w: Dtype) -> Result
     };
     let mut nll = upload(device, Dtype::F32, rows, 3);
     device.cross_entropy(given(), ViewMut::all(&mut nll), None).unwrap();
-    let mut results = vec![(format!("cross_entropy {e} {w} alone"), download(device, &nll))];
+    let mut results =
+        vec![(format!("cross_entropy {e} {w} {vocabulary} alone"), download(device, &nll))];
     let mut d_hidden = upload(device, e, rows * width, 4);
     let mut d_head = upload(device, Dtype::F32, vocabulary * width, 5);
     let gradients = Gradients {
@@ -363,7 +370,7 @@ pub(crate) fn cross_entropy<D: Device>(device: &D, e: Dtype, w: Dtype) -> Result
     };
     device.cross_entropy(given(), ViewMut::all(&mut nll), Some(gradients)).unwrap();
     for (what, it) in [("nll", &nll), ("d_hidden", &d_hidden), ("d_head", &d_head)] {
-        results.push((format!("cross_entropy {e} {w} {what}"), download(device, it)));
+        results.push((format!("cross_entropy {e} {w} {vocabulary} {what}"), download(device, it)));
     }
     results
 }

@@ -15,7 +15,7 @@ use cases::Results;
 use emulator::{device, emulator};
 use kernels::cuda::Numerics;
 use kernels::yi::train::Precision;
-use kernels::{AnyDevice, Cpu, Cuda, Dtype};
+use kernels::{AnyDevice, Cpu, Cuda, Device, Dtype, View};
 
 /// The same names and the same bits.
 #[track_caller]
@@ -116,6 +116,28 @@ fn products_of_tensor_cores_are_near_the_processor_s() {
     // One rounding to bf16 where the sums differ in their last bits; f32 to a few of these.
     let within = |name: &str| if name.ends_with("bf16") { 2e-3 } else { 1e-6 };
     assert_near(cases::tensor_products, cases::tensor_products, within);
+}
+
+#[test]
+fn rows_and_sums_in_bf16_are_near_the_processor_s() {
+    let bf16 = Dtype::Bf16;
+    // Sums in another order may round a number to its neighbour.
+    let within = |name: &str| if name.contains("bf16") { 3e-3 } else { 1e-5 };
+    assert_near(cases::rms_norm, cases::rms_norm, within);
+    assert_near(cases::embedding, cases::embedding, within);
+    assert_near(
+        |it| cases::cross_entropy(it, bf16, bf16),
+        |it| cases::cross_entropy(it, bf16, bf16),
+        |name| if name.ends_with("nll") || name.ends_with("alone") { 1e-6 } else { 4e-3 },
+    );
+    let Some(it) = device() else { return };
+    let (cuda, cpu) = (it.open(Numerics::Bf16), Cpu::new(2).unwrap());
+    for n in [1, 4099, 40_000, 5_000_000] {
+        let (x, y) = (cases::upload(&cuda, bf16, n, 1), cases::upload(&cpu, bf16, n, 1));
+        let (got, want) = (cuda.square_sum(View::all(&x)), cpu.square_sum(View::all(&y)));
+        let (got, want) = (got.unwrap(), want.unwrap());
+        assert!((got - want).abs() <= 1e-12 * want, "{n}: {got} and not {want}");
+    }
 }
 
 /// The same results whether or not Hopper's own instructions are used: the same chains.

@@ -78,9 +78,13 @@ const EXACT: &[Mistake] = &[
     mistake!("the last block of keys is left out", "attention", "n <= at.position / BLOCK"[0] => "n < at.position / BLOCK", Numbers, paged),
     mistake!("a wrong head of keys", "attention", "head / (heads.query / heads.kv)"[0] => "head % heads.kv", Numbers, paged),
     mistake!("a sum that is rounded twice", "rms_norm", "fmaf(wide(from[i]), wide(from[i]), square)"[0] => "wide(from[i]) * wide(from[i]) + square", Numbers, cases::rms_norm),
-    mistake!("sums that are not rounded alike", "adamw", "fmaf(g * g, one_less_beta2, v[i] * beta2)"[0] => "g * g * one_less_beta2 + v[i] * beta2", Numbers, cases::adamw),
+    mistake!("sums that are not rounded alike", "adamw", "fmaf(g * g, one_less_beta2, second.at[k] * beta2)"[0] => "g * g * one_less_beta2 + second.at[k] * beta2", Numbers, cases::adamw),
     mistake!("a random word off by one", "dropout", "place - first >= n"[0] => "place - first > n", Guards, one_dropout),
-    mistake!("rows that are added in no order", "embedding", "row = first; row < rows; ++row"[0] => "row = rows; row-- > first;", Numbers, cases::embedding),
+    mistake!("rows that are added in no order", "embedding", "at = list[1]; at < list[2]; ++at"[0] => "at = list[2]; at-- > list[1];", Numbers, cases::embedding),
+    mistake!("no barrier before factors are overwritten", "rms_norm", "__syncthreads();"[0] => "", Numbers, cases::rms_norm),
+    mistake!("no barrier before factors are read", "rms_norm", "__syncthreads();"[1] => "", Numbers, cases::rms_norm),
+    mistake!("halves that are joined without a sign", "adamw", "u32(int(short(low)))"[0] => "u32(low)", Numbers, cases::adamw),
+    mistake!("an upper half that is cut off", "adamw", "bits + 0x8000u"[0] => "bits", Numbers, cases::adamw),
     mistake!("keys into the wrong place of a block", "paged", "at[1] % BLOCK"[0] => "(at[1] + 1) % BLOCK", Numbers, paged),
     mistake!("values of the wrong sign", "rope", "-turned"[0] => "turned", Numbers, cases::rope),
     mistake!("gate and up exchanged", "swiglu", "at + width"[0] => "at", Numbers, cases::swiglu),
@@ -97,6 +101,12 @@ const TENSOR: &[Mistake] = &[
     mistake!("the end of a line is not cut off", "matmul.tensor", "left < CHUNK ? left : CHUNK"[0] => "CHUNK", Numbers, tensor_product),
     mistake!("one row too many", "matmul.tensor", "if (r < rows"[0] => "if (r <= rows", Guards, whole_tensor_product),
     mistake!("sums that do not go on", "matmul.tensor", "add && r < rows"[0] => "!add && r < rows", Numbers, tensor_product),
+    mistake!("no barrier before parts of a row are read", "rms_norm.rows", "__syncthreads();"[0] => "", Numbers, cases::rms_norm),
+    mistake!("parts of two rows in one place", "rms_norm.rows", "at % 2 * WARPS"[0] => "0", Numbers, cases::rms_norm),
+    mistake!("no barrier before parts of a gain are read", "rms_norm.rows", "__syncthreads();"[1] => "", Numbers, cases::rms_norm),
+    mistake!("a gain's sums without the last rows", "rms_norm.rows", "i < blocks; i +="[0] => "i + 1 < blocks; i +=", Numbers, cases::rms_norm),
+    mistake!("no barrier before parts of logits are read", "cross_entropy", "__syncthreads();"[4] => "", Numbers, tensor_loss),
+    mistake!("logits that are overwritten before they are read", "cross_entropy", "__syncthreads();"[5] => "", Numbers, tensor_loss),
     mistake!("no barrier before keys are overwritten", "attention.tensor", "__syncthreads();"[0] => "", Numbers, tensor_attention),
     mistake!("no barrier before keys are read", "attention.tensor", "__syncthreads();"[1] => "", Numbers, tensor_attention),
     mistake!("no barrier before values are read", "attention.tensor", "__syncthreads();"[2] => "", Numbers, tensor_attention),
@@ -189,6 +199,10 @@ fn whole_tensor_product<D: Device>(device: &D) -> Results {
 fn tensor_attention<D: Device>(device: &D) -> Results {
     let (heads, spans) = &cases::tensor_attentions()[1];
     cases::attention(device, Dtype::Bf16, *heads, spans)
+}
+
+fn tensor_loss<D: Device>(device: &D) -> Results {
+    cases::cross_entropy(device, Dtype::Bf16, Dtype::Bf16)
 }
 
 fn tensor_paged<D: Device>(device: &D) -> Results {

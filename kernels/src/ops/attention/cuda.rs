@@ -229,7 +229,7 @@ fn delta<'a>(
     (rows, heads): (usize, Heads),
 ) -> Result<Piece<'a>> {
     let n = rows * heads.query;
-    let delta = cuda.scratch(Dtype::F32, n)?;
+    let delta = cuda.scratch(Dtype::F32, cuda.at_least(rows) * heads.query)?;
     let kernel = Kernel { source: &BACK, function: "delta", defines };
     let pointers = [pointer(d_out), pointer(out), pointer(&delta.view())].map(Arg::Pointer);
     let grid = Grid::blocks((n * LANES).div_ceil(DELTA_THREADS as usize), DELTA_THREADS);

@@ -91,7 +91,7 @@ pub(super) unsafe fn delta<'a>(
     (rows, heads): (usize, Heads),
 ) -> Result<Piece<'a>> {
     let n = rows * heads.query;
-    let delta = cuda.scratch(Dtype::F32, n)?;
+    let delta = cuda.scratch(Dtype::F32, cuda.at_least(rows) * heads.query)?;
     let dim = heads.dim.to_string();
     let kernel = Kernel { source: &BACK, function: "delta", defines: &[("DIM", &dim)] };
     let pointers = [d_out, out, pointer(&delta.view())].map(Arg::Pointer);
