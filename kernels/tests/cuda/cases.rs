@@ -250,6 +250,42 @@ pub(crate) fn matmul<D: Device>(device: &D) -> Results {
     results
 }
 
+/// Products with what comes right after them: residuals, turns, gates.
+pub(crate) fn fused<D: Device>(device: &D, e: Dtype, w: Dtype) -> Results {
+    let mut results = Results::new();
+    for (rows, hidden, dim, wide) in [(70, 72, 128, 136), (131, 24, 128, 8), (5, 40, 8, 24)] {
+        let heads = Heads { query: 2, kv: 1, dim };
+        let x = upload(device, e, rows * hidden, 1);
+        let x = View::all(&x).rows(hidden);
+        let (from, w_o) = (upload(device, e, rows * wide, 2), upload(device, w, wide * hidden, 3));
+        let mut out = device.zeros(e, rows * wide).unwrap();
+        let pair = (x, View::all(&w_o).rows(hidden));
+        device.matmul_onto(View::all(&from), pair, ViewMut::all(&mut out)).unwrap();
+        let name = format!("fused {e} {w} {rows} {dim}");
+        results.push((format!("{name} onto"), download(device, &out)));
+
+        let table = RopeTable::new(device, 10_000.0, dim, 40).unwrap();
+        let positions: Vec<u32> = (0..rows as u32).map(|it| it * 7 % 40).collect();
+        let positions = device.upload(&positions).unwrap();
+        let w_qkv = upload(device, w, heads.row() * hidden, 4);
+        let mut qkv = device.zeros(e, rows * heads.row()).unwrap();
+        let turn = (View::all(&positions), table.turn(heads, Direction::Forward));
+        let pair = (x, View::all(&w_qkv).rows(hidden));
+        device.matmul_turned(pair, ViewMut::all(&mut qkv), turn).unwrap();
+        results.push((format!("{name} turned"), download(device, &qkv)));
+
+        let w_gates = upload(device, w, 2 * wide * hidden, 5);
+        let mut gates = device.zeros(e, rows * 2 * wide).unwrap();
+        let mut product = device.zeros(e, rows * wide).unwrap();
+        let pair = (x, View::all(&w_gates).rows(hidden));
+        let to = (ViewMut::all(&mut gates), ViewMut::all(&mut product));
+        device.matmul_gated(pair, to.0, to.1).unwrap();
+        results.push((format!("{name} gates"), download(device, &gates)));
+        results.push((format!("{name} products of gates"), download(device, &product)));
+    }
+    results
+}
+
 /// Attention forward and backward in the types of a device's activations.
 pub(crate) fn attention<D: Device>(device: &D, e: Dtype, heads: Heads, spans: &[u32]) -> Results {
     let rows = *spans.last().unwrap() as usize;
@@ -395,4 +431,15 @@ pub(crate) fn tensor_products<D: Device>(device: &D) -> Results {
         }
     }
     results
+}
+
+/// Products of f32 with bf16, which tensor cores make of what is nearest.
+pub(crate) fn mixed_products<D: Device>(device: &D) -> Results {
+    let (f32, bf16) = (Dtype::F32, Dtype::Bf16);
+    let types = [[bf16, f32, f32], [f32, bf16, f32], [f32, f32, bf16]];
+    let run = |(form, types): (Form, [Dtype; 3])| {
+        let numbers = product(device, (form, Start::Add), (37, 3, 50), types);
+        (format!("mixed {form:?} {types:?}"), numbers)
+    };
+    FORMS.into_iter().flat_map(|form| types.map(|it| (form, it))).map(run).collect()
 }

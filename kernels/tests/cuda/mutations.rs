@@ -100,7 +100,7 @@ const TENSOR: &[Mistake] = &[
     mistake!("lines exchanged where they are read", "matmul.tensor", "column + line + third"[0] => "column + line + second", Numbers, tensor_product),
     mistake!("the end of a line is not cut off", "matmul.tensor", "left < CHUNK ? left : CHUNK"[0] => "CHUNK", Numbers, tensor_product),
     mistake!("one row too many", "matmul.tensor", "if (r < rows"[0] => "if (r <= rows", Guards, whole_tensor_product),
-    mistake!("sums that do not go on", "matmul.tensor", "add && r < rows"[0] => "!add && r < rows", Numbers, tensor_product),
+    mistake!("sums that do not go on", "matmul.tensor", "wide(from[r * c_stride + k]) : 0.0f"[0] => "0.0f : 0.0f", Numbers, tensor_product),
     mistake!("no barrier before parts of a row are read", "rms_norm.rows", "__syncthreads();"[0] => "", Numbers, cases::rms_norm),
     mistake!("parts of two rows in one place", "rms_norm.rows", "at % 2 * WARPS"[0] => "0", Numbers, cases::rms_norm),
     mistake!("no barrier before parts of a gain are read", "rms_norm.rows", "__syncthreads();"[1] => "", Numbers, cases::rms_norm),
@@ -138,8 +138,36 @@ const HOPPER: &[Mistake] = &[
     mistake!("both warpgroups have the same rows", "matmul.hopper", "consumer * BOX_BYTES"[0] => "0", Numbers, hopper_product),
     mistake!("an operand that does not go on", "matmul.hopper", "right + step"[0] => "right + 0 * step", Numbers, hopper_product),
     mistake!("a turned operand that is not", "matmul.hopper", "A_TURNED ? LINE : 2"[0] => "2", Numbers, hopper_product),
-    mistake!("one row too many", "matmul.hopper", "if (r < rows"[0] => "if (r <= rows", Guards, whole_tensor_product),
+    mistake!("one row too many", "matmul.hopper", "if (r >= rows"[0] => "if (r > rows", Guards, whole_tensor_product),
 ];
+
+/// In what is done to a product of Hopper before it is written.
+const HOPPER_FUSED: &[Mistake] = &[
+    mistake!("pairs that are not of one head", "matmul.hopper", "n + half * 2 + k + 32"[0] => "n + half * 2 + k + 28", Numbers, hopper_fused),
+    mistake!("a value's head is turned", "matmul.hopper", "first_head + head >= it.heads"[0] => "first_head + head > it.heads", Numbers, hopper_fused),
+    mistake!("sums that are turned before they are rounded", "matmul.hopper", "x = wide(near<C>(low))"[0] => "x = low", Numbers, hopper_fused),
+    mistake!("gates beside themselves", "matmul.hopper", "u32(columns) + tile.column"[0] => "tile.column", Numbers, hopper_fused),
+    mistake!("products of the wrong columns", "matmul.hopper", "products + r * columns + k"[0] => "products + r * columns + k - at", Numbers, hopper_fused),
+    mistake!("sums that begin elsewhere", "matmul.hopper", "wide(from[r * c_stride + k])"[0] => "wide(c[r * c_stride + k])", Numbers, hopper_fused),
+    mistake!("a pair at the end of a row", "matmul.hopper", "if (k + 1 < columns && size_t"[0] => "if (k < columns && size_t", Guards, odd_tensor_product),
+];
+
+fn hopper_fused<D: Device>(device: &D) -> Results {
+    cases::fused(device, Dtype::Bf16, Dtype::Bf16)
+}
+
+/// A product with an odd number of columns, the last of which is the last number of its buffer.
+fn odd_tensor_product<D: Device>(device: &D) -> Results {
+    let (a, b) = (
+        cases::upload(device, Dtype::Bf16, 3 * 24, 1),
+        cases::upload(device, Dtype::Bf16, 7 * 24, 2),
+    );
+    let mut c = cases::upload(device, Dtype::F32, 3 * 7, 3);
+    let (a, b) = (View::all(&a).rows(24), View::all(&b).rows(24));
+    let product = Product { form: Form::Xwt, a, b, start: Start::Zero };
+    device.matmul(product, ViewMut::all(&mut c).rows(7)).unwrap();
+    vec![("an odd product".into(), cases::download(device, &c))]
+}
 
 /// In the attention of Hopper.
 const HOPPER_ATTENTION: &[Mistake] = &[
@@ -294,6 +322,7 @@ fn mistakes_planted_in_the_kernels_for_hopper_are_found() {
     let Some(it) = emulator() else { return };
     it.set_capability(90);
     all_are_found(Numerics::Bf16, HOPPER);
+    all_are_found(Numerics::Bf16, HOPPER_FUSED);
     all_are_found(Numerics::Bf16, HOPPER_ATTENTION);
     it.set_capability(80);
 }
