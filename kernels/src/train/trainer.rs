@@ -14,9 +14,7 @@ use crate::device::{View, ViewMut};
 use crate::ops::adamw::{AdamW, State};
 use crate::yi::Config;
 use crate::yi::save::{Save, Weights};
-use crate::yi::train::{
-    Activations, Gradients, Micro, Model, OnDevice, Precision, StepPart, arena,
-};
+use crate::yi::train::{Activations, Gradients, Micro, Model, OnDevice, StepPart, masters};
 use crate::{Buffer, Device, Dtype};
 
 /// How many losses are kept for a crash.
@@ -91,14 +89,15 @@ impl<'d, D: Device> Trainer<'d, D> {
     ) -> Result<Self> {
         let (plan, _) = Self::plan(config, &settings, &data, limits)?;
         let order = Order::new(&data.train, &settings)?;
+        device.expect(plan.micro_tokens);
         let precision = settings.precision;
         let positions = longest(&data);
         let mut model = Model::new(device, config, precision, weights, positions)?;
         let mut master = None;
         if let Some(lora) = &settings.lora {
             model.adapt(device, lora, settings.seed)?;
-        } else if precision != Precision::F32 {
-            master = Some(arena(device, model.layout(), Dtype::F32, weights)?);
+        } else if let Some(dtype) = precision.masters() {
+            master = Some(masters(device, &mut model, dtype, weights)?);
         }
         let n = model.trained().len();
         let (m, v) = (device.zeros(Dtype::F32, n)?, device.zeros(Dtype::F32, n)?);
