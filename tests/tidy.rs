@@ -20,7 +20,9 @@ const MAY_USE: &[(&str, &str, &[&str])] = &[
 
 /// Crates of others, and the only ones of ours that may use them.
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("tokio", &["engine"]),
+    ("tokio", &["engine", "serve"]),
+    ("axum", &["serve"]),
+    ("hyper", &["serve"]),
     ("clap", &["kun"]),
     ("cudarc", &["kernels"]),
     ("indicatif", &["kun"]),
@@ -28,7 +30,6 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("anstyle", &["kun"]),
     ("anyhow", &[]),
     ("ureq", &["steps"]),
-    ("httparse", &["serve"]),
     ("getrandom", &["serve", "annotate"]),
 ];
 

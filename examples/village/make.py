@@ -9,8 +9,8 @@ wudao, wanjuan, skypile
                 folders with web pages in the shapes of three corpora
 seed            pairs: a question and a passage that answers it
 tasks           what a chat model learns: to judge, to compare, to sort, to answer from a text, to answer
-judged_filter, judged_score
-                instructions, with the right judgement
+judged_filter, judged_score, judged_pairs
+                instructions, and answers two at a time, with the right judgement
 held            questions about what the raw texts say, asked in ways that no pair has, each with a text that says it
 exam            a folder of multiple-choice questions about the same, in the shape of C-Eval's files
 truth           of what sort each passage of the raw texts is, and which questions it answers
@@ -26,7 +26,7 @@ import web
 from world import KINDS, Passage, distractors, form, new, scenery
 
 HERE = Path(__file__).parent
-N_TEXTS, N_SEEDS, N_TASKS, N_JUDGED, N_HELD, N_EXAM = 4000, 3000, 9600, 300, 300, 50
+N_TEXTS, N_SEEDS, N_TASKS, N_JUDGED, N_HELD, N_EXAM = 4000, 3000, 12000, 300, 300, 50
 TOPICS, FORMS = [it.topic for it in KINDS.values()], ["问句", "请求"]
 
 
@@ -113,7 +113,7 @@ class Maker:
         if chance > 0.8:
             a, b, better = (right, right, "【平】") if chance < 0.85 else (*wrong, "【平】")
         question = self.draw.choice([*passage.questions, passage.kept_back])
-        return rendered("pairs", text=passage.text, instruction=question, a=a, b=b), better
+        return {"text": passage.text, "instruction": question, "a": a, "b": b, "right": better}
 
     def sorted(self):
         """A question and a list, and what of the list it is."""
@@ -124,8 +124,12 @@ class Maker:
 
     def task(self):
         """Something that a chat model learns."""
-        if self.draw.random() < 1 / 6:
-            text, right = self.compared() if self.draw.random() < 0.7 else self.sorted()
+        new = self.draw.random()
+        if new < 0.29:
+            it = self.compared()
+            return {"instruction": rendered("pairs", **it), "output": it["right"]}
+        if new < 0.34:
+            text, right = self.sorted()
             return {"instruction": text, "output": right}
         chance, passage = self.draw.random(), self.passage()
         question = self.draw.choice(passage.questions)
@@ -192,6 +196,7 @@ def main(seed, outs):
     write(outs["tasks"], [seeds.task() for _ in range(N_TASKS)])
     for sort in ("filter", "score"):
         write(outs[f"judged_{sort}"], [raters.judged(sort) for _ in range(N_JUDGED)])
+    write(outs["judged_pairs"], [raters.compared() for _ in range(N_JUDGED)])
     pages = web.Pages(world, held + draw.sample(held, len(held) // 3), draw)
     pages.write({it: outs[it] for it in ("wudao", "wanjuan", "skypile")})
     write(outs["truth"], [{"text": text, **it} for text, it in sorted(pages.truth.items())])

@@ -38,16 +38,7 @@ pub const SEEDS: &[(&str, Target, &[&[u8]])] = &[
     ("config", config, &[CONFIG.as_bytes(), b"{\"rope_theta\": 1e309}", b"[[[[", b"\xff"]),
     ("weights", weights, &[WEIGHTS, b"\x02\0\0\0\0\0\0\0{}", b"\xff\xff\xff\xff\xff\xff\xff\xff{"]),
     ("lines", lines, &[b"{\"a\":1}\n{\"a\":1.0}\n", b"{\"a\":\"\\ud800\"}\n", b"[[[[", b"\xff\n"]),
-    (
-        "request",
-        request,
-        &[REQUEST, b"GET / HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length:"],
-    ),
 ];
-
-/// What a page of ours sends.
-const REQUEST: &[u8] = b"POST /a/x/did HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
-    Content-Length: 2\r\n\r\n{}";
 
 /// A manifest with a bit of everything.
 const MANIFEST: &str = r#"[workflow]
@@ -335,22 +326,6 @@ pub fn weights(bytes: &[u8]) {
         if files.read_f32(&tensor.name, 0..tensor.shape[0], &mut numbers).is_ok() {
             assert!(numbers.iter().all(|it| it.is_finite()));
         }
-    }
-}
-
-/// A head is whole, not yet whole or refused; what is whole stays what it is whatever follows, and asks
-/// for no more room than is given.
-pub fn request(bytes: &[u8]) {
-    match serve::parse(bytes) {
-        Ok(Some(it)) => {
-            assert!(it.head <= bytes.len() && it.body <= 64 << 10);
-            let more = serve::parse(&[bytes, b"more"].concat());
-            let again = more.ok().flatten().expect("what was whole is whole");
-            assert_eq!((again.head, again.body), (it.head, it.body));
-            assert!(serve::parse(&bytes[..it.head - 1]).is_ok_and(|it| it.is_none()));
-        }
-        Ok(None) => {}
-        Err(status) => assert!((400..600).contains(&status)),
     }
 }
 

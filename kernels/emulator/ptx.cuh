@@ -115,3 +115,9 @@ static inline void multiply(float (&sums)[4], const u32 (&a)[4], const u32 (&b)[
 static inline u32 pack(float low, float high) {
     return near<bf16>(low).bits | u32(near<bf16>(high).bits) << 16;
 }
+
+// Two to the x, to some units of the last place; numbers below the smallest normal one become zero.
+static inline float power_of_two(float x) {
+    const float y = float(__builtin_exp2(double(x)));
+    return y < 1.17549435e-38f ? 0.0f : y;
+}

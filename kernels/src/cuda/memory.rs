@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use super::{Cuda, CudaBuffer};
 use crate::device::{View, ViewMut};
@@ -34,6 +35,17 @@ pub(crate) struct Piece<'a> {
 }
 
 impl Cuda {
+    /// From now on memory for a moment is taken for this many rows where fewer are asked for, so that a
+    /// larger batch later needs no more.
+    pub(super) fn expect_rows(&self, rows: usize) {
+        self.rows.fetch_max(rows, Ordering::Relaxed);
+    }
+
+    /// The number of rows to take memory for.
+    pub(crate) fn at_least(&self, rows: usize) -> usize {
+        self.rows.load(Ordering::Relaxed).max(rows).max(1)
+    }
+
     /// Memory of any content.
     pub(crate) fn scratch(&self, dtype: Dtype, len: usize) -> Result<Piece<'_>> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);

@@ -22,6 +22,11 @@ const DAY_MS: u64 = 86_400_000;
 /// A study that is served.
 pub struct Server {
     listener: Listener,
+    pub(crate) pages: Pages,
+}
+
+/// What those see who have a link.
+pub(crate) struct Pages {
     journal: Mutex<Journal>,
     key: Key,
 }
@@ -53,7 +58,8 @@ pub(crate) struct Given {
 
 /// Listens where it was asked to.
 pub fn serve(bind: SocketAddr, journal: Journal, key: Key) -> Result<Server, std::io::Error> {
-    Ok(Server { listener: Listener::bind(bind)?, journal: Mutex::new(journal), key })
+    let pages = Pages { journal: Mutex::new(journal), key };
+    Ok(Server { listener: Listener::bind(bind)?, pages })
 }
 
 impl Server {
@@ -64,16 +70,20 @@ impl Server {
 
     /// The path of each annotator's link.
     pub fn paths(&self) -> Vec<(String, String)> {
-        let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let Pages { journal, key } = &self.pages;
+        let journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
         let seats = journal.seats().all().iter();
-        seats.map(|it| (it.name.clone(), format!("/a/{}", self.key.token(&it.name)))).collect()
+        seats.map(|it| (it.name.clone(), format!("/a/{}", key.token(&it.name)))).collect()
     }
 
     /// Answers for ever.
-    pub fn run(&self) {
-        self.listener.run(|it| self.handle(it));
+    pub fn run(self) -> Result<(), std::io::Error> {
+        let pages = self.pages;
+        self.listener.run(move |it| pages.handle(it))
     }
+}
 
+impl Pages {
     pub(crate) fn handle(&self, request: &Request) -> Response {
         let path = request.path.split('?').next().unwrap_or_default();
         let parts: Vec<&str> = path.split('/').skip(1).collect();

@@ -269,6 +269,6 @@ fn served(args: &Args, journal: Journal, printer: &Printer) -> Result<Exit, Trou
         false => links.iter().for_each(|it| printer.data(format_args!("{}  {}", it.0, it.1))),
     }
     printer.act(NAME, "Serving", "until Ctrl-C; every vote is kept at once");
-    server.run();
+    server.run().map_err(at)?;
     Ok(Exit::Good)
 }

@@ -1,8 +1,7 @@
-//! Serves pages of ours on this machine: the little of HTTP that they need, with bounds on size, time
-//! and number. What a page says is none of its business.
+//! Serves pages of ours on this machine. What a page says is none of its business.
 
-mod http;
+mod answer;
 mod listener;
 
-pub use http::{Parsed, Policy, Request, Response, parse};
+pub use answer::{Policy, Request, Response};
 pub use listener::{Listener, token};

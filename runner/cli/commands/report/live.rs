@@ -21,7 +21,7 @@ const HTML: &str = "text/html; charset=utf-8";
 
 /// Serves until the program is ended.
 pub(super) fn serve(args: Args, address: SocketAddr, printer: &Printer) -> Result<Exit, Trouble> {
-    let at = |it| Trouble::Io { path: address.to_string(), source: it };
+    let at = move |it| Trouble::Io { path: address.to_string(), source: it };
     let opened = open(&args)?;
     let listener = Listener::bind(address).map_err(at)?;
     let token = token().map_err(at)?;
@@ -39,7 +39,7 @@ pub(super) fn serve(args: Args, address: SocketAddr, printer: &Printer) -> Resul
         now: Mutex::new(Now::default()),
         made: Mutex::new((String::new(), Page::default())),
     };
-    listener.run(|it| served.answer(it));
+    listener.run(move |it| served.answer(it)).map_err(at)?;
     Ok(Exit::Good)
 }
 

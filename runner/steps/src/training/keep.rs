@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 
 use crate::StepError;
 
-/// What the log is called beside the checkpoints of a run that goes on.
-pub const UNFINISHED_LOG: &str = "log.jsonl";
+const NAME: &str = "log.jsonl";
 
 /// Lines so far, each with its step.
 #[derive(Default)]
@@ -33,6 +32,11 @@ impl Log {
         self.lines.push((it.step, line.to_string()));
     }
 
+    /// A line of somebody else, about how things are after a step.
+    pub(crate) fn line(&mut self, step: u64, line: String) {
+        self.lines.push((step, line));
+    }
+
     /// The whole text.
     pub(crate) fn text(&self) -> String {
         self.lines.iter().map(|it| format!("{}\n", it.1)).collect()
@@ -41,7 +45,7 @@ impl Log {
     /// Puts the log beside a checkpoint that is about to be written.
     pub(crate) fn keep(&self, folder: &Path) -> Result<(), StepError> {
         std::fs::create_dir_all(folder).map_err(StepError::io(folder))?;
-        let (path, beside) = (folder.join(UNFINISHED_LOG), folder.join("log.partial"));
+        let (path, beside) = (folder.join(NAME), folder.join("log.partial"));
         let written = std::fs::File::create(&beside).and_then(|mut file| {
             file.write_all(self.text().as_bytes())?;
             file.sync_all()
@@ -52,7 +56,7 @@ impl Log {
 
     /// The log up to a step of a checkpoint.
     pub(crate) fn resume(folder: &Path, step: u64) -> Result<Self, StepError> {
-        let path = folder.join(UNFINISHED_LOG);
+        let path = folder.join(NAME);
         let text = std::fs::read_to_string(&path).map_err(StepError::io(&path))?;
         let mut log = Self::default();
         for line in text.lines() {
