@@ -260,9 +260,13 @@ impl<'d, D: Device> Trainer<'d, D> {
 
     /// Saves the model as a folder, with its adapters added to the weights.
     pub fn save(&self, folder: &Path, config: &Config, save: &Save) -> Result<()> {
+        Ok(save.write(folder, config, &self.weights())?)
+    }
+
+    /// The weights as they are now, with the adapters added to them.
+    pub fn weights(&self) -> OnDevice<'_, D> {
         let OnDeviceState { model, master, .. } = &self.state;
-        let weights = OnDevice { device: self.device, model, master: master.as_ref() };
-        Ok(save.write(folder, config, &weights)?)
+        OnDevice { device: self.device, model, master: master.as_ref() }
     }
 
     fn crash(&self, batch: &Batch, (loss, norm): (f64, f64), learning_rate: f64) -> Crash {
