@@ -95,13 +95,13 @@ pub(super) fn measure(cuda: Cuda, sizes: &Sizes) {
     const EITHER: &[Precision] = &[Precision::Bf16, Precision::Bf16Low];
     let runs = [
         Run { name: "train step", precisions: EITHER, lora: None, steps: sizes.steps },
-        Run { name: "train step, low", precisions: HALVES, lora: None, steps: sizes.steps },
         Run {
             name: "train step, adapters",
             precisions: WHOLE,
             lora: Some(lora),
             steps: sizes.steps,
         },
+        Run { name: "train step, low", precisions: HALVES, lora: None, steps: sizes.steps },
     ];
     for run in runs {
         one(&device, sizes, &run);
