@@ -192,7 +192,7 @@ impl<'d, D: Device> Trainer<'d, D> {
     /// The loss of a batch and the length of its gradient, which is left in `gradients`.
     fn differentiate(&mut self, batch: &Batch) -> Result<(f64, f64)> {
         let (device, model) = (self.device, &self.state.model);
-        self.gradients.clear(device)?;
+        self.gradients.clear(device, model)?;
         let mut sum = 0.0;
         let (step, scale) = (self.progress.step, 1.0 / batch.targets as f32);
         let mut first_token = 0;
