@@ -26,7 +26,7 @@ import web
 from world import KINDS, Passage, distractors, form, new, scenery
 
 HERE = Path(__file__).parent
-N_TEXTS, N_SEEDS, N_TASKS, N_JUDGED, N_HELD, N_EXAM = 4000, 3000, 12000, 300, 300, 50
+N_TEXTS, N_SEEDS, N_TASKS, N_JUDGED, N_HELD, N_EXAM = 4000, 3000, 9600, 300, 300, 50
 TOPICS, FORMS = [it.topic for it in KINDS.values()], ["问句", "请求"]
 
 
@@ -125,10 +125,10 @@ class Maker:
     def task(self):
         """Something that a chat model learns."""
         new = self.draw.random()
-        if new < 0.29:
+        if new < 0.12:
             it = self.compared()
             return {"instruction": rendered("pairs", **it), "output": it["right"]}
-        if new < 0.34:
+        if new < 0.17:
             text, right = self.sorted()
             return {"instruction": text, "output": right}
         chance, passage = self.draw.random(), self.passage()

@@ -111,8 +111,17 @@ impl Emulator {
 
     /// How many bytes this thread has allocated.
     pub(crate) fn used(&self) -> usize {
-        // SAFETY: the function has this type in driver.cpp.
-        unsafe { self.driver().get::<extern "C" fn() -> usize>(b"kun_emulator_used").unwrap()() }
+        self.count("kun_emulator_used")
+    }
+
+    /// How often it has allocated.
+    pub(crate) fn allocations(&self) -> usize {
+        self.count("kun_emulator_allocations")
+    }
+
+    fn count(&self, name: &str) -> usize {
+        // SAFETY: the functions have this type in driver.cpp.
+        unsafe { self.driver().get::<extern "C" fn() -> usize>(name.as_bytes()).unwrap()() }
     }
 
     /// Why this thread's last launch failed.

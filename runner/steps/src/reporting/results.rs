@@ -94,6 +94,25 @@ fn shares(name: &str, rows: &[Row], words: &Words) -> Vec<Block> {
     blocks
 }
 
+/// Shares over how much each model was given, where that is known of two at least.
+fn by_size(name: &str, rows: &[Row], words: &Words) -> Option<Chart> {
+    let whole = rows.iter().filter(|it| it.get("group").is_none_or(Value::is_null));
+    // What was given nothing has no place on such an axis; it stands among the bars.
+    let mut sized: Vec<&Row> = whole.filter(|it| number(it, "size") > 0.0).collect();
+    sized.sort_by(|a, b| number(a, "size").total_cmp(&number(b, "size")));
+    let unit = text(sized.first()?, "size_of");
+    let line = |(name, field): (&str, &str)| Series {
+        name: name.to_owned(),
+        points: sized.iter().map(|it| (number(it, "size"), number(it, field))).collect(),
+    };
+    let lines = [(words.share_alone, "share"), ("2.5 %", "low"), ("97.5 %", "high")];
+    let marks =
+        Marks::Lines { series: lines.into_iter().map(line).collect(), scale: Scale::Logarithmic };
+    let title = format!("{name} · {} {unit}", words.over);
+    let chart = Chart { title, x: unit, y: words.share.to_owned(), marks };
+    (sized.len() > 1).then_some(chart)
+}
+
 /// Where several outputs have shares of the same models: models down, outputs across. The paper's table 3.
 fn models(seen: &All<'_>, words: &Words) -> Option<Block> {
     let mut all: Vec<(&str, Vec<&Row>)> = Vec::new();
@@ -120,25 +139,6 @@ fn models(seen: &All<'_>, words: &Words) -> Option<Block> {
         columns: std::iter::once(words.model.to_owned()).chain(titles).collect(),
         rows: models.iter().enumerate().map(row).collect(),
     }))
-}
-
-/// Shares over how much each model was given, where that is known of two at least.
-fn by_size(name: &str, rows: &[Row], words: &Words) -> Option<Chart> {
-    let whole = rows.iter().filter(|it| it.get("group").is_none_or(Value::is_null));
-    // What was given nothing has no place on such an axis; it stands among the bars.
-    let mut sized: Vec<&Row> = whole.filter(|it| number(it, "size") > 0.0).collect();
-    sized.sort_by(|a, b| number(a, "size").total_cmp(&number(b, "size")));
-    let unit = text(sized.first()?, "size_of");
-    let line = |(name, field): (&str, &str)| Series {
-        name: name.to_owned(),
-        points: sized.iter().map(|it| (number(it, "size"), number(it, field))).collect(),
-    };
-    let lines = [(words.share_alone, "share"), ("2.5 %", "low"), ("97.5 %", "high")];
-    let marks =
-        Marks::Lines { series: lines.into_iter().map(line).collect(), scale: Scale::Logarithmic };
-    let title = format!("{name} · {} {unit}", words.over);
-    let chart = Chart { title, x: unit, y: words.share.to_owned(), marks };
-    (sized.len() > 1).then_some(chart)
 }
 
 /// Groups down, names across.
