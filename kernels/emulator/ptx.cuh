@@ -115,3 +115,18 @@ static inline void multiply(float (&sums)[4], const u32 (&a)[4], const u32 (&b)[
 static inline u32 pack(float low, float high) {
     return near<bf16>(low).bits | u32(near<bf16>(high).bits) << 16;
 }
+
+// A matrix of 8 by 8 of which lane l holds the numbers 2 (l % 4) and the next of row l / 4, turned.
+static inline u32 turn_matrix(u32 pair) {
+    struct Pair { u32 given, got; } mine = {pair, 0};
+    emulator_collective(0xffffffffu, &mine, [](void** all, unsigned) EMULATOR_QUIET {
+        for (unsigned lane = 0; lane < 32; ++lane) {
+            const unsigned row = lane % 4 * 2, column = lane / 4;
+            const auto at = [&](unsigned line) {
+                return emulator::lane_of<Pair>(all, line * 4 + column / 2)->given >> column % 2 * 16 & 0xffffu;
+            };
+            emulator::lane_of<Pair>(all, lane)->got = at(row) | at(row + 1) << 16;
+        }
+    }, "movmatrix");
+    return mine.got;
+}

@@ -25,6 +25,7 @@ mod source;
 
 pub use buffer::CudaBuffer;
 pub use compile::{Arch, Compiled, compile, nvrtc_version};
+pub(crate) use device::Packed as CudaPacked;
 pub(crate) use library::from_environment;
 pub use library::load_libraries;
 pub use source::{Variant, variants};
@@ -101,8 +102,13 @@ pub struct Cuda {
 }
 
 /// The kinds of mistakes that only the device can see: the operation and its operand.
-const FAULTS: [(&str, &str); 3] =
-    [("embed", "ids"), ("embed_backward", "ids"), ("rope", "positions")];
+const FAULTS: [(&str, &str); 5] = [
+    ("embed", "ids"),
+    ("embed_backward", "ids"),
+    ("rope", "positions"),
+    ("decode_qkv", "positions"),
+    ("decode_qkv", "blocks"),
+];
 
 /// One of [`FAULTS`].
 #[derive(Clone, Copy)]
@@ -110,6 +116,8 @@ pub(crate) enum Fault {
     Embed,
     EmbedBackward,
     Rope,
+    /// And after it that of blocks.
+    DecodePositions,
 }
 
 /// A call that the driver refused.

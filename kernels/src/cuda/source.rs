@@ -84,6 +84,7 @@ pub fn variants() -> Vec<Variant> {
         all.extend(ops::matmul::cuda::variants(e));
         all.extend(ops::attention::cuda::variants(e));
         all.extend(ops::paged::cuda::variants(e));
+        all.extend(ops::decode::cuda::variants(e));
         all.extend(ops::swiglu::cuda::variants(e));
         all.extend(ops::dropout::cuda::variants(e));
         all.extend(ops::cross_entropy::cuda::variants(e));

@@ -1,5 +1,7 @@
 //! The processor's pick: one pass for the greatest score, and only what the settings ask for besides.
 
+use rayon::prelude::*;
+
 use super::{Given, Pick, SampleError, Sampling};
 use crate::cpu::isa::versions;
 use crate::cpu::math;
@@ -124,6 +126,13 @@ impl Sampler {
             self.scores[id as usize] = 0.0;
         }
     }
+}
+
+/// A token for each row of logits, the rows in parallel.
+pub(crate) fn pick_rows(logits: &[f32], given: &[Given<'_>]) -> Vec<Result<Pick, SampleError>> {
+    let vocab = logits.len() / given.len().max(1);
+    let rows = logits.par_chunks_exact(vocab.max(1)).zip(given);
+    rows.map_init(Sampler::default, |sampler, (row, given)| sampler.pick(row, *given)).collect()
 }
 
 /// Whether the greatest logit is the answer, with nothing before it.
