@@ -51,6 +51,15 @@ impl Cuda {
     }
 }
 
+impl Cuda {
+    /// Numbers on the device for a moment, in a piece of one of few sizes.
+    pub(crate) fn told(&self, numbers: &[u32]) -> Result<Piece<'_>> {
+        let piece = self.scratch(Dtype::U32, numbers.len().next_power_of_two())?;
+        piece.write_from(&self.stream, 0, numbers)?;
+        Ok(piece)
+    }
+}
+
 impl Deref for Piece<'_> {
     type Target = CudaBuffer;
 

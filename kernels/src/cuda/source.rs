@@ -91,6 +91,7 @@ pub fn variants() -> Vec<Variant> {
         all.extend(ops::square_sum::cuda::variants(e));
     }
     all.extend(ops::adamw::cuda::variants());
+    all.extend(ops::sample::cuda::variants());
     all.extend(super::probe::variants());
     all.sort_by_key(Variant::title);
     all.dedup_by_key(|it| it.title());

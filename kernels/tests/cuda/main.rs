@@ -8,6 +8,7 @@ mod decoding;
 mod emulator;
 mod failures;
 mod mutations;
+mod picking;
 mod runs;
 
 use std::sync::Arc;

@@ -8,8 +8,8 @@ use kernels::ops::matmul::{Form, Product, Start};
 use kernels::{Cuda, Decode, Device, Dtype, View, ViewMut};
 
 use crate::cases::{self, Results};
-use crate::decoding;
 use crate::emulator::{Emulator, emulator};
+use crate::{decoding, picking};
 
 /// What finds a mistake.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -83,6 +83,12 @@ const EXACT: &[Mistake] = &[
     mistake!("rows that are added in no order", "embedding", "row = first; row < rows; ++row"[0] => "row = rows; row-- > first;", Numbers, cases::embedding),
     mistake!("keys into the wrong place of a block", "paged", "at[1] % BLOCK"[0] => "(at[1] + 1) % BLOCK", Numbers, paged),
     mistake!("values of the wrong sign", "rope", "-turned"[0] => "turned", Numbers, cases::rope),
+    mistake!("no barrier before buckets are filled", "sample", "__syncthreads();"[3] => "", Numbers, picking::some),
+    mistake!("no barrier before buckets are read", "sample", "__syncthreads();"[4] => "", Launch, picking::some),
+    mistake!("no barrier before exponentials are added", "sample", "__syncthreads();"[9] => "", Numbers, picking::some),
+    mistake!("ties that all stay", "sample", "i <= last"[0] => "true", Numbers, picking::some),
+    mistake!("a draw one token early", "sample", "sum + all > bound"[0] => "sum + all >= bound", Numbers, picking::some),
+    mistake!("a digit of too few bits", "sample", "shift >= 0"[0] => "shift > 0", Numbers, picking::some),
     mistake!("gate and up exchanged", "swiglu", "at + width"[0] => "at", Numbers, cases::swiglu),
 ];
 

@@ -6,12 +6,13 @@ use crate::cuda::{
     pointer_mut, type_name,
 };
 use crate::decode::Decode;
-use crate::device::{Matrix, ViewMut};
+use crate::device::{Matrix, View, ViewMut};
 use crate::error::{check_dtype, check_len};
 use crate::ops::attention::Heads;
 use crate::ops::matmul::cuda::Operand;
 use crate::ops::paged::CudaCache;
 use crate::ops::rope::Turn;
+use crate::ops::sample::{self, Given, Pick, SampleError};
 use crate::{Dtype, Error, Result};
 
 const SOURCE: Source = Source::new("decode", include_str!("kernel.cu"));
@@ -232,6 +233,14 @@ impl Decode for Cuda {
             return cpu::attention(self, (cache, layer), given, out);
         }
         attention(self, (cache, layer), given, out)
+    }
+
+    fn pick(
+        &self,
+        logits: View<'_, CudaBuffer>,
+        given: &[Given<'_>],
+    ) -> Result<Vec<Result<Pick, SampleError>>> {
+        sample::cuda::pick(self, logits, given)
     }
 }
 
