@@ -1,4 +1,4 @@
-//! What generation asks of a device beyond [`Device`]: decoding, and picks.
+//! What generation asks of a device beyond [`Device`]: decoding, launches that are repeated, and picks.
 //!
 //! Whether a device decodes in a way of its own is its matter ([`Decode::decodes`]). Where it does, the
 //! tokens that were picked go through these operations, one row for each, and the tokens of prompts through
@@ -13,6 +13,9 @@ use crate::ops::sample::{self, Given, Pick, SampleError};
 
 /// A device that generates.
 pub trait Decode: Device {
+    /// Launches that are kept to be done again.
+    type Graph: Default + Send;
+
     /// Whether tokens that were picked go a way of their own, for a model with these heads. Then their bits
     /// differ from those of the same tokens in a prompt.
     fn decodes(&self, _heads: Heads) -> bool {
@@ -83,6 +86,21 @@ pub trait Decode: Device {
         cpu::attention(self, cache, given, out)
     }
 
+    /// Does `work`, which launches the same things whenever it is called with this graph: once they are known,
+    /// they are launched as one, and `work` is not called any more. It neither waits, nor reads or writes
+    /// from the host's side, nor makes memory.
+    ///
+    /// # Safety
+    ///
+    /// All memory that `work` touched is there as long as this is called with the same graph.
+    unsafe fn repeat(
+        &self,
+        _graph: &mut Self::Graph,
+        work: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        work()
+    }
+
     /// Picks a token for each row of logits, `[rows, vocab]` f32: [`crate::ops::sample`].
     fn pick(
         &self,
@@ -93,4 +111,6 @@ pub trait Decode: Device {
     }
 }
 
-impl Decode for crate::Cpu {}
+impl Decode for crate::Cpu {
+    type Graph = ();
+}

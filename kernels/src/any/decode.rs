@@ -32,7 +32,13 @@ fn attending<'a, K: Kind>(on: &K, it: Attending<'a, AnyBuffer>) -> Attending<'a,
     Attending { queries, heads: it.heads, places: places(on, it.places), room }
 }
 
+/// Launches of one of the devices; the processor has none.
+#[derive(Default)]
+pub struct AnyGraph(<Cuda as Decode>::Graph);
+
 impl Decode for AnyDevice {
+    type Graph = AnyGraph;
+
     fn decodes(&self, heads: Heads) -> bool {
         on!(self, it => it.decodes(heads))
     }
@@ -102,6 +108,14 @@ impl Decode for AnyDevice {
             on.decode_attention((cache, layer), attending(on, given), view_mut(on, out))
         }
         on!(self, it => one(it, (cache, layer), given, out))
+    }
+
+    unsafe fn repeat(&self, graph: &mut AnyGraph, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        match self {
+            AnyDevice::Cpu(_) => work(),
+            // SAFETY: the caller's promise.
+            AnyDevice::Cuda(it) => unsafe { it.repeat(&mut graph.0, work) },
+        }
     }
 
     fn pick(&self, logits: In<'_>, given: &[Given<'_>]) -> Result<Vec<Result<Pick, SampleError>>> {

@@ -23,11 +23,15 @@ impl Cuda {
         if let Some((_, it)) = kept.iter().find(|it| it.0 == table) {
             return Ok(Arc::clone(it));
         }
-        let buffer = CudaBuffer::new(&self.stream, Dtype::U32, table.len())?;
+        let buffer = self.take(Dtype::U32, table.len())?;
         buffer.write_from(&self.stream, 0, &table)?;
         let upload = Arc::new(buffer);
         kept.push_front((table, Arc::clone(&upload)));
-        kept.truncate(MOST);
+        while kept.len() > MOST {
+            // Where somebody still holds it, it is freed when they let go.
+            let last = kept.pop_back().and_then(|it| Arc::into_inner(it.1));
+            last.into_iter().for_each(|it| self.give_back(it));
+        }
         Ok(upload)
     }
 }

@@ -4,6 +4,8 @@
 //! the cache up to itself. All that a step needs is made once, for the most rows; what changes from step to
 //! step lies in the device's memory before the first launch.
 
+use std::collections::BTreeMap;
+
 use super::Error;
 use super::model::Model;
 use crate::decode::Decode;
@@ -48,6 +50,8 @@ pub(crate) struct Decoder<D: Decode> {
     rows: usize,
     /// Blocks of the longest sequence.
     stride: usize,
+    /// The launches of steps, by their size.
+    graphs: BTreeMap<Size, D::Graph>,
 }
 
 /// Rows of a step as they are computed: few different numbers of them.
@@ -85,7 +89,7 @@ impl<D: Decode> Decoder<D> {
             room: device.zeros(Dtype::F32, room(rows, heads, most_splits))?,
             logits: new(Dtype::F32, config.vocab)?,
         };
-        Ok(Some(Self { memory, rows, stride }))
+        Ok(Some(Self { memory, rows, stride, graphs: BTreeMap::new() }))
     }
 
     /// Computes rows, some at a time, and picks for those that want it.
@@ -98,7 +102,13 @@ impl<D: Decode> Decoder<D> {
         let mut all = Vec::with_capacity(rows.len());
         for some in rows.chunks(self.rows) {
             let size = self.place(model, some)?;
-            self.compute(model, cache, size)?;
+            let mut graph = self.graphs.remove(&size).unwrap_or_default();
+            let launches = || self.compute(model, cache, size);
+            // SAFETY: steps use the memory of model, cache and this decoder, all of the stage's that owns
+            // the graphs too. A step of one size launches the same things on the same memory each time:
+            // what differs is in `places`.
+            unsafe { model.device().repeat(&mut graph, launches) }?;
+            self.graphs.insert(size, graph);
             all.extend(self.pick_some(model, some)?);
         }
         Ok(all)

@@ -76,6 +76,7 @@ impl Emulator {
             numerics,
             cache: Some(self.kernels.clone()),
             portable: false,
+            graphs: true,
             edit: None,
         }
     }
@@ -113,6 +114,21 @@ impl Emulator {
     pub(crate) fn used(&self) -> usize {
         // SAFETY: the function has this type in driver.cpp.
         unsafe { self.driver().get::<extern "C" fn() -> usize>(b"kun_emulator_used").unwrap()() }
+    }
+
+    /// How many graphs this thread has launched.
+    pub(crate) fn graphs(&self) -> i32 {
+        self.count(b"kun_emulator_graphs")
+    }
+
+    /// How often this thread has allocated memory.
+    pub(crate) fn allocations(&self) -> i32 {
+        self.count(b"kun_emulator_allocations")
+    }
+
+    fn count(&self, name: &[u8]) -> i32 {
+        // SAFETY: the functions have this type in driver.cpp.
+        unsafe { self.driver().get::<extern "C" fn() -> i32>(name).unwrap()() }
     }
 
     /// Why this thread's last launch failed.

@@ -7,6 +7,7 @@ mod cases;
 mod decoding;
 mod emulator;
 mod failures;
+mod graphs;
 mod mutations;
 mod picking;
 mod runs;

@@ -155,6 +155,17 @@ pub(crate) fn crowd<D: Decode>(
     Ok((all, generator.counts().sent_back))
 }
 
+/// Does the same requests with one generator whenever it is called.
+pub(crate) fn again_and_again<D: Decode>(model: &Arc<Model<D>>) -> impl FnMut() {
+    let mut generator = Generator::new(Arc::clone(model), SETTINGS).unwrap();
+    move || {
+        let prompt = |n: u32, by: u32| (0..n).map(|it| 3 + it * by % 60).collect::<Vec<u32>>();
+        let requests = [(40, 7), (5, 11), (1, 3), (29, 13)];
+        let requests = requests.map(|(n, by)| Request::greedy(n.into(), prompt(n, by), 12));
+        generator.run(requests, &mut |_| Flow::Continue).unwrap();
+    }
+}
+
 /// The losses of a text and of some continuations.
 pub(crate) fn score<D: Decode>(model: &Arc<Model<D>>) -> Result<Vec<Scored>, Error> {
     score_with(model, SETTINGS)

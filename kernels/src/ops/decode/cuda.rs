@@ -2,7 +2,7 @@
 
 use super::{Attending, FEATURES, Norm, Parts, Places, STEP, Turned, cpu, cut, room};
 use crate::cuda::{
-    Arg, Boxed, Cuda, CudaBuffer, CudaPacked, Fault, Grid, Kernel, Source, Variant, pointer,
+    Arg, Boxed, Cuda, CudaBuffer, CudaPacked, Fault, Graph, Grid, Kernel, Source, Variant, pointer,
     pointer_mut, type_name,
 };
 use crate::decode::Decode;
@@ -73,6 +73,8 @@ fn is_cut(cuda: &Cuda, weight: &CudaPacked) -> bool {
 }
 
 impl Decode for Cuda {
+    type Graph = Graph;
+
     fn decodes(&self, heads: Heads) -> bool {
         self.has_tensor_cores()
             && heads.dim.is_multiple_of(16)
@@ -233,6 +235,11 @@ impl Decode for Cuda {
             return cpu::attention(self, (cache, layer), given, out);
         }
         attention(self, (cache, layer), given, out)
+    }
+
+    unsafe fn repeat(&self, graph: &mut Graph, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        // SAFETY: the caller's promise.
+        unsafe { self.repeat_launches(graph, work) }
     }
 
     fn pick(
