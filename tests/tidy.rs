@@ -11,15 +11,18 @@ const MAY_USE: &[(&str, &str, &[&str])] = &[
     ("kernels", "kernels", &[]),
     ("store", "runner/store", &["plan"]),
     ("report", "runner/report", &[]),
-    ("annotate", "runner/annotate", &["kernels"]),
+    ("serve", "runner/serve", &[]),
+    ("annotate", "runner/annotate", &["kernels", "serve"]),
     ("steps", "runner/steps", &["plan", "kernels", "report", "annotate"]),
     ("engine", "runner/engine", &["plan", "store", "steps"]),
-    ("kun", ".", &["plan", "store", "steps", "engine", "report", "annotate"]),
+    ("kun", ".", &["plan", "store", "steps", "engine", "report", "annotate", "serve"]),
 ];
 
 /// Crates of others, and the only ones of ours that may use them.
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("tokio", &["engine"]),
+    ("tokio", &["engine", "serve"]),
+    ("axum", &["serve"]),
+    ("hyper", &["serve"]),
     ("clap", &["kun"]),
     ("cudarc", &["kernels"]),
     ("indicatif", &["kun"]),
@@ -27,8 +30,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("anstyle", &["kun"]),
     ("anyhow", &[]),
     ("ureq", &["steps"]),
-    ("httparse", &["annotate"]),
-    ("getrandom", &["annotate"]),
+    ("getrandom", &["serve", "annotate"]),
 ];
 
 /// Words, where they may not stand, but for files whose path ends like one of these.

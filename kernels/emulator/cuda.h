@@ -41,6 +41,7 @@ typedef void (*Operation)(void** operands, unsigned mask);
 struct GroupProduct {
     float* sums;
     unsigned long long a, b;
+    unsigned held[4];  // the left operand where it is in registers
 };
 typedef void (*GroupOperation)(GroupProduct* all);
 
@@ -160,5 +161,6 @@ static inline unsigned __umulhi(unsigned a, unsigned b) { return unsigned((unsig
 static inline float fmaf(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 static inline double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
 static inline float sqrtf(float it) { return __builtin_sqrtf(it); }
+static inline float fmaxf(float a, float b) { return __builtin_fmaxf(a, b); }
 static inline unsigned min(unsigned a, unsigned b) { return a < b ? a : b; }
 static inline unsigned max(unsigned a, unsigned b) { return a > b ? a : b; }

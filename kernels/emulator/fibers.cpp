@@ -201,6 +201,7 @@ class Block {
     void** parameters = nullptr;
     std::string failure;
     bool eager = false;
+    uint64_t draw = 0;  // which of the waiting actions is done next
 };
 
 thread_local std::unique_ptr<Block> block;
@@ -278,8 +279,11 @@ void Block::switch_to(Fiber& from, Fiber& to) {
 Fiber* Block::next(const Fiber& after) {
     Fiber* to = ready(after);
     while (!to && !waiting_actions.empty()) {
-        Later it = std::move(waiting_actions.front());
-        waiting_actions.erase(waiting_actions.begin());
+        // In no order: that an earlier one is done says nothing of a later one, nor the other way.
+        draw = mix(draw + 1);
+        const auto one = waiting_actions.begin() + long(draw % waiting_actions.size());
+        Later it = std::move(*one);
+        waiting_actions.erase(one);
         it.action(it.data.data());
         to = ready(after);
     }
@@ -472,6 +476,7 @@ void Block::start(const Launch& launch, Size at, uint64_t seed) {
     if (launch.shared_bytes > 0) memset(emulator_shared, POISON, launch.shared_bytes);
     live = n;
     turn = 0;
+    draw = seed;
     for (size_t i = 0; i < warps.size(); ++i) {
         const unsigned in_warp = std::min<unsigned>(WARP, n - unsigned(i) * WARP);
         const unsigned mask = in_warp == WARP ? ~0u : (1u << in_warp) - 1;

@@ -74,11 +74,21 @@ EMULATOR_QUIET static inline float number_of(u64 operand, bool turned, u32 i, u3
     return upper(bits, 0);
 }
 
-template <u32 N, bool A_TURNED, bool B_TURNED>
+// Where the left operand is: in shared memory, there turned, or in registers.
+enum Left { STRAIGHT, TURNED, HELD };
+
+// The number of the left operand that a thread of the 128 holds.
+EMULATOR_QUIET static inline float held_number(const GroupProduct* all, u32 row, u32 k) {
+    const GroupProduct& it = all[row / 16 * 32 + row % 8 * 4 + k % 8 / 2];
+    return upper(it.held[row % 16 / 8 + k / 8 * 2], k % 2);
+}
+
+template <u32 N, Left LEFT, bool B_TURNED, bool KEEP>
 EMULATOR_QUIET static inline void multiply_all(GroupProduct* all) {
     static thread_local float left[64][16], right[16][N];
     for (u32 k = 0; k < 16; ++k) {
-        for (u32 i = 0; i < 64; ++i) left[i][k] = number_of(all[0].a, A_TURNED, i, k);
+        for (u32 i = 0; i < 64; ++i)
+            left[i][k] = LEFT == HELD ? held_number(all, i, k) : number_of(all[0].a, LEFT == TURNED, i, k);
         for (u32 j = 0; j < N; ++j) right[k][j] = number_of(all[0].b, B_TURNED, j, k);
     }
     for (u32 row = 0; row < 64; ++row) {
@@ -86,7 +96,7 @@ EMULATOR_QUIET static inline void multiply_all(GroupProduct* all) {
         GroupProduct* const quad = all + row / 16 * 32 + row % 8 * 4;
         const u32 half = row % 16 / 8 * 2;
         float sums[N];
-        for (u32 j = 0; j < N; ++j) sums[j] = quad[j % 8 / 2].sums[j / 8 * 4 + half + j % 2];
+        for (u32 j = 0; j < N; ++j) sums[j] = KEEP ? quad[j % 8 / 2].sums[j / 8 * 4 + half + j % 2] : 0.0f;
         for (u32 k = 0; k < 16; ++k)
             for (u32 j = 0; j < N; ++j) sums[j] += left[row][k] * right[k][j];
         for (u32 j = 0; j < N; ++j) quad[j % 8 / 2].sums[j / 8 * 4 + half + j % 2] = sums[j];
@@ -134,7 +144,13 @@ template <int N>
 static inline void registers_less() {}
 template <int N>
 static inline void registers_more() {}
-template <int A_TURNED, int B_TURNED, u32 NUMBERS>
+template <int A_TURNED, int B_TURNED, int KEEP = 1, u32 NUMBERS>
 static inline void multiply_group(float (&sums)[NUMBERS], u64 a, u64 b) {
-    emulator_group_multiply({sums, a, b}, emulator::multiply_all<NUMBERS * 2, A_TURNED, B_TURNED>);
+    constexpr emulator::Left left = A_TURNED ? emulator::TURNED : emulator::STRAIGHT;
+    emulator_group_multiply({sums, a, b, {}}, emulator::multiply_all<NUMBERS * 2, left, B_TURNED, KEEP>);
+}
+template <int B_TURNED, u32 NUMBERS>
+static inline void multiply_held(float (&sums)[NUMBERS], const u32 (&a)[4], u64 b) {
+    emulator_group_multiply({sums, 0, b, {a[0], a[1], a[2], a[3]}},
+                            emulator::multiply_all<NUMBERS * 2, emulator::HELD, B_TURNED, true>);
 }

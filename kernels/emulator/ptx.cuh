@@ -130,3 +130,9 @@ static inline u32 turn_matrix(u32 pair) {
     }, "movmatrix");
     return mine.got;
 }
+
+// Two to the x, to some units of the last place; numbers below the smallest normal one become zero.
+static inline float power_of_two(float x) {
+    const float y = float(__builtin_exp2(double(x)));
+    return y < 1.17549435e-38f ? 0.0f : y;
+}

@@ -11,7 +11,7 @@ use crate::ops::adamw::{AdamW, State};
 use crate::ops::attention::{Backward as AttentionBackward, Forward as AttentionForward};
 use crate::ops::cross_entropy::{Gradients, LinearCrossEntropy};
 use crate::ops::dropout::Dropout;
-use crate::ops::matmul::{Product, Start};
+use crate::ops::matmul::{Pair, Product, Start};
 use crate::ops::paged::{CacheShape, Tokens};
 use crate::ops::rms_norm::{Backward as NormBackward, Forward as NormForward};
 use crate::ops::rope::Turn;
@@ -137,6 +137,11 @@ fn matrix_mut<'a, K: Kind>(on: &K, it: MatMut<'a>) -> MatrixMut<'a, K::Buffer> {
     MatrixMut { view: view_mut(on, it.view), rows, columns, stride }
 }
 
+fn turn<'a, K: Kind>(on: &K, it: Turn<'a, AnyBuffer>) -> Turn<'a, K::Buffer> {
+    let Turn { heads, direction, .. } = it;
+    Turn { cosines: view(on, it.cosines), sines: view(on, it.sines), heads, direction }
+}
+
 fn tokens<'a, K: Kind>(on: &K, it: Tokens<'a, AnyBuffer>) -> Tokens<'a, K::Buffer> {
     Tokens { qkv: view(on, it.qkv), heads: it.heads, runs: it.runs }
 }
@@ -183,6 +188,10 @@ impl Device for AnyDevice {
 
     fn activations(&self) -> Dtype {
         on!(self, it => it.activations())
+    }
+
+    fn expect(&self, rows: usize) {
+        on!(self, it => it.expect(rows));
     }
 
     fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
@@ -263,13 +272,8 @@ impl Device for AnyDevice {
         })
     }
 
-    fn rope(&self, qkv: Out<'_>, positions: In<'_>, turn: Turn<'_, AnyBuffer>) -> Result<()> {
-        on!(self, it => {
-            let (cosines, sines) = (view(it, turn.cosines), view(it, turn.sines));
-            let (heads, direction) = (turn.heads, turn.direction);
-            let turn = Turn { cosines, sines, heads, direction };
-            it.rope(view_mut(it, qkv), view(it, positions), turn)
-        })
+    fn rope(&self, qkv: Out<'_>, positions: In<'_>, given: Turn<'_, AnyBuffer>) -> Result<()> {
+        on!(self, it => it.rope(view_mut(it, qkv), view(it, positions), turn(it, given)))
     }
 
     fn matmul(&self, product: Product<'_, AnyBuffer>, out: MatMut<'_>) -> Result<()> {
@@ -277,6 +281,37 @@ impl Device for AnyDevice {
             let Product { form, a, b, start } = product;
             let product = Product { form, a: matrix(it, a), b: matrix(it, b), start };
             it.matmul(product, matrix_mut(it, out))
+        })
+    }
+
+    fn matmul_onto(&self, from: In<'_>, pair: Pair<'_, AnyBuffer>, out: Out<'_>) -> Result<()> {
+        on!(self, it => {
+            let pair = (matrix(it, pair.0), matrix(it, pair.1));
+            it.matmul_onto(view(it, from), pair, view_mut(it, out))
+        })
+    }
+
+    fn matmul_turned(
+        &self,
+        pair: Pair<'_, AnyBuffer>,
+        qkv: Out<'_>,
+        (positions, given): (In<'_>, Turn<'_, AnyBuffer>),
+    ) -> Result<()> {
+        on!(self, it => {
+            let pair = (matrix(it, pair.0), matrix(it, pair.1));
+            it.matmul_turned(pair, view_mut(it, qkv), (view(it, positions), turn(it, given)))
+        })
+    }
+
+    fn matmul_gated(
+        &self,
+        pair: Pair<'_, AnyBuffer>,
+        gate_up: Out<'_>,
+        out: Out<'_>,
+    ) -> Result<()> {
+        on!(self, it => {
+            let pair = (matrix(it, pair.0), matrix(it, pair.1));
+            it.matmul_gated(pair, view_mut(it, gate_up), view_mut(it, out))
         })
     }
 

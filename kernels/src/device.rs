@@ -14,7 +14,7 @@ use crate::ops::adamw::AdamW;
 use crate::ops::attention::{Backward as AttentionBackward, Forward as AttentionForward};
 use crate::ops::cross_entropy::{Gradients, LinearCrossEntropy};
 use crate::ops::dropout::Dropout;
-use crate::ops::matmul::{Product, Start};
+use crate::ops::matmul::{Pair, Product, Start, fused};
 use crate::ops::paged::{CacheShape, Tokens};
 use crate::ops::rms_norm::{Backward as NormBackward, Forward as NormForward};
 use crate::ops::rope::Turn;
@@ -243,6 +243,10 @@ pub trait Device: Send + Sync + Sized + 'static {
         Dtype::F32
     }
 
+    /// From now on batches have up to this many rows: what a device keeps for a moment is made for them, so
+    /// that a step after the first takes no memory.
+    fn expect(&self, _rows: usize) {}
+
     /// Does work on the device's threads. Wrap whole steps in it: entering costs a switch of threads.
     fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R;
 
@@ -309,6 +313,34 @@ pub trait Device: Send + Sync + Sized + 'static {
         product: Product<'_, Self::Buffer>,
         out: MatrixMut<'_, Self::Buffer>,
     ) -> Result<()>;
+
+    /// `out = from + x wᵀ`, with the bits of a copy and a product that is added.
+    fn matmul_onto(
+        &self,
+        from: View<'_, Self::Buffer>,
+        pair: Pair<'_, Self::Buffer>,
+        out: ViewMut<'_, Self::Buffer>,
+    ) -> Result<()> {
+        fused::onto(self, from, pair, out)
+    }
+    /// `qkv = x wᵀ` with queries and keys turned, with the bits of a product and a turn.
+    fn matmul_turned(
+        &self,
+        pair: Pair<'_, Self::Buffer>,
+        qkv: ViewMut<'_, Self::Buffer>,
+        turn: (View<'_, Self::Buffer>, Turn<'_, Self::Buffer>),
+    ) -> Result<()> {
+        fused::turned(self, pair, qkv, turn)
+    }
+    /// `gate | up = x wᵀ` and `out = silu(gate) · up`, with the bits of one after the other.
+    fn matmul_gated(
+        &self,
+        pair: Pair<'_, Self::Buffer>,
+        gate_up: ViewMut<'_, Self::Buffer>,
+        out: ViewMut<'_, Self::Buffer>,
+    ) -> Result<()> {
+        fused::gated(self, pair, gate_up, out)
+    }
 
     /// Causal attention within each span of rows: [`crate::ops::attention`].
     ///

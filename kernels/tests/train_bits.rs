@@ -56,6 +56,7 @@ fn kinds() -> Vec<(bool, Settings)> {
         (true, Settings { batch: BatchSize::Tokens(90), ..settings() }),
         (false, Settings { pack: Some(64), precision: Precision::Bf16Weights, ..settings() }),
         (true, Settings { precision: Precision::Bf16, ..settings() }),
+        (false, Settings { precision: Precision::Bf16Low, ..settings() }),
         (false, Settings { lora: lora(0.0), precision: Precision::Bf16Weights, ..settings() }),
         (true, Settings { lora: lora(0.3), ..settings() }),
     ]

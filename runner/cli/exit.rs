@@ -1,5 +1,7 @@
 //! The exit codes: documented, fixed, and nowhere else.
 
+use engine::events::End;
+
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -15,6 +17,17 @@ pub(crate) enum Exit {
     Budget = 75,
     /// It was asked to stop.
     Interrupted = 130,
+}
+
+impl From<End> for Exit {
+    fn from(end: End) -> Self {
+        match end {
+            End::Good => Self::Good,
+            End::Failed => Self::Failed,
+            End::Interrupted => Self::Interrupted,
+            End::Budget => Self::Budget,
+        }
+    }
 }
 
 impl From<Exit> for std::process::ExitCode {

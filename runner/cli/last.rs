@@ -1,17 +1,46 @@
-//! The newest result of a step: what `why-rows` and `trace` look at. Nothing is run for it.
+//! The newest result of a step, and the newest run: what commands look at. Nothing is run for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use engine::heads::Heads;
+use engine::{Home, runs};
 use plan::graph::{Instance, Work};
-use plan::{Digest, Input, InstanceId, Value};
+use plan::{Digest, Input, InstanceId, Key, Value};
 use steps::text::ledger::Limit;
 use store::Record;
 
 use crate::project::Opened;
 use crate::trouble::Trouble;
 use crate::words;
+
+/// The run that a name means; `last` and `last~2` count from the end.
+pub(crate) fn run(home: &Home, name: &str) -> Result<String, Trouble> {
+    let folder = home.runs();
+    let all = runs::list(&folder).map_err(|it| Trouble::io(&folder, it))?;
+    let id = match name.strip_prefix("last") {
+        Some(rest) => {
+            let back = rest.strip_prefix('~').map_or(Some(0), |it| it.parse::<usize>().ok());
+            back.and_then(|it| all.iter().rev().nth(it))
+        }
+        None => all.iter().find(|it| *it == name),
+    };
+    id.cloned().ok_or_else(|| {
+        if all.is_empty() {
+            return Trouble::helped("there are no runs yet", "`kun run` makes one");
+        }
+        let newest: Vec<&str> = all.iter().rev().take(5).map(String::as_str).collect();
+        let help = format!("the newest runs are {}; `last~1` is the one before", newest.join(", "));
+        Trouble::helped(format!("no run `{name}`"), help)
+    })
+}
+
+/// Whether a name means a run rather than a step: as `last` and `last~2` do where no step is called so.
+pub(crate) fn is_run(home: &Home, name: &str) -> bool {
+    let counts = |rest: &str| rest.strip_prefix('~').is_some_and(|it| it.parse::<usize>().is_ok());
+    name.strip_prefix("last").is_some_and(|rest| rest.is_empty() || counts(rest))
+        || runs::list(&home.runs()).is_ok_and(|all| all.iter().any(|it| it == name))
+}
 
 /// The newest result of a step.
 pub(crate) struct Last {
@@ -40,9 +69,18 @@ impl<'a> Lasts<'a> {
         let now = opened.planned.keys[id.0].filter(|it| opened.index.has(it));
         let names = std::iter::once(&instance.address).chain(&instance.aliases);
         let before = || names.filter_map(|it| self.heads.get(&it.to_string())).next();
-        let Some(key) = now.or_else(before) else { return Ok(None) };
-        let Some(record) = opened.store.record(&key)? else { return Ok(None) };
-        let fresh = now.is_some();
+        match now.or_else(before) {
+            Some(key) => self.at(Some(id), &key),
+            None => Ok(None),
+        }
+    }
+
+    /// The result with this key, as one of an instance.
+    pub(crate) fn at(&self, id: Option<InstanceId>, key: &Key) -> Result<Option<Last>, Trouble> {
+        let opened = self.opened;
+        let Some(record) = opened.store.record(key)? else { return Ok(None) };
+        let Some(id) = id else { return Ok(Some(Last { record, fresh: false, as_asked: false })) };
+        let fresh = opened.planned.keys[id.0].as_ref() == Some(key);
         let as_asked = fresh || asked(&record.parts) == asked(&opened.parts(id)?);
         Ok(Some(Last { record, fresh, as_asked }))
     }

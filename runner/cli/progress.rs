@@ -31,6 +31,10 @@ pub(crate) struct Screen<'a> {
     /// How many steps are done, below the bars of those that run.
     overall: Option<ProgressBar>,
     running: BTreeMap<String, Running>,
+    /// How long ago the next event happened.
+    ago: Duration,
+    /// What is over and done is not worth a line any more.
+    past: bool,
 }
 
 struct Running {
@@ -49,11 +53,21 @@ impl<'a> Screen<'a> {
             bars: live.then(MultiProgress::new),
             overall: None,
             running: BTreeMap::new(),
+            ago: Duration::ZERO,
+            past: false,
         }
+    }
+
+    /// Takes an event that happened some time ago; without a line of its own, if it is long `past`.
+    pub(crate) fn take_late(&mut self, event: &Event, ago: Duration, past: bool) {
+        (self.ago, self.past) = (ago, past);
+        self.take(event);
+        (self.ago, self.past) = (Duration::ZERO, false);
     }
 
     fn line(&self, text: String) {
         match &self.bars {
+            _ if self.past => {}
             Some(bars) => bars.suspend(|| self.printer.say(text)),
             None => self.printer.say(text),
         }
@@ -98,7 +112,7 @@ impl<'a> Screen<'a> {
         let bar = self.bars.as_ref().map(|bars| {
             let style =
                 ProgressStyle::with_template("{prefix:>12.cyan} {wide_msg} {elapsed:>4.dim}");
-            let bar = ProgressBar::no_length().with_prefix("Running");
+            let bar = ProgressBar::no_length().with_prefix("Running").with_elapsed(self.ago);
             if let Ok(style) = style {
                 bar.set_style(style);
             }
@@ -110,8 +124,8 @@ impl<'a> Screen<'a> {
             }
         });
         let now = Instant::now();
-        self.running
-            .insert(step.to_owned(), Running { began: now, said: now, bar, first_done: None });
+        let began = now.checked_sub(self.ago).unwrap_or(now);
+        self.running.insert(step.to_owned(), Running { began, said: began, bar, first_done: None });
     }
 
     fn stop(&mut self, step: &str) {
@@ -142,12 +156,7 @@ impl<'a> Screen<'a> {
         let Some(running) = self.running.get_mut(step) else { return };
         let first = *running.first_done.get_or_insert(skipped);
         let seconds = running.began.elapsed().as_secs_f64();
-        let rate = done.saturating_sub(first.max(skipped)) as f64 / seconds.max(0.001);
-        let left = total.map(|it| it.saturating_sub(done)).filter(|_| rate > 0.0);
-        let eta = left.map(|it| time::duration((it as f64 / rate * 1000.0) as u64));
-        let of = total.map(|it| format!("/{it}")).unwrap_or_default();
-        let eta = eta.map(|it| format!(", {it} left")).unwrap_or_default();
-        let text = format!("{step} {done}{of} {unit}, {rate:.0}/s{eta}");
+        let text = format!("{step} {}", far((done, first.max(skipped)), total, unit, seconds));
         match &running.bar {
             Some(bar) => {
                 if let Some(total) = total {
@@ -266,6 +275,22 @@ impl Sink for Screen<'_> {
             Event::RunEnded { .. } => self.line(ended(event)),
         }
     }
+}
+
+/// How far something is, how fast it goes, and how long it will take; what was there before does not
+/// count for how fast.
+pub(crate) fn far(
+    (done, before): (u64, u64),
+    total: Option<u64>,
+    unit: &str,
+    seconds: f64,
+) -> String {
+    let rate = done.saturating_sub(before) as f64 / seconds.max(0.001);
+    let left = total.map(|it| it.saturating_sub(done)).filter(|_| rate > 0.0);
+    let eta = left.map(|it| time::duration((it as f64 / rate * 1000.0) as u64));
+    let of = total.map(|it| format!("/{it}")).unwrap_or_default();
+    let eta = eta.map(|it| format!(", {it} left")).unwrap_or_default();
+    format!("{done}{of} {unit}, {rate:.0}/s{eta}")
 }
 
 /// What a run will do, in one line.

@@ -71,9 +71,17 @@ pub(crate) fn kinds() -> Vec<&'static KindSpec> {
 pub(crate) fn read(manifest: &Manifest) -> Result<Project, Trouble> {
     let manifest = find_manifest(manifest)?;
     let workflow = plan::read(&manifest, &Files, &kinds())?;
+    Ok(Project { workflow, home: beside(&manifest) })
+}
+
+/// The home of the manifest that is meant, whatever stands in it.
+pub(crate) fn home(manifest: &Manifest) -> Result<Home, Trouble> {
+    Ok(beside(&find_manifest(manifest)?))
+}
+
+fn beside(manifest: &Path) -> Home {
     let root = manifest.parent().filter(|it| !it.as_os_str().is_empty());
-    let home = Home::of(root.unwrap_or(Path::new(".")));
-    Ok(Project { workflow, home })
+    Home::of(root.unwrap_or(Path::new(".")))
 }
 
 /// Opens the store of a project.

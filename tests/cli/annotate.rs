@@ -40,7 +40,7 @@ fn a_study_is_made_once_and_says_how_far_everybody_is() {
     assert_snapshot!(project.run("annotate s.jsonl --status --json"), @r#"
     exit 0
     --- stdout
-    {"annotators":[{"name":"ana","done":0,"asked":2,"adjudicator":false},{"name":"bo","done":0,"asked":2,"adjudicator":false}],"disputed":0}
+    {"annotators":[{"name":"ana","done":0,"asked":2,"adjudicator":false,"away":false},{"name":"bo","done":0,"asked":2,"adjudicator":false,"away":false}],"disputed":0}
     "#);
 }
 
@@ -130,5 +130,83 @@ fn a_step_takes_what_people_said_and_is_stale_after_new_votes_only() {
     exit 2
     --- stderr
     error: `other.json`: these are answers to another study
+    ");
+}
+
+const ONE: &str = "{\"annotator\":\"far\",\"shown\":[\"1+1?\",\"2\"],\"source\":\"wudao\",\"answers\":\
+    {\"clarity\":\"yes\",\"output\":\"pass\"}}\n";
+
+#[test]
+fn votes_from_elsewhere_come_in_and_all_go_out() {
+    let project = made();
+    project.write("votes.jsonl", ONE);
+    assert_snapshot!(project.run("annotate s.jsonl --import votes.jsonl"), @"
+    exit 0
+    --- stderr
+            Took votes.jsonl: 1 new, 0 known
+    ");
+    assert_snapshot!(project.run("annotate s.jsonl --status"), @"
+    exit 0
+    --- stdout
+    ana  0 of 2
+    bo   0 of 2
+    eve  0 of 0
+    --- stderr
+    1 votes from elsewhere
+    0 disputed
+    ");
+    assert_snapshot!(project.run("annotate s.jsonl --export all.csv"), @"
+    exit 0
+    --- stderr
+           Wrote all.csv
+    ");
+    assert_snapshot!(project.read("all.csv"), @"
+    annotator,by,unit,source,first,second,left,round,question,answer,note,ms,at
+    far,person,334d55b1e9d4dcac,wudao,,,,0,clarity,yes,,0,0
+    far,person,334d55b1e9d4dcac,wudao,,,,0,output,pass,,0,0
+    ");
+    assert_snapshot!(project.run("annotate s.jsonl --export all.xml"), @"
+    exit 2
+    --- stderr
+    error: `all.xml`: no format of votes ends so
+
+    help: there are `.jsonl`, `.csv`, and `.json` for Label Studio
+    ");
+    project.write("votes.jsonl", ONE.replace("pass", "poor"));
+    assert_snapshot!(project.run("annotate s.jsonl --import votes.jsonl"), @"
+    exit 2
+    --- stderr
+    error: votes.jsonl:1: `poor` is no answer to `output`
+    ");
+}
+
+#[test]
+fn what_somebody_leaves_goes_to_others() {
+    let project = Project::with(&[("a.jsonl", RECORDS)]);
+    project.good("annotate s.jsonl --from a=a.jsonl --annotators ana,bo,chen --raters 2 --status");
+    assert_snapshot!(project.run("annotate s.jsonl --away ana"), @"
+    exit 0
+    --- stderr
+       Handed on what `ana` was still to be asked
+    ");
+    assert_snapshot!(project.run("annotate s.jsonl --status"), @"
+    exit 0
+    --- stdout
+    ana   0 of 0, away
+    bo    0 of 2
+    chen  0 of 2
+    --- stderr
+    0 disputed
+    ");
+    assert_snapshot!(project.run("annotate s.jsonl --away bo"), @"
+    exit 0
+    --- stderr
+       Handed on what `bo` was still to be asked
+    warning: 2 have fewer people than was settled: all others are asked already
+    ");
+    assert_snapshot!(project.run("annotate s.jsonl --away dan"), @"
+    exit 2
+    --- stderr
+    error: nobody is called `dan`
     ");
 }

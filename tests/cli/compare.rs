@@ -69,6 +69,8 @@ fn variants_stand_side_by_side_with_their_differences_to_the_first() {
     --- stderr
     * is the best of a column, + the second
     ");
+    let pairs = project.good("compare --pairs weak strong other");
+    assert!(pairs.contains("law   other   strong      other questions"), "{pairs}");
     project.write("answers/weak.jsonl", answers(40, 4));
     assert_snapshot!(project.run("compare weak strong --json"), @r#"
     exit 0

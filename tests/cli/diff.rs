@@ -92,9 +92,9 @@ fn names_that_are_none_are_mistakes() {
     assert_snapshot!(project.run("diff last last~1"), @"
     exit 2
     --- stderr
-    error: no run `last`
+    error: there are no runs yet
 
-    help: there are no runs yet
+    help: `kun run` makes one
     ");
     assert_snapshot!(project.run("diff small large"), @"
     exit 2

@@ -51,6 +51,8 @@ fn kinds_are_listed_and_described() {
     eval           a multiple-choice exam: C-Eval, CMMLU, or one in their shape
     export_eval    write an exam's results as lm-evaluation-harness does
     compare        shares of several models over the same items, and their differences
+    study          what people are to be asked: records to rate, answers to compare
+    judge_pairs    let a model compare answers two at a time, in both orders
     annotations    what people said in a study: ratings, agreement, rankings
     report         what the outputs of other steps have to say, as one HTML file
     ");
@@ -83,6 +85,6 @@ fn kinds_are_listed_and_described() {
     --- stderr
     error: no step kind `conct`
 
-    help: the kinds are concat, split, sample, unique, count, stats, lengths, years, sources, corpus, instructions, normalize, anonymize, segment, dedup, decontaminate, rules, measure, cut, select, mix, nested, deny_overlap, export, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, judge, classify, categories, score_text, eval, export_eval, compare, annotations, report
+    help: the kinds are concat, split, sample, unique, count, stats, lengths, years, sources, corpus, instructions, normalize, anonymize, segment, dedup, decontaminate, rules, measure, cut, select, mix, nested, deny_overlap, export, map, tokenizer, init, pretrain, sft, generate, label, refine, answer, judge, classify, categories, score_text, eval, export_eval, compare, study, judge_pairs, annotations, report
     ");
 }

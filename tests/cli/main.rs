@@ -31,5 +31,6 @@ mod status;
 mod trace;
 mod usage;
 mod verify;
+mod watch;
 mod why;
 mod why_rows;

@@ -12,12 +12,13 @@ pub(crate) struct Project {
 }
 
 /// What differs from run to run or from machine to machine, and what stands for it.
-const FILTERS: [(&str, &str); 6] = [
+const FILTERS: [(&str, &str); 7] = [
     (r"\b\d{8}-\d{6}(-\d+)?\b", "[RUN]"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC on \S+,", "[DATE] UTC on [HOST],"),
     (r"\bin (\d+ h )?(\d+ min )?\d+(\.\d)?( ms| s| min)\b", "in [TIME]"),
     (r"(?m)  +\d+(?:\.\d)? m?s(  |$)", "  [TIME]$1"),
     (r#""(took|longest)_ms":\d+"#, r#""${1}_ms":[TIME]"#),
+    (r#""machine":"[^"]*""#, r#""machine":"[MACHINE]""#),
     (r"(?m) +$", ""),
 ];
 

@@ -97,7 +97,8 @@ fn the_reference_of_exit_codes_is_fresh() {
 #[test]
 fn the_reference_of_events_is_fresh() {
     let mut text = "# Events\n\n`kun run --json` writes one of these in each line, as it happens. \
-                    A run's record holds the same\nlines. Fields may be added; none is renamed or \
+                    A run's record holds the\nsame lines, each with `at`, in milliseconds since 1970, but for `step_progress`: only the \
+                    newest of those\nis kept, in `now.json`. Fields may be added; none is renamed or \
                     removed.\n"
         .to_owned();
     let mut said = String::new();

@@ -189,7 +189,7 @@ fn events_are_lines_of_json() {
     assert_snapshot!(project.run("run good --json"), @r#"
     exit 0
     --- stdout
-    {"event":"run_started","run":"[RUN]","n_steps":1,"n_cached":0,"n_stale":1,"n_maybe":0}
+    {"event":"run_started","run":"[RUN]","n_steps":1,"n_cached":0,"n_stale":1,"n_maybe":0,"machine":"[MACHINE]"}
     {"event":"step_started","step":"good","key":"b3:45fee8a85d94717d614ea2ab218af622016429bc3c48844080ac3b9a9576137b","why":"it never ran","shards":1,"shards_done":0,"log":"[DIR]/.kun/runs/[RUN]/logs/good.log"}
     {"event":"step_done","step":"good","key":"b3:45fee8a85d94717d614ea2ab218af622016429bc3c48844080ac3b9a9576137b","took_ms":[TIME],"counts":{},"outputs":{"x":"b3:9f8f7ea9be3367359543c8214a18f9228ad60cb860b90cb5d0873a22788d6fae"}}
     {"event":"exported","what":"good.x","path":"out/good/x","kept":null}
@@ -198,7 +198,7 @@ fn events_are_lines_of_json() {
     assert_snapshot!(project.run("run good --json"), @r#"
     exit 0
     --- stdout
-    {"event":"run_started","run":null,"n_steps":1,"n_cached":1,"n_stale":0,"n_maybe":0}
+    {"event":"run_started","run":null,"n_steps":1,"n_cached":1,"n_stale":0,"n_maybe":0,"machine":"[MACHINE]"}
     {"event":"run_ended","end":"good","n_ran":0,"n_reused":1,"n_failed":0,"n_skipped":0,"n_stopped":0,"took_ms":[TIME]}
     "#);
 }
@@ -305,7 +305,7 @@ fn a_run_that_cannot_put_its_results_anywhere_ends_as_failed_and_names_the_path(
     assert_snapshot!(project.run("run good --json"), @r#"
     exit 70
     --- stdout
-    {"event":"run_started","run":null,"n_steps":1,"n_cached":1,"n_stale":0,"n_maybe":0}
+    {"event":"run_started","run":null,"n_steps":1,"n_cached":1,"n_stale":0,"n_maybe":0,"machine":"[MACHINE]"}
     {"event":"run_ended","end":"failed","n_ran":0,"n_reused":1,"n_failed":0,"n_skipped":0,"n_stopped":0,"took_ms":[TIME]}
     --- stderr
     error: cannot make folder `[DIR]/out/good`: Not a directory (os error 20)

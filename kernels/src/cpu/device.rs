@@ -373,6 +373,10 @@ impl Device for Cpu {
                 let weight = weight.get::<f32>(Name(OP, "weight"))?;
                 ops::adamw::step(self.isa, numbers, weight, moments, gradient);
             }
+            Some(low) if low.dtype() == Dtype::Bf16 => {
+                let weights = (weight.get(Name(OP, "weight"))?, low.get(Name(OP, "master"))?);
+                ops::adamw::step_low(self.isa, numbers, weights, moments, gradient);
+            }
             Some(master) => {
                 let weights =
                     (weight.get(Name(OP, "weight"))?, master.get::<f32>(Name(OP, "master"))?);

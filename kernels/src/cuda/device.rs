@@ -9,7 +9,7 @@ use crate::ops::adamw::{self, AdamW};
 use crate::ops::attention::{self, Backward as AttentionBackward, Forward as AttentionForward};
 use crate::ops::cross_entropy::{self, Gradients, LinearCrossEntropy};
 use crate::ops::dropout::{self, Dropout};
-use crate::ops::matmul::{self, Form, Product, Start};
+use crate::ops::matmul::{self, Form, Pair, Product, Start, hopper_fused};
 use crate::ops::paged::{self, CacheShape, CudaCache, Tokens};
 use crate::ops::rms_norm::{self, Backward as NormBackward, Forward as NormForward};
 use crate::ops::rope::{self, Turn};
@@ -64,6 +64,10 @@ impl Device for Cuda {
 
     fn activations(&self) -> Dtype {
         self.numerics().activations()
+    }
+
+    fn expect(&self, rows: usize) {
+        self.expect_rows(rows);
     }
 
     fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
@@ -146,6 +150,28 @@ impl Device for Cuda {
 
     fn matmul(&self, product: Product<'_, CudaBuffer>, out: MatMut<'_>) -> Result<()> {
         matmul::cuda::matmul(self, product, out)
+    }
+
+    fn matmul_onto(&self, from: In<'_>, pair: Pair<'_, CudaBuffer>, out: Out<'_>) -> Result<()> {
+        hopper_fused::onto(self, from, pair, out)
+    }
+
+    fn matmul_turned(
+        &self,
+        pair: Pair<'_, CudaBuffer>,
+        qkv: Out<'_>,
+        turn: (In<'_>, Turn<'_, CudaBuffer>),
+    ) -> Result<()> {
+        hopper_fused::turned(self, pair, qkv, turn)
+    }
+
+    fn matmul_gated(
+        &self,
+        pair: Pair<'_, CudaBuffer>,
+        gate_up: Out<'_>,
+        out: Out<'_>,
+    ) -> Result<()> {
+        hopper_fused::gated(self, pair, gate_up, out)
     }
 
     fn attention(

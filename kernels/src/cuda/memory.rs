@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use super::{Cuda, CudaBuffer};
 use crate::device::{View, ViewMut};
@@ -38,6 +39,17 @@ pub(crate) struct Piece<'a> {
 const SMALL_BYTES: usize = 1 << 16;
 
 impl Cuda {
+    /// From now on memory for a moment is taken for this many rows where fewer are asked for, so that a
+    /// larger batch later needs no more.
+    pub(super) fn expect_rows(&self, rows: usize) {
+        self.rows.fetch_max(rows, Ordering::Relaxed);
+    }
+
+    /// The number of rows to take memory for.
+    pub(crate) fn at_least(&self, rows: usize) -> usize {
+        self.rows.load(Ordering::Relaxed).max(rows).max(1)
+    }
+
     /// Memory of any content.
     pub(crate) fn scratch(&self, dtype: Dtype, len: usize) -> Result<Piece<'_>> {
         let buffer = Some(self.take(dtype, len)?);

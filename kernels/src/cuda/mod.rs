@@ -38,6 +38,7 @@ pub(crate) use module::{Arg, Grid, Kernel};
 pub(crate) use source::{Source, type_name};
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 
 use cudarc::driver::sys::CUdevice_attribute::{
@@ -102,14 +103,14 @@ pub struct Cuda {
     settings: Settings,
     modules: Mutex<module::Modules>,
     free: Mutex<memory::Free>,
+    rows: AtomicUsize,
     places: Mutex<places::Kept>,
     fault: CudaBuffer, // u32 [FAULTS, 2]: the first wrong index of each kind, plus one, and its bound
 }
 
 /// The kinds of mistakes that only the device can see: the operation and its operand.
-const FAULTS: [(&str, &str); 5] = [
+const FAULTS: [(&str, &str); 4] = [
     ("embed", "ids"),
-    ("embed_backward", "ids"),
     ("rope", "positions"),
     ("decode_qkv", "positions"),
     ("decode_qkv", "blocks"),
@@ -119,7 +120,6 @@ const FAULTS: [(&str, &str); 5] = [
 #[derive(Clone, Copy)]
 pub(crate) enum Fault {
     Embed,
-    EmbedBackward,
     Rope,
     /// And after it that of blocks.
     DecodePositions,
@@ -157,6 +157,7 @@ impl Cuda {
             settings,
             modules: Mutex::default(),
             free: Mutex::default(),
+            rows: AtomicUsize::default(),
             places: Mutex::default(),
             fault,
         })

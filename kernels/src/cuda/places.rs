@@ -14,7 +14,9 @@ pub(super) type Kept = VecDeque<(Vec<u32>, Upload)>;
 pub(crate) type Upload = Arc<CudaBuffer>;
 
 /// How many are kept.
-const MOST: usize = 8;
+const MOST: usize = 16;
+/// The most numbers of a table for a row of a batch.
+const EACH: usize = 4;
 
 impl Cuda {
     /// The table on the device.
@@ -23,15 +25,21 @@ impl Cuda {
         if let Some((_, it)) = kept.iter().find(|it| it.0 == table) {
             return Ok(Arc::clone(it));
         }
-        let buffer = self.take(Dtype::U32, table.len())?;
+        // The memory of a table that nobody will ask for: what reads it was launched before what writes it.
+        let old = if kept.len() < MOST { None } else { kept.pop_back() };
+        let old = old.and_then(|it| Arc::into_inner(it.1));
+        let fits = |it: &CudaBuffer| it.capacity() >= table.len() * Dtype::U32.bytes();
+        let buffer = match old {
+            Some(it) if fits(&it) => it.reuse(Dtype::U32, table.len()),
+            old => {
+                old.into_iter().for_each(|it| self.give_back(it));
+                let room = (EACH * self.at_least(0)).max(table.len()).next_power_of_two();
+                self.take(Dtype::U32, room)?.reuse(Dtype::U32, table.len())
+            }
+        };
         buffer.write_from(&self.stream, 0, &table)?;
         let upload = Arc::new(buffer);
         kept.push_front((table, Arc::clone(&upload)));
-        while kept.len() > MOST {
-            // Where somebody still holds it, it is freed when they let go.
-            let last = kept.pop_back().and_then(|it| Arc::into_inner(it.1));
-            last.into_iter().for_each(|it| self.give_back(it));
-        }
         Ok(upload)
     }
 }

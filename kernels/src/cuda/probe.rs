@@ -2,18 +2,19 @@
 
 use half::bf16;
 
-use super::{Arg, Cuda, Grid, Kernel, Source, Variant, pointer};
+use super::{Arg, Boxed, Cuda, Grid, Kernel, Source, Variant, pointer};
 use crate::device::{Buffer, Device, View, ViewMut};
 use crate::dtype::Real;
 use crate::ops::matmul::{Form, Product, Start};
 use crate::{CudaBuffer, Dtype, Error, Result};
 
 const SOURCE: Source = Source::new("probe", include_str!("probe.cu"));
+const GROUPS: Source = Source::hopper("probe.hopper", include_str!("probe_hopper.cu"));
 const FORMS: [Form; 3] = [Form::Xwt, Form::Dyw, Form::Dytx];
 const SHARED: usize = 2 * 256 * size_of::<u16>();
 
 pub(super) fn variants() -> Vec<Variant> {
-    vec![Variant::new(&SOURCE, &[])]
+    vec![Variant::new(&SOURCE, &[]), Variant::new(&GROUPS, &[])]
 }
 
 impl Cuda {
@@ -24,7 +25,12 @@ impl Cuda {
         self.probe_product()?;
         self.probe_pairs()?;
         self.probe_turns()?;
-        if self.is_hopper() && self.has_tensor_cores() { self.probe_hopper() } else { Ok(()) }
+        if !self.is_hopper() || !self.has_tensor_cores() {
+            return Ok(());
+        }
+        self.probe_hopper()?;
+        self.probe_groups()?;
+        self.probe_powers()
     }
 
     /// Boxes and products of warpgroups, of operands that lie straight and turned, in tiles of both sizes.
@@ -67,6 +73,64 @@ impl Cuda {
                 };
                 let want: f32 = (0..depth).map(term).sum();
                 same("wgmma", i as u32, got.to_bits(), want.to_bits())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The forms of products of warpgroups that attention uses, each in both of its widths.
+    fn probe_groups(&self) -> Result<()> {
+        const BOX: u32 = 64; // probe_hopper.cu: BOX_BYTES
+        let numbers = |n: usize, by: usize| -> Vec<f32> {
+            (0..n).map(|it| (it * by % 13) as f32 - 6.0).collect()
+        };
+        let near = |it: &[f32]| it.iter().map(|it| bf16::near(*it)).collect::<Vec<_>>();
+        let (a, b, c) = (numbers(64 * 64, 5), numbers(128 * 64, 7), numbers(64 * 128, 11));
+        let there = [self.upload(&near(&a))?, self.upload(&near(&b))?, self.upload(&near(&c))?];
+        let (wide, narrow) = (64 * 128, 64 * 64);
+        let out = self.zeros(Dtype::F32, 3 * (wide + narrow))?;
+        let map = |it: &CudaBuffer, rows, columns| {
+            let at = pointer(&View::all(it));
+            self.map(Boxed { at, rows, columns, stride: columns, lines: BOX, length: BOX })
+        };
+        let maps = [map(&there[0], 64, 64)?, map(&there[1], 128, 64)?, map(&there[2], 64, 128)?];
+        let mut args: Vec<Arg> = maps.into_iter().map(Arg::Map).collect();
+        args.extend([&there[0], &out].map(|it| Arg::Pointer(pointer(&View::all(it)))));
+        let kernel = Kernel { source: &GROUPS, function: "groups", defines: &[] };
+        let shared_bytes = 5 * (BOX * BOX) as usize * size_of::<u16>() + size_of::<u64>();
+        let grid = Grid { blocks: (1, 1), threads: 128, shared_bytes };
+        // SAFETY: `groups(three TensorMaps, const bf16*, float*)`: the maps are of the operands, and there
+        // is room for three results of both widths.
+        unsafe { self.launch(kernel, grid, &args) }?;
+        let got: Vec<f32> = self.read(View::all(&out))?;
+        let mut at = 0;
+        for (columns, form) in [128, 64].into_iter().flat_map(|it| (0..3).map(move |of| (it, of))) {
+            for i in 0..64 * columns {
+                let (row, column) = (i / columns, i % columns);
+                let right =
+                    |k: usize| if form == 2 { c[k * 128 + column] } else { b[column * 64 + k] };
+                let want: f32 = (0..64).map(|k| a[row * 64 + k] * right(k)).sum();
+                let name = ["wgmma", "wgmma of registers", "wgmma of registers, turned"][form];
+                same(name, i as u32, got[at + i].to_bits(), want.to_bits())?;
+            }
+            at += 64 * columns;
+        }
+        Ok(())
+    }
+
+    /// Powers of two to some units of the last place: the device's own are no correct rounding.
+    fn probe_powers(&self) -> Result<()> {
+        const UNITS: u32 = 4;
+        let x: Vec<f32> = (0..128).map(|it| it as f32 * -0.963).collect();
+        let (x_there, y) = (self.upload(&x)?, self.zeros(Dtype::F32, x.len())?);
+        let kernel = Kernel { source: &GROUPS, function: "powers", defines: &[] };
+        let args = [&x_there, &y].map(|it| Arg::Pointer(pointer(&View::all(it))));
+        // SAFETY: `powers(const float*, float*)` with a number for each of its threads.
+        unsafe { self.launch(kernel, Grid::blocks(1, 128), &args) }?;
+        for (n, (got, x)) in (0..).zip(self.read::<f32>(View::all(&y))?.into_iter().zip(x)) {
+            let want = (f64::from(x).exp2() as f32).to_bits();
+            if got.to_bits().abs_diff(want) > UNITS {
+                same("ex2.approx", n, got.to_bits(), want)?;
             }
         }
         Ok(())

@@ -63,3 +63,10 @@ __device__ __forceinline__ u32 turn_matrix(u32 pair) {
     asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(result) : "r"(pair));
     return result;
 }
+
+// Two to the x, to some units of the last place; numbers below the smallest normal one become zero.
+__device__ __forceinline__ float power_of_two(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}

@@ -18,6 +18,8 @@ use crate::ops::matmul::Start;
 use crate::ops::paged::{CacheShape, Run, Tokens};
 use crate::ops::rms_norm::Forward;
 use crate::ops::rope::{Direction, RopeTable};
+use crate::yi::layout::Tensor;
+use crate::yi::save::Weights;
 use crate::yi::{Config, Layout, Part, WeightDtype, WeightFiles};
 use crate::{Dtype, Element, yi};
 
@@ -51,8 +53,18 @@ impl<D: Device> Model<D> {
         files: &WeightFiles,
         context: usize,
     ) -> Result<Self, Error> {
+        Self::of(device, (config, files.dtype()), files, context)
+    }
+
+    /// The same with weights that come from anywhere, and are kept as if a file had them in this type.
+    pub fn of<W: Weights + Sync + ?Sized>(
+        device: Arc<D>,
+        (config, dtype): (&Config, WeightDtype),
+        weights: &W,
+        context: usize,
+    ) -> Result<Self, Error> {
         let context = context.min(config.max_positions);
-        let loader = Loader { device: &*device, files, layout: Layout::new(config) };
+        let loader = Loader { device: &*device, weights, dtype, layout: Layout::new(config) };
         device.run(|| {
             let layers = (0..config.layers).map(|it| loader.layer(it)).collect::<Result<_, _>>()?;
             Ok(Self {
@@ -294,13 +306,14 @@ impl<B: Buffer> Work<B> {
 }
 
 /// Brings weights from files to a device.
-struct Loader<'a, D> {
+struct Loader<'a, D, W: ?Sized> {
     device: &'a D,
-    files: &'a WeightFiles,
+    weights: &'a W,
+    dtype: WeightDtype,
     layout: Layout,
 }
 
-impl<D: Device> Loader<'_, D> {
+impl<D: Device, W: Weights + Sync + ?Sized> Loader<'_, D, W> {
     fn layer(&self, layer: usize) -> Result<Layer<D>, Error> {
         Ok(Layer {
             input_norm: self.buffer(Part::InputNorm(layer))?,
@@ -320,11 +333,11 @@ impl<D: Device> Loader<'_, D> {
 
     /// The rows of a slot, from the tensors that make it.
     fn buffer(&self, part: Part) -> Result<D::Buffer, Error> {
-        let files = self.files;
-        if self.layout.slot(part).decay && files.dtype() == WeightDtype::Bf16 {
-            self.read(part, bf16::ZERO, |name, rows, out| files.read_bf16(name, rows, out))
+        let weights = self.weights;
+        if self.layout.slot(part).decay && self.dtype == WeightDtype::Bf16 {
+            self.read(part, bf16::ZERO, |(i, it), rows, out| weights.read_bf16(i, it, rows, out))
         } else {
-            self.read(part, 0.0, |name, rows, out| files.read_f32(name, rows, out))
+            self.read(part, 0.0, |(i, it), rows, out| weights.read(i, it, rows, out))
         }
     }
 
@@ -333,12 +346,13 @@ impl<D: Device> Loader<'_, D> {
         &self,
         part: Part,
         zero: E,
-        read: impl Fn(&str, Range<usize>, &mut [E]) -> yi::Result<()> + Sync,
+        read: impl Fn((usize, &Tensor), Range<usize>, &mut [E]) -> yi::Result<()> + Sync,
     ) -> Result<D::Buffer, Error> {
         let slot = self.layout.slot(part);
         let mut buffer = self.device.zeros(E::DTYPE, slot.len())?;
         let mut piece = vec![zero; slot.len().min(PIECE.max(slot.columns))];
-        for tensor in self.layout.tensors().iter().filter(|it| it.part == slot.part) {
+        let tensors = self.layout.tensors().iter().enumerate();
+        for (i, tensor) in tensors.filter(|it| it.1.part == slot.part) {
             let (n_rows, width) = (tensor.shape[0], tensor.len() / tensor.shape[0]);
             let most = piece.len() / width;
             for first in (0..n_rows).step_by(most) {
@@ -347,7 +361,7 @@ impl<D: Device> Loader<'_, D> {
                 let some = (TASK / width).max(1);
                 piece.par_chunks_mut(some * width).enumerate().try_for_each(|(n, out)| {
                     let first = first + n * some;
-                    read(&tensor.name, first..first + out.len() / width, out)
+                    read((i, tensor), first..first + out.len() / width, out)
                 })?;
                 let at = tensor.start - slot.start + first * width;
                 let to = ViewMut::all(&mut buffer).part(at..at + piece.len());

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -14,9 +15,10 @@ use serde::{Deserialize, Serialize};
 use super::digest::Digest;
 use super::error::{Error, Result};
 use super::order::Cursor;
-use super::trainer::{Progress, Trainer};
+use super::trainer::{OnDeviceState, Progress, Trainer};
 use crate::device::{View, ViewMut};
-use crate::{Buffer, Device};
+use crate::yi::train::{read_exact, write_exact};
+use crate::{Buffer, Device, Dtype};
 
 /// The version of the format.
 const FORMAT: u32 = 1;
@@ -24,6 +26,8 @@ const FORMAT: u32 = 1;
 const CHUNK: usize = 1 << 20;
 /// The largest state file that is read.
 const MOST_BYTES: u64 = 1 << 20;
+const WEIGHTS: &str = "weights.bin";
+const FILES: [&str; 3] = [WEIGHTS, "m.bin", "v.bin"];
 const STATE: &str = "state.json";
 const PREFIX: &str = "step-";
 
@@ -59,8 +63,8 @@ impl<D: Device> Trainer<'_, D> {
         remove(&partial)?;
         fs::create_dir(&partial).map_err(write(&partial))?;
         let mut files = BTreeMap::new();
-        for (name, buffer) in self.buffers() {
-            let stored = self.write_numbers(&partial.join(name), buffer)?;
+        for name in FILES {
+            let stored = self.write_numbers(&partial.join(name), name)?;
             files.insert(name.to_owned(), stored);
         }
         let stored = Stored {
@@ -101,13 +105,13 @@ impl<D: Device> Trainer<'_, D> {
         if step > self.steps() || !self.has(stored.cursor) {
             return refuse("is of a place that the run does not have");
         }
-        for name in ["weights.bin", "m.bin", "v.bin"] {
+        for name in FILES {
             let Some(file) = stored.files.get(name) else {
                 return refuse("names too few files");
             };
             self.read_numbers(&from.join(name), name, file)?;
         }
-        if let Some(master) = &self.state.master {
+        if let Some(master) = self.state.master.as_ref().filter(|it| it.dtype() == Dtype::F32) {
             let to = ViewMut::all(self.state.model.trained_mut());
             self.device.copy(View::all(master), to)?;
         }
@@ -116,28 +120,45 @@ impl<D: Device> Trainer<'_, D> {
         Ok(true)
     }
 
-    fn buffers(&self) -> [(&'static str, &D::Buffer); 3] {
-        let state = &self.state;
-        let weights = state.master.as_ref().unwrap_or(state.model.trained());
-        [("weights.bin", weights), ("m.bin", &state.m), ("v.bin", &state.v)]
-    }
-
-    fn buffer_mut(&mut self, name: &str) -> &mut D::Buffer {
-        let state = &mut self.state;
+    /// How many numbers a file has.
+    fn len(&self, name: &str) -> usize {
         match name {
-            "m.bin" => &mut state.m,
-            "v.bin" => &mut state.v,
-            _ => state.master.as_mut().unwrap_or(state.model.trained_mut()),
+            WEIGHTS => self.state.model.trained().len(),
+            _ => self.state.m.len(),
         }
     }
 
-    fn write_numbers(&self, path: &Path, buffer: &D::Buffer) -> Result<StoredFile> {
+    /// Some of a file's numbers; of weights the exact ones.
+    fn numbers(&self, name: &str, range: Range<usize>) -> crate::Result<Vec<f32>> {
+        let OnDeviceState { model, master, m, v } = &self.state;
+        match (name, master) {
+            (WEIGHTS, Some(master)) => read_exact(self.device, (model.trained(), master), range),
+            (WEIGHTS, None) => self.device.read(View::all(model.trained()).part(range)),
+            ("m.bin", _) => self.device.read(View::all(m).part(range)),
+            _ => self.device.read(View::all(v).part(range)),
+        }
+    }
+
+    /// Takes numbers of a file from `start` on.
+    fn take(&mut self, name: &str, start: usize, numbers: &[f32]) -> crate::Result<()> {
+        let OnDeviceState { model, master, m, v } = &mut self.state;
+        let to = match (name, master) {
+            (WEIGHTS, Some(master)) => {
+                return write_exact(self.device, (model.trained_mut(), master), start, numbers);
+            }
+            (WEIGHTS, None) => model.trained_mut(),
+            ("m.bin", _) => m,
+            _ => v,
+        };
+        self.device.write(ViewMut::all(to).part(start..start + numbers.len()), numbers)
+    }
+
+    fn write_numbers(&self, path: &Path, name: &str) -> Result<StoredFile> {
         let mut file = BufWriter::new(File::create(path).map_err(write(path))?);
         let mut digest = Digest::new();
-        let len = buffer.len();
+        let len = self.len(name);
         for start in (0..len).step_by(CHUNK) {
-            let part = View::all(buffer).part(start..(start + CHUNK).min(len));
-            let numbers: Vec<f32> = self.device.read(part)?;
+            let numbers = self.numbers(name, start..(start + CHUNK).min(len))?;
             let bytes: Vec<u8> = numbers.iter().flat_map(|it| it.to_le_bytes()).collect();
             digest.update(&bytes);
             file.write_all(&bytes).map_err(write(path))?;
@@ -150,7 +171,7 @@ impl<D: Device> Trainer<'_, D> {
     fn read_numbers(&mut self, path: &Path, name: &str, stored: &StoredFile) -> Result<()> {
         let read = |it: io::Error| refuse(path, &format!("cannot be read: {it}"));
         let file = File::open(path).map_err(read)?;
-        let len = self.buffer_mut(name).len();
+        let len = self.len(name);
         let bytes = file.metadata().map_err(read)?.len();
         if bytes != 4 * len as u64 || bytes != stored.bytes {
             return Err(refuse(path, &format!("has {bytes} bytes, not {}", 4 * len)));
@@ -164,8 +185,7 @@ impl<D: Device> Trainer<'_, D> {
             digest.update(&bytes);
             let numbers: Vec<f32> =
                 bytes.as_chunks().0.iter().map(|it| f32::from_le_bytes(*it)).collect();
-            let device = self.device;
-            device.write(ViewMut::all(self.buffer_mut(name)).part(range), &numbers)?;
+            self.take(name, start, &numbers)?;
         }
         if hex(digest.finish()) == stored.xxh64 {
             return Ok(());

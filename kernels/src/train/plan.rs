@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result, gib};
 use super::settings::Settings;
-use crate::ops::cross_entropy::chunk_rows;
+use crate::Dtype;
+use crate::ops::cross_entropy::rows_at_once;
 use crate::yi::config::Config;
 use crate::yi::layout::Layout;
 use crate::yi::lora::LoraLayout;
@@ -60,9 +61,11 @@ impl MemoryPlan {
         let trained = lora.map_or(all, |it| LoraLayout::new(config, it).len() as u64);
         let adapters = if lora.is_some() { trained } else { 0 };
         let precision = settings.precision;
-        let masters = if lora.is_none() && precision != Precision::F32 { trained } else { 0 };
+        let of_master = precision.masters().filter(|_| lora.is_none()).map_or(0, Dtype::bytes);
         let head = if config.tied && lora.is_none() { config.vocab * config.hidden } else { 0 };
-        let rows = chunk_rows(config.vocab).min(micro_tokens);
+        // As many as a device with tensor cores takes, which is more than a processor does.
+        let in_place = precision.activations() == Dtype::Bf16;
+        let rows = rows_at_once(config.vocab, in_place).min(micro_tokens);
         let sizes = Sizes::new(config, precision, lora);
         Self {
             micro_tokens,
@@ -70,7 +73,7 @@ impl MemoryPlan {
                 + 4 * adapters
                 + 4 * (positions * config.head_dim) as u64,
             gradients: 4 * (trained + head as u64),
-            optimizer: 4 * (2 * trained + masters),
+            optimizer: trained * (2 * 4 + of_master as u64),
             activations: sizes.bytes_per_token(settings.recompute) * micro_tokens as u64,
             logits: 4 * (rows * (config.vocab + 2 * config.hidden)) as u64,
         }
@@ -91,7 +94,8 @@ impl MemoryPlan {
             return Ok(whole);
         }
         let least = plan(demand.longest);
-        let room = limits.available.saturating_sub(least.total() - least.activations);
+        // All else is no larger than for the whole.
+        let room = limits.available.saturating_sub(whole.total() - whole.activations);
         let tokens = (room / plan(1).activations.max(1)) as usize;
         if tokens >= demand.longest {
             return Ok(plan(tokens.min(most)));

@@ -14,9 +14,7 @@ use crate::device::{View, ViewMut};
 use crate::ops::adamw::{AdamW, State};
 use crate::yi::Config;
 use crate::yi::save::{Save, Weights};
-use crate::yi::train::{
-    Activations, Gradients, Micro, Model, OnDevice, Precision, StepPart, arena,
-};
+use crate::yi::train::{Activations, Gradients, Micro, Model, OnDevice, StepPart, masters};
 use crate::{Buffer, Device, Dtype};
 
 /// How many losses are kept for a crash.
@@ -91,14 +89,15 @@ impl<'d, D: Device> Trainer<'d, D> {
     ) -> Result<Self> {
         let (plan, _) = Self::plan(config, &settings, &data, limits)?;
         let order = Order::new(&data.train, &settings)?;
+        device.expect(plan.micro_tokens);
         let precision = settings.precision;
         let positions = longest(&data);
         let mut model = Model::new(device, config, precision, weights, positions)?;
         let mut master = None;
         if let Some(lora) = &settings.lora {
             model.adapt(device, lora, settings.seed)?;
-        } else if precision != Precision::F32 {
-            master = Some(arena(device, model.layout(), Dtype::F32, weights)?);
+        } else if let Some(dtype) = precision.masters() {
+            master = Some(masters(device, &mut model, dtype, weights)?);
         }
         let n = model.trained().len();
         let (m, v) = (device.zeros(Dtype::F32, n)?, device.zeros(Dtype::F32, n)?);
@@ -242,9 +241,13 @@ impl<'d, D: Device> Trainer<'d, D> {
 
     /// Saves the model as a folder, with its adapters added to the weights.
     pub fn save(&self, folder: &Path, config: &Config, save: &Save) -> Result<()> {
+        Ok(save.write(folder, config, &self.weights())?)
+    }
+
+    /// The weights as they are now, with the adapters added to them.
+    pub fn weights(&self) -> OnDevice<'_, D> {
         let OnDeviceState { model, master, .. } = &self.state;
-        let weights = OnDevice { device: self.device, model, master: master.as_ref() };
-        Ok(save.write(folder, config, &weights)?)
+        OnDevice { device: self.device, model, master: master.as_ref() }
     }
 
     fn crash(&self, batch: &Batch, (loss, norm): (f64, f64), learning_rate: f64) -> Crash {

@@ -23,7 +23,7 @@ use super::layout::{Layout, Tensor};
 /// How many numbers are held at once.
 const CHUNK: usize = 1 << 20;
 
-/// Where weights come from while they are saved.
+/// Where weights come from, while they are saved or made ready for a device.
 pub trait Weights {
     /// Reads rows of a tensor, which has this index in [`Layout::tensors`]. The numbers of a vector
     /// are rows of one.
@@ -34,6 +34,20 @@ pub trait Weights {
         rows: Range<usize>,
         out: &mut [f32],
     ) -> Result<()>;
+
+    /// The same, each number as the nearest in bf16.
+    fn read_bf16(
+        &self,
+        index: usize,
+        tensor: &Tensor,
+        rows: Range<usize>,
+        out: &mut [bf16],
+    ) -> Result<()> {
+        let mut numbers = vec![0.0; out.len()];
+        self.read(index, tensor, rows, &mut numbers)?;
+        out.iter_mut().zip(numbers).for_each(|(to, it)| *to = bf16::from_f32(it));
+        Ok(())
+    }
 }
 
 /// All weights in memory, laid out by a [`Layout`].
@@ -49,6 +63,16 @@ impl Weights for &[f32] {
 impl Weights for WeightFiles {
     fn read(&self, _: usize, tensor: &Tensor, rows: Range<usize>, out: &mut [f32]) -> Result<()> {
         self.read_f32(&tensor.name, rows, out)
+    }
+
+    fn read_bf16(
+        &self,
+        _: usize,
+        tensor: &Tensor,
+        rows: Range<usize>,
+        out: &mut [bf16],
+    ) -> Result<()> {
+        WeightFiles::read_bf16(self, &tensor.name, rows, out)
     }
 }
 

@@ -98,7 +98,7 @@ pub(crate) fn embedding<D: Device>(device: &D) -> Results {
 pub(crate) fn rms_norm<D: Device>(device: &D) -> Results {
     let mut results = Results::new();
     for (e, g) in BOTH.into_iter().flat_map(|a| BOTH.map(|b| (a, b))) {
-        for (rows, width) in [(1, 1), (3, 16), (9, 100), (17, 515)] {
+        for (rows, width) in [(1, 1), (3, 16), (9, 100), (17, 515), (37, 2064), (70, 40)] {
             let name = format!("rms_norm {e} {g} {rows}x{width}");
             let (x, gain) = (upload(device, e, rows * width, 1), upload(device, g, width, 2));
             let (mut out, mut scale) =
@@ -170,11 +170,13 @@ pub(crate) fn square_sum<D: Device>(device: &D) -> Results {
 
 pub(crate) fn adamw<D: Device>(device: &D) -> Results {
     let mut results = Results::new();
-    for precise in [true, false] {
-        let n = 1003;
-        let dtype = if precise { Dtype::F32 } else { Dtype::Bf16 };
+    // Masters of each kind; a length of fours and one that is none.
+    let kinds =
+        [(Dtype::F32, None), (Dtype::Bf16, Some(Dtype::F32)), (Dtype::Bf16, Some(Dtype::Bf16))];
+    for ((dtype, kind), n) in kinds.into_iter().flat_map(|it| [1003, 1024].map(|n| (it, n))) {
         let new = |seed| upload(device, Dtype::F32, n, seed);
-        let (mut weight, mut master) = (upload(device, dtype, n, 1), new(1));
+        let mut weight = upload(device, dtype, n, 1);
+        let mut master = upload(device, kind.unwrap_or(Dtype::F32), n, 1);
         let (mut m, mut v, gradient) = (new(2), new(3), new(4));
         device.scale(0.0, ViewMut::all(&mut v)).unwrap();
         for step in 1..=3 {
@@ -189,7 +191,7 @@ pub(crate) fn adamw<D: Device>(device: &D) -> Results {
             };
             let state = State {
                 weight: ViewMut::all(&mut weight),
-                master: (!precise).then(|| ViewMut::all(&mut master)),
+                master: kind.map(|_| ViewMut::all(&mut master)),
                 m: ViewMut::all(&mut m),
                 v: ViewMut::all(&mut v),
                 gradient: View::all(&gradient),
@@ -197,7 +199,7 @@ pub(crate) fn adamw<D: Device>(device: &D) -> Results {
             device.adamw(numbers, state).unwrap();
         }
         for (what, it) in [("weight", &weight), ("master", &master), ("m", &m), ("v", &v)] {
-            results.push((format!("adamw {dtype} {what}"), download(device, it)));
+            results.push((format!("adamw {dtype} {kind:?} {n} {what}"), download(device, it)));
         }
     }
     results
@@ -244,6 +246,42 @@ pub(crate) fn matmul<D: Device>(device: &D) -> Results {
                 results.push((format!("matmul {form:?} {start:?} {shape:?} {types:?}"), numbers));
             }
         }
+    }
+    results
+}
+
+/// Products with what comes right after them: residuals, turns, gates.
+pub(crate) fn fused<D: Device>(device: &D, e: Dtype, w: Dtype) -> Results {
+    let mut results = Results::new();
+    for (rows, hidden, dim, wide) in [(70, 72, 128, 136), (131, 24, 128, 8), (5, 40, 8, 24)] {
+        let heads = Heads { query: 2, kv: 1, dim };
+        let x = upload(device, e, rows * hidden, 1);
+        let x = View::all(&x).rows(hidden);
+        let (from, w_o) = (upload(device, e, rows * wide, 2), upload(device, w, wide * hidden, 3));
+        let mut out = device.zeros(e, rows * wide).unwrap();
+        let pair = (x, View::all(&w_o).rows(hidden));
+        device.matmul_onto(View::all(&from), pair, ViewMut::all(&mut out)).unwrap();
+        let name = format!("fused {e} {w} {rows} {dim}");
+        results.push((format!("{name} onto"), download(device, &out)));
+
+        let table = RopeTable::new(device, 10_000.0, dim, 40).unwrap();
+        let positions: Vec<u32> = (0..rows as u32).map(|it| it * 7 % 40).collect();
+        let positions = device.upload(&positions).unwrap();
+        let w_qkv = upload(device, w, heads.row() * hidden, 4);
+        let mut qkv = device.zeros(e, rows * heads.row()).unwrap();
+        let turn = (View::all(&positions), table.turn(heads, Direction::Forward));
+        let pair = (x, View::all(&w_qkv).rows(hidden));
+        device.matmul_turned(pair, ViewMut::all(&mut qkv), turn).unwrap();
+        results.push((format!("{name} turned"), download(device, &qkv)));
+
+        let w_gates = upload(device, w, 2 * wide * hidden, 5);
+        let mut gates = device.zeros(e, rows * 2 * wide).unwrap();
+        let mut product = device.zeros(e, rows * wide).unwrap();
+        let pair = (x, View::all(&w_gates).rows(hidden));
+        let to = (ViewMut::all(&mut gates), ViewMut::all(&mut product));
+        device.matmul_gated(pair, to.0, to.1).unwrap();
+        results.push((format!("{name} gates"), download(device, &gates)));
+        results.push((format!("{name} products of gates"), download(device, &product)));
     }
     results
 }
@@ -297,6 +335,16 @@ pub(crate) fn tensor_attentions() -> Vec<(Heads, Vec<u32>)> {
     ]
 }
 
+/// Those with heads of the widths that Hopper's warpgroups take, over several of their tiles.
+pub(crate) fn hopper_attentions() -> Vec<(Heads, Vec<u32>)> {
+    let heads = |query, kv, dim| Heads { query, kv, dim };
+    vec![
+        (heads(1, 1, 64), vec![0, 1]),
+        (heads(4, 2, 64), vec![0, 70, 70, 81, 345]),
+        (heads(2, 1, 128), vec![0, 200]),
+    ]
+}
+
 /// Prefill in parts, decoding, and a block that is copied before it is written.
 pub(crate) fn paged<D: Device>(device: &D, e: Dtype, dim: usize) -> Results {
     let heads = Heads { query: 4, kv: 2, dim };
@@ -331,7 +379,11 @@ pub(crate) fn paged<D: Device>(device: &D, e: Dtype, dim: usize) -> Results {
 }
 
 pub(crate) fn cross_entropy<D: Device>(device: &D, e: Dtype, w: Dtype) -> Results {
-    let (rows, width, vocabulary) = (9, 24, 77);
+    [77, 600].map(|vocabulary| cross_entropy_of(device, (e, w), vocabulary)).concat()
+}
+
+fn cross_entropy_of<D: Device>(device: &D, (e, w): (Dtype, Dtype), vocabulary: usize) -> Results {
+    let (rows, width) = (9, 24);
     let (hidden, head) =
         (upload(device, e, rows * width, 1), upload(device, w, vocabulary * width, 2));
     let targets = [3, 76, IGNORE, 0, 9, IGNORE, 8, 8, 8];
@@ -344,7 +396,8 @@ pub(crate) fn cross_entropy<D: Device>(device: &D, e: Dtype, w: Dtype) -> Result
     };
     let mut nll = upload(device, Dtype::F32, rows, 3);
     device.cross_entropy(given(), ViewMut::all(&mut nll), None).unwrap();
-    let mut results = vec![(format!("cross_entropy {e} {w} alone"), download(device, &nll))];
+    let mut results =
+        vec![(format!("cross_entropy {e} {w} {vocabulary} alone"), download(device, &nll))];
     let mut d_hidden = upload(device, e, rows * width, 4);
     let mut d_head = upload(device, Dtype::F32, vocabulary * width, 5);
     let gradients = Gradients {
@@ -353,7 +406,7 @@ pub(crate) fn cross_entropy<D: Device>(device: &D, e: Dtype, w: Dtype) -> Result
     };
     device.cross_entropy(given(), ViewMut::all(&mut nll), Some(gradients)).unwrap();
     for (what, it) in [("nll", &nll), ("d_hidden", &d_hidden), ("d_head", &d_head)] {
-        results.push((format!("cross_entropy {e} {w} {what}"), download(device, it)));
+        results.push((format!("cross_entropy {e} {w} {vocabulary} {what}"), download(device, it)));
     }
     results
 }
@@ -378,4 +431,15 @@ pub(crate) fn tensor_products<D: Device>(device: &D) -> Results {
         }
     }
     results
+}
+
+/// Products of f32 with bf16, which tensor cores make of what is nearest.
+pub(crate) fn mixed_products<D: Device>(device: &D) -> Results {
+    let (f32, bf16) = (Dtype::F32, Dtype::Bf16);
+    let types = [[bf16, f32, f32], [f32, bf16, f32], [f32, f32, bf16]];
+    let run = |(form, types): (Form, [Dtype; 3])| {
+        let numbers = product(device, (form, Start::Add), (37, 3, 50), types);
+        (format!("mixed {form:?} {types:?}"), numbers)
+    };
+    FORMS.into_iter().flat_map(|form| types.map(|it| (form, it))).map(run).collect()
 }

@@ -33,7 +33,7 @@ fn steps_of_generation_allocate_nothing_once_they_were_done_before() {
         let model = runs::tiny(Arc::new(it.open(numerics)));
         let mut again = runs::again_and_again(&model);
         // The last few tables are kept, and only then is what they lay in used again.
-        (0..4).for_each(|_| again());
+        (0..8).for_each(|_| again());
         let before = it.allocations();
         again();
         assert_eq!(it.allocations(), before, "{numerics:?}");

@@ -18,7 +18,7 @@ use cases::Results;
 use emulator::{device, emulator};
 use kernels::cuda::Numerics;
 use kernels::yi::train::Precision;
-use kernels::{AnyDevice, Cpu, Cuda, Dtype};
+use kernels::{AnyDevice, Cpu, Cuda, Device, Dtype, View};
 
 /// The same names and the same bits.
 #[track_caller]
@@ -98,6 +98,8 @@ fn rows_and_sums_give_the_processor_s_bits() {
 #[test]
 fn products_give_the_processor_s_bits() {
     assert_exact(cases::matmul, cases::matmul);
+    let f32 = Dtype::F32;
+    assert_exact(|it| cases::fused(it, f32, f32), |it| cases::fused(it, f32, f32));
     for (e, w) in [(Dtype::F32, Dtype::F32), (Dtype::F32, Dtype::Bf16)] {
         assert_exact(|it| cases::cross_entropy(it, e, w), |it| cases::cross_entropy(it, e, w));
     }
@@ -119,19 +121,48 @@ fn products_of_tensor_cores_are_near_the_processor_s() {
     // One rounding to bf16 where the sums differ in their last bits; f32 to a few of these.
     let within = |name: &str| if name.ends_with("bf16") { 2e-3 } else { 1e-6 };
     assert_near(cases::tensor_products, cases::tensor_products, within);
+    let bf16 = Dtype::Bf16;
+    assert_near(|it| cases::fused(it, bf16, bf16), |it| cases::fused(it, bf16, bf16), |_| 4e-3);
+    assert_near(cases::mixed_products, cases::mixed_products, |_| 4e-3);
 }
 
-/// The same results whether or not Hopper's own instructions are used: the same chains.
+#[test]
+fn rows_and_sums_in_bf16_are_near_the_processor_s() {
+    let bf16 = Dtype::Bf16;
+    // Sums in another order may round a number to its neighbour.
+    let within = |name: &str| if name.contains("bf16") { 3e-3 } else { 1e-5 };
+    assert_near(cases::rms_norm, cases::rms_norm, within);
+    assert_near(cases::embedding, cases::embedding, within);
+    assert_near(
+        |it| cases::cross_entropy(it, bf16, bf16),
+        |it| cases::cross_entropy(it, bf16, bf16),
+        |name| if name.ends_with("nll") || name.ends_with("alone") { 1e-6 } else { 4e-3 },
+    );
+    let Some(it) = device() else { return };
+    let (cuda, cpu) = (it.open(Numerics::Bf16), Cpu::new(2).unwrap());
+    for n in [1, 4099, 40_000, 5_000_000] {
+        let (x, y) = (cases::upload(&cuda, bf16, n, 1), cases::upload(&cpu, bf16, n, 1));
+        let (got, want) = (cuda.square_sum(View::all(&x)), cpu.square_sum(View::all(&y)));
+        let (got, want) = (got.unwrap(), want.unwrap());
+        assert!((got - want).abs() <= 1e-12 * want, "{n}: {got} and not {want}");
+    }
+}
+
+/// The same results whether or not Hopper's own instructions are used: the same chains; and whether or not
+/// what comes after a product is done at once.
 #[test]
 fn products_of_hopper_are_those_of_tensor_cores() {
     let Some(it) = emulator() else { return };
+    let all = |cuda: &Cuda| {
+        [cases::tensor_products(cuda), cases::fused(cuda, Dtype::Bf16, Dtype::Bf16)].concat()
+    };
     it.set_capability(90);
     let portable = kernels::cuda::Settings { portable: true, ..it.settings(Numerics::Bf16) };
-    let want = cases::tensor_products(&Cuda::open(portable).unwrap());
+    let want = all(&Cuda::open(portable).unwrap());
     let hopper = it.open(Numerics::Bf16);
     for seed in SEEDS {
         it.set_seed(seed);
-        assert_same(&cases::tensor_products(&hopper), &want);
+        assert_same(&all(&hopper), &want);
     }
     it.set_capability(80);
 }
@@ -169,6 +200,22 @@ fn attention_of_tensor_cores_is_near_the_processor_s() {
         |it| cases::attention(it, e, *heads, spans),
         within,
     );
+}
+
+#[test]
+fn attention_of_hopper_is_near_the_processor_s() {
+    let Some(it) = device() else { return };
+    it.set_capability(90);
+    let e = Dtype::Bf16;
+    let within = |name: &str| if name.ends_with("lse") { 1e-5 } else { 8e-3 };
+    for (heads, spans) in cases::hopper_attentions() {
+        assert_near(
+            |it| cases::attention(it, e, heads, &spans),
+            |it| cases::attention(it, e, heads, &spans),
+            within,
+        );
+    }
+    it.set_capability(80);
 }
 
 #[test]
@@ -219,11 +266,22 @@ fn a_device_that_is_chosen_at_run_time_gives_the_same_bits() {
 fn training_in_bf16_is_near_the_processor_s_and_repeats_itself() {
     let Some(it) = device() else { return };
     let cpu = Cpu::new(2).unwrap();
-    let cuda = it.open(Numerics::Bf16);
-    for (tied, adapters) in [(false, None), (true, Some(0.3))] {
-        let settings = runs::training(Precision::Bf16, adapters);
-        let want = runs::train(&cpu, tied, &settings).unwrap();
-        let got = runs::train(&cuda, tied, &settings).unwrap();
+    let (tiny, wide) = (runs::TINY, runs::WIDE);
+    let low = Precision::Bf16Low;
+    for (capability, sizes, tied, (precision, adapters)) in [
+        (80, tiny, false, (Precision::Bf16, None)),
+        (80, tiny, true, (Precision::Bf16, Some(0.3))),
+        (90, wide, false, (low, None)),
+    ] {
+        it.set_capability(capability);
+        let cuda = it.open(Numerics::Bf16);
+        it.set_capability(80);
+        let mut settings = runs::training(precision, adapters);
+        if sizes == wide {
+            settings.micro_tokens = Some(200);
+        }
+        let want = runs::train_sized(&cpu, (sizes, tied), &settings).unwrap();
+        let got = runs::train_sized(&cuda, (sizes, tied), &settings).unwrap();
         let off = |a: f64, b: f64| (a - b).abs() / b;
         // Before the first step both have the same weights; after it AdamW makes a whole step of the sign
         // of the smallest gradient.
@@ -235,7 +293,9 @@ fn training_in_bf16_is_near_the_processor_s_and_repeats_itself() {
         }
         assert!(off(got.eval, want.eval) < 1e-2);
         it.set_seed(SEEDS[1]);
-        assert_eq!(runs::train(&cuda, tied, &settings).unwrap(), got, "two runs, two results");
+        let again = runs::train_sized(&cuda, (sizes, tied), &settings).unwrap();
+        assert_eq!(again, got, "two runs, two results");
+        it.set_seed(SEEDS[0]);
     }
 }
 

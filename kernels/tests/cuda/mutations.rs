@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use kernels::cuda::Numerics;
+use kernels::ops::attention::Heads;
 use kernels::ops::matmul::{Form, Product, Start};
 use kernels::{Cuda, Decode, Device, Dtype, View, ViewMut};
 
@@ -78,9 +79,13 @@ const EXACT: &[Mistake] = &[
     mistake!("the last block of keys is left out", "attention", "n <= at.position / BLOCK"[0] => "n < at.position / BLOCK", Numbers, paged),
     mistake!("a wrong head of keys", "attention", "head / (heads.query / heads.kv)"[0] => "head % heads.kv", Numbers, paged),
     mistake!("a sum that is rounded twice", "rms_norm", "fmaf(wide(from[i]), wide(from[i]), square)"[0] => "wide(from[i]) * wide(from[i]) + square", Numbers, cases::rms_norm),
-    mistake!("sums that are not rounded alike", "adamw", "fmaf(g * g, one_less_beta2, v[i] * beta2)"[0] => "g * g * one_less_beta2 + v[i] * beta2", Numbers, cases::adamw),
+    mistake!("sums that are not rounded alike", "adamw", "fmaf(g * g, one_less_beta2, second.at[k] * beta2)"[0] => "g * g * one_less_beta2 + second.at[k] * beta2", Numbers, cases::adamw),
     mistake!("a random word off by one", "dropout", "place - first >= n"[0] => "place - first > n", Guards, one_dropout),
-    mistake!("rows that are added in no order", "embedding", "row = first; row < rows; ++row"[0] => "row = rows; row-- > first;", Numbers, cases::embedding),
+    mistake!("rows that are added in no order", "embedding", "at = list[1]; at < list[2]; ++at"[0] => "at = list[2]; at-- > list[1];", Numbers, cases::embedding),
+    mistake!("no barrier before factors are overwritten", "rms_norm", "__syncthreads();"[0] => "", Numbers, cases::rms_norm),
+    mistake!("no barrier before factors are read", "rms_norm", "__syncthreads();"[1] => "", Numbers, cases::rms_norm),
+    mistake!("halves that are joined without a sign", "adamw", "u32(int(short(low)))"[0] => "u32(low)", Numbers, cases::adamw),
+    mistake!("an upper half that is cut off", "adamw", "bits + 0x8000u"[0] => "bits", Numbers, cases::adamw),
     mistake!("keys into the wrong place of a block", "paged", "at[1] % BLOCK"[0] => "(at[1] + 1) % BLOCK", Numbers, paged),
     mistake!("values of the wrong sign", "rope", "-turned"[0] => "turned", Numbers, cases::rope),
     mistake!("no barrier before buckets are filled", "sample", "__syncthreads();"[3] => "", Numbers, picking::some),
@@ -102,7 +107,13 @@ const TENSOR: &[Mistake] = &[
     mistake!("lines exchanged where they are read", "matmul.tensor", "column + line + third"[0] => "column + line + second", Numbers, tensor_product),
     mistake!("the end of a line is not cut off", "matmul.tensor", "left < CHUNK ? left : CHUNK"[0] => "CHUNK", Numbers, tensor_product),
     mistake!("one row too many", "matmul.tensor", "if (r < rows"[0] => "if (r <= rows", Guards, whole_tensor_product),
-    mistake!("sums that do not go on", "matmul.tensor", "add && r < rows"[0] => "!add && r < rows", Numbers, tensor_product),
+    mistake!("sums that do not go on", "matmul.tensor", "wide(from[r * c_stride + k]) : 0.0f"[0] => "0.0f : 0.0f", Numbers, tensor_product),
+    mistake!("no barrier before parts of a row are read", "rms_norm.rows", "__syncthreads();"[0] => "", Numbers, cases::rms_norm),
+    mistake!("parts of two rows in one place", "rms_norm.rows", "at % 2 * WARPS"[0] => "0", Numbers, cases::rms_norm),
+    mistake!("no barrier before parts of a gain are read", "rms_norm.rows", "__syncthreads();"[1] => "", Numbers, cases::rms_norm),
+    mistake!("a gain's sums without the last rows", "rms_norm.rows", "i < blocks; i +="[0] => "i + 1 < blocks; i +=", Numbers, cases::rms_norm),
+    mistake!("no barrier before parts of logits are read", "cross_entropy", "__syncthreads();"[4] => "", Numbers, tensor_loss),
+    mistake!("logits that are overwritten before they are read", "cross_entropy", "__syncthreads();"[5] => "", Numbers, tensor_loss),
     mistake!("no barrier before keys are overwritten", "attention.tensor", "__syncthreads();"[0] => "", Numbers, tensor_attention),
     mistake!("no barrier before keys are read", "attention.tensor", "__syncthreads();"[1] => "", Numbers, tensor_attention),
     mistake!("no barrier before values are read", "attention.tensor", "__syncthreads();"[2] => "", Numbers, tensor_attention),
@@ -166,8 +177,65 @@ const HOPPER: &[Mistake] = &[
     mistake!("too few bytes are announced", "decode.hopper", "full + stage, STAGE_BYTES"[0] => "full + stage, A_BYTES", Launch, decode_product),
     mistake!("all parts are the first", "decode.hopper", "u32(start) + n * STEP"[0] => "n * STEP", Numbers, decode_product),
     mistake!("both halves of the rows are the first", "decode.hopper", "t * EACH * LINE"[0] => "0", Numbers, decode_product),
-    mistake!("one row too many", "matmul.hopper", "if (r < rows"[0] => "if (r <= rows", Guards, whole_tensor_product),
+    mistake!("one row too many", "matmul.hopper", "if (r >= rows"[0] => "if (r > rows", Guards, whole_tensor_product),
 ];
+
+/// In what is done to a product of Hopper before it is written.
+const HOPPER_FUSED: &[Mistake] = &[
+    mistake!("pairs that are not of one head", "matmul.hopper", "n + half * 2 + k + 32"[0] => "n + half * 2 + k + 28", Numbers, hopper_fused),
+    mistake!("a value's head is turned", "matmul.hopper", "first_head + head >= it.heads"[0] => "first_head + head > it.heads", Numbers, hopper_fused),
+    mistake!("sums that are turned before they are rounded", "matmul.hopper", "x = wide(near<C>(low))"[0] => "x = low", Numbers, hopper_fused),
+    mistake!("gates beside themselves", "matmul.hopper", "u32(columns) + tile.column"[0] => "tile.column", Numbers, hopper_fused),
+    mistake!("products of the wrong columns", "matmul.hopper", "products + r * columns + k"[0] => "products + r * columns + k - at", Numbers, hopper_fused),
+    mistake!("sums that begin elsewhere", "matmul.hopper", "wide(from[r * c_stride + k])"[0] => "wide(c[r * c_stride + k])", Numbers, hopper_fused),
+    mistake!("a pair at the end of a row", "matmul.hopper", "if (k + 1 < columns && size_t"[0] => "if (k < columns && size_t", Guards, odd_tensor_product),
+];
+
+fn hopper_fused<D: Device>(device: &D) -> Results {
+    cases::fused(device, Dtype::Bf16, Dtype::Bf16)
+}
+
+/// A product with an odd number of columns, the last of which is the last number of its buffer.
+fn odd_tensor_product<D: Device>(device: &D) -> Results {
+    let (a, b) = (
+        cases::upload(device, Dtype::Bf16, 3 * 24, 1),
+        cases::upload(device, Dtype::Bf16, 7 * 24, 2),
+    );
+    let mut c = cases::upload(device, Dtype::F32, 3 * 7, 3);
+    let (a, b) = (View::all(&a).rows(24), View::all(&b).rows(24));
+    let product = Product { form: Form::Xwt, a, b, start: Start::Zero };
+    device.matmul(product, ViewMut::all(&mut c).rows(7)).unwrap();
+    vec![("an odd product".into(), cases::download(device, &c))]
+}
+
+/// In the attention of Hopper.
+const HOPPER_ATTENTION: &[Mistake] = &[
+    mistake!("keys are not waited for", "attention.hopper", "phase_wait(barriers.keys + stage, n / STAGES % 2);"[0] => "", Launch, hopper_attention),
+    mistake!("values are not waited for", "attention.hopper", "phase_wait(barriers.values + before, (n - 1) / STAGES % 2);"[0] => "", Launch, hopper_attention),
+    mistake!("scores are not waited for", "attention.hopper", "group_wait<1>();"[0] => "", Numbers, hopper_attention),
+    mistake!("results are not waited for", "attention.hopper", "group_wait<0>();"[2] => "", Numbers, hopper_attention),
+    mistake!("keys are given back before they are read", "attention.hopper", "if (n >= STAGES) phase_wait(barriers.keys_free"[0] => "if (n > 99) phase_wait(barriers.keys_free", Launch, hopper_attention),
+    mistake!("values are never given back", "attention.hopper", "give_back(barriers.values_free + before);"[0] => "", Launch, hopper_attention),
+    mistake!("results do not shrink", "attention.hopper", "sums[i] *= running.shrink[i % 4 / 2];"[0] => "", Numbers, hopper_attention),
+    mistake!("results shrink by the other row", "attention.hopper", "running.shrink[i % 4 / 2]"[0] => "running.shrink[1 - i % 4 / 2]", Numbers, hopper_attention),
+    mistake!("a query does not see itself", "attention.hopper", "last - first + 1"[0] => "last - first", Numbers, hopper_attention),
+    mistake!("the first masked block is not masked", "attention.hopper", "first + KEYS > lowest + 1"[0] => "first > lowest", Numbers, hopper_attention),
+    mistake!("both warpgroups have the same queries", "attention.hopper", "memory + consumer * BOX_BYTES"[0] => "memory", Numbers, hopper_attention),
+    mistake!("a wrong head of keys", "attention.hopper", "blockIdx.x / (query_heads / kv_heads)"[0] => "blockIdx.x % kv_heads", Numbers, hopper_attention),
+    mistake!("numbers of tokens are not waited for", "attention.hopper_backward", "1 + NUMBER_THREADS);"[0] => "1);", Launch, hopper_attention),
+    mistake!("stages are given back too early", "attention.hopper_backward", "group_wait<0>();"[1] => "", Numbers, hopper_attention),
+    mistake!("scores are not waited for", "attention.hopper_backward", "group_wait<0>();"[0] => "", Numbers, hopper_attention),
+    mistake!("keys see too few queries", "attention.hopper_backward", "<= token + column &&"[0] => "< token + column &&", Numbers, hopper_attention),
+    mistake!("keys see tokens of the next span", "attention.hopper_backward", "&& token + column < end"[0] => "", Numbers, hopper_attention),
+    mistake!("a tile is left out that is seen", "attention.hopper_backward", "token + STEP > own_first"[0] => "token > own_first", Numbers, hopper_attention),
+    mistake!("queries see too few keys", "attention.hopper_backward", "key <= own"[0] => "key < own", Numbers, hopper_attention),
+    mistake!("stages are filled without asking", "attention.hopper_backward", "if (n >= STAGES) phase_wait"[1] => "if (n > 99) phase_wait", Launch, hopper_attention),
+];
+
+fn hopper_attention<D: Device>(device: &D) -> Results {
+    let heads = Heads { query: 4, kv: 2, dim: 64 };
+    cases::attention(device, Dtype::Bf16, heads, &[0, 70, 81, 410])
+}
 
 fn hopper_product<D: Device>(device: &D) -> Results {
     let types = [Dtype::Bf16; 3];
@@ -211,6 +279,10 @@ fn decode_attention<D: Decode>(device: &D) -> Results {
 fn tensor_attention<D: Device>(device: &D) -> Results {
     let (heads, spans) = &cases::tensor_attentions()[1];
     cases::attention(device, Dtype::Bf16, *heads, spans)
+}
+
+fn tensor_loss<D: Device>(device: &D) -> Results {
+    cases::cross_entropy(device, Dtype::Bf16, Dtype::Bf16)
 }
 
 fn tensor_paged<D: Device>(device: &D) -> Results {
@@ -307,6 +379,8 @@ fn mistakes_planted_in_the_kernels_for_hopper_are_found() {
     let Some(it) = emulator() else { return };
     it.set_capability(90);
     all_are_found(Numerics::Bf16, HOPPER);
+    all_are_found(Numerics::Bf16, HOPPER_FUSED);
+    all_are_found(Numerics::Bf16, HOPPER_ATTENTION);
     it.set_capability(80);
 }
 

@@ -17,10 +17,20 @@ const LIMITS: Limits = Limits { available: 1 << 30, micro_tokens: 512 };
 
 /// A Yi with tied or separate heads. Its widths are those of `tensor.cu`: multiples of eight.
 fn config(tied: bool) -> Config {
+    config_of(TINY, tied)
+}
+
+/// Hidden and intermediate width, query heads, heads of keys.
+pub(crate) type Sizes = [usize; 4];
+pub(crate) const TINY: Sizes = [64, 72, 4, 2];
+/// With heads of 128, as Hopper's own kernels want them.
+pub(crate) const WIDE: Sizes = [256, 136, 2, 1];
+
+fn config_of([hidden, wide, heads, kv]: Sizes, tied: bool) -> Config {
     let text = format!(
-        r#"{{"model_type": "llama", "hidden_size": 64, "intermediate_size": 72,
-        "vocab_size": 72, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "rope_theta": 10000, "tie_word_embeddings": {tied}}}"#
+        r#"{{"model_type": "llama", "hidden_size": {hidden}, "intermediate_size": {wide},
+        "vocab_size": 72, "num_hidden_layers": 2, "num_attention_heads": {heads},
+        "num_key_value_heads": {kv}, "rope_theta": 10000, "tie_word_embeddings": {tied}}}"#
     );
     Config::parse(text.as_bytes(), Path::new("config.json")).unwrap()
 }
@@ -66,7 +76,16 @@ pub(crate) fn train<D: Device>(
     tied: bool,
     settings: &train::Settings,
 ) -> train::Result<Trained> {
-    let config = config(tied);
+    train_sized(device, (TINY, tied), settings)
+}
+
+/// The same of a model of these sizes.
+pub(crate) fn train_sized<D: Device>(
+    device: &D,
+    (sizes, tied): (Sizes, bool),
+    settings: &train::Settings,
+) -> train::Result<Trained> {
+    let config = config_of(sizes, tied);
     let fresh = Fresh::new(&config, 3);
     let mut trainer = Trainer::new(device, (&config, &fresh), settings.clone(), data(), LIMITS)?;
     let mut records = Vec::new();

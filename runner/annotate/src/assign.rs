@@ -37,14 +37,18 @@ pub(crate) fn shares(units: &[u64], names: &[u64], raters: usize, seed: u64) -> 
     for unit in order {
         // Those with the least so far; among them, a lot that differs from unit to unit, so that not
         // always the same people meet.
-        let lot = |who: usize| Random::of(seed, &[LOT, names[who]]).u64_at(units[unit]);
         let mut all: Vec<usize> = (0..names.len()).collect();
-        all.sort_by_key(|who| (shares[*who].len(), lot(*who)));
+        all.sort_by_key(|who| (shares[*who].len(), lot(units[unit], names[*who], seed)));
         for who in all.into_iter().take(raters) {
             shares[who].push(unit);
         }
     }
     shares
+}
+
+/// Somebody's lot for a unit: who has the least of equals is asked.
+pub(crate) fn lot(unit: u64, name: u64, seed: u64) -> u64 {
+    Random::of(seed, &[LOT, name]).u64_at(unit)
 }
 
 /// The order in which somebody is asked. A share of what comes in the first third comes again in

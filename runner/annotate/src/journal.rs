@@ -1,12 +1,13 @@
 //! A study that is open to be written: what somebody did is on the disk before it counts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use crate::study::{Line, encoded, read_whole};
-use crate::{AnnotateError, Did, Said, Seats};
+use crate::study::{Later, Line, encoded, read_whole};
+use crate::votes::Vote;
+use crate::{AnnotateError, Did, Said, Seats, Taken, votes};
 
 /// A study with a lock on it.
 #[derive(Debug)]
@@ -72,6 +73,28 @@ impl Journal {
         Ok(())
     }
 
+    /// Takes the votes of a file, all of them or nothing. What is known already is not taken again.
+    pub fn import(&mut self, file: &Path) -> Result<Taken, AnnotateError> {
+        let (mut taken, mut text) = (Taken { new: 0, known: 0, other: 0 }, Vec::new());
+        let mut new = Vec::new();
+        let known: BTreeMap<_, _> =
+            self.seats.outside().iter().map(|it| (it.place(), it)).collect();
+        for it in votes::read(file, &self.seats)? {
+            match known.get(&it.place()) {
+                Some(there) if there.said.answers == it.said.answers => taken.known += 1,
+                Some(_) => taken.other += 1,
+                None => {
+                    text.extend(encoded(&Line::Vote(Vote::from(it.clone()))));
+                    new.push(it);
+                }
+            }
+        }
+        taken.new = new.len();
+        self.write(&text)?;
+        self.seats.take(new);
+        Ok(taken)
+    }
+
     /// Forces lines to the disk, all of them or nothing.
     fn write(&mut self, lines: &[u8]) -> Result<(), AnnotateError> {
         if self.broken {
@@ -99,7 +122,13 @@ fn replayed(path: &Path) -> Result<(Seats, u64), AnnotateError> {
     let mut seats = Seats::new(study);
     for (line, it) in did {
         let wrong = |reason| AnnotateError::Line { path: path.to_owned(), line, reason };
-        seats.apply(it).map_err(wrong)?;
+        match it {
+            Later::Did(it) => seats.apply(it).map_err(wrong)?,
+            Later::Vote(it) => {
+                let it = it.settle(&seats).map_err(wrong)?;
+                seats.take(vec![it]);
+            }
+        }
     }
     Ok((seats, whole))
 }

@@ -8,8 +8,8 @@
 mod assign;
 mod bundle;
 mod error;
+mod export;
 mod form;
-mod http;
 mod journal;
 mod key;
 mod page;
@@ -19,12 +19,15 @@ mod study;
 #[cfg(test)]
 mod tests;
 pub mod view;
+pub mod votes;
 
 pub use bundle::{Taken, bundle, take};
 pub use error::AnnotateError;
+pub use export::{Format, export};
 pub use form::{Choice, Form, Question, SIDES, Shown, Words};
 pub use journal::Journal;
 pub use key::Key;
 pub use seats::{Did, Place, Role, Said, Seat, Seats};
 pub use server::{Server, serve};
 pub use study::{Draft, Head, Item, Source, Study, Unit, create};
+pub use votes::{By, Outside, Vote};

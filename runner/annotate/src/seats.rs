@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::assign::{Turn, number, queue, shares, swapped};
+use crate::assign::{Turn, lot, number, queue, shares, swapped};
 use crate::study::{Study, Unit};
+use crate::votes::Outside;
 
 /// What somebody said about a unit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +47,11 @@ pub enum Did {
         /// Who.
         annotator: String,
     },
+    /// Went away: what is left for them goes to others.
+    Left {
+        /// Who.
+        annotator: String,
+    },
 }
 
 impl Did {
@@ -53,7 +59,7 @@ impl Did {
     pub fn annotator(&self) -> &str {
         match self {
             Did::Said(it) => &it.annotator,
-            Did::Undo { annotator } => annotator,
+            Did::Undo { annotator } | Did::Left { annotator } => annotator,
         }
     }
 }
@@ -98,6 +104,8 @@ pub struct Seat {
     order: Vec<usize>,
     /// What was taken back last, to be shown again as it was.
     taken_back: Option<Said>,
+    /// Whether they went away.
+    is_away: bool,
 }
 
 impl Seat {
@@ -113,12 +121,18 @@ impl Seat {
             done: BTreeMap::new(),
             order: Vec::new(),
             taken_back: None,
+            is_away: false,
         }
     }
 
     /// How much is done.
     pub fn n_done(&self) -> usize {
         self.done.len()
+    }
+
+    /// Whether they went away, and are asked nothing more.
+    pub fn is_away(&self) -> bool {
+        self.is_away
     }
 
     /// Whether there is something to take back.
@@ -157,6 +171,10 @@ pub struct Seats {
     numbers: Vec<u64>,
     /// What each rater said of each unit at first sight, without sides; nothing where skipped.
     heard: Vec<BTreeMap<usize, Option<BTreeMap<String, String>>>>,
+    /// What came from outside.
+    outside: Vec<Outside>,
+    /// How many raters each unit has; fewer where somebody went away and nobody could take over.
+    wanted: Vec<usize>,
 }
 
 impl Seats {
@@ -178,12 +196,22 @@ impl Seats {
         }
         let units = study.units.iter().enumerate().map(|(i, it)| (it.id.clone(), i)).collect();
         let heard = vec![BTreeMap::new(); study.units.len()];
-        Self { study, seats, units, numbers, heard }
+        let wanted = vec![head.raters; study.units.len()];
+        Self { study, seats, units, numbers, heard, outside: Vec::new(), wanted }
     }
 
     /// Everybody.
     pub fn all(&self) -> &[Seat] {
         &self.seats
+    }
+
+    /// Votes of those who have no seat.
+    pub fn outside(&self) -> &[Outside] {
+        &self.outside
+    }
+
+    pub(crate) fn take(&mut self, votes: Vec<Outside>) {
+        self.outside.extend(votes);
     }
 
     /// One of them.
@@ -200,7 +228,7 @@ impl Seats {
     pub fn next(&self, seat: &Seat) -> Option<Place> {
         let open = |place: &usize| {
             let asked = seat.role == Role::Rater || self.is_disputed(seat.queue[*place].unit);
-            !seat.done.contains_key(place) && asked
+            !seat.is_away && !seat.done.contains_key(place) && asked
         };
         // What was taken back comes first.
         let back = seat
@@ -221,6 +249,7 @@ impl Seats {
     /// How much somebody is asked, as far as is known now.
     pub fn n_asked(&self, seat: &Seat) -> usize {
         match seat.role {
+            _ if seat.is_away => seat.done.len(),
             Role::Rater => seat.queue.len(),
             Role::Adjudicator => {
                 let open = |it: &usize| {
@@ -236,7 +265,7 @@ impl Seats {
         let heard = &self.heard[unit];
         let first = heard.values().next();
         let differs = heard.values().any(|it| it.is_none() || Some(it) != first);
-        heard.len() >= self.study.head.raters && differs
+        heard.len() >= self.wanted[unit] && differs
     }
 
     /// The model on the left at a place.
@@ -264,6 +293,10 @@ impl Seats {
         let said = match did {
             Did::Undo { .. } if seat.can_undo() => return Ok(()),
             Did::Undo { .. } => return Err(format!("`{name}` has nothing to take back")),
+            Did::Left { .. } if seat.role == Role::Adjudicator || seat.is_away => {
+                return Err(format!("`{name}` has nothing that others could take over"));
+            }
+            Did::Left { .. } => return Ok(()),
             Did::Said(said) => said,
         };
         let place = self.place_of(seat, said);
@@ -323,7 +356,39 @@ impl Seats {
                 }
                 seat.taken_back = seat.done.remove(&place);
             }
+            Did::Left { .. } => self.hand_on(who),
         }
         Ok(())
+    }
+
+    /// Gives what somebody was still to be asked to those who have least left, and are not asked about
+    /// it already.
+    fn hand_on(&mut self, who: usize) {
+        let seat = &mut self.seats[who];
+        seat.is_away = true;
+        let open = |it: &usize| seat.queue[*it].round == 0 && !seat.done.contains_key(it);
+        let open: Vec<usize> = (0..seat.queue.len()).filter(open).collect();
+        let units: Vec<usize> = open.into_iter().map(|it| seat.queue[it].unit).collect();
+        for unit in units {
+            let free = |it: &&mut Seat| {
+                let rates = it.role == Role::Rater && !it.is_away;
+                rates && !it.places.contains_key(&(unit, 0))
+            };
+            let seed = self.study.head.seed;
+            let lot = |it: &Seat| lot(self.numbers[unit], it.number, seed);
+            let left = |it: &Seat| it.queue.len() - it.done.len();
+            match self.seats.iter_mut().filter(free).min_by_key(|it| (left(it), lot(it))) {
+                None => self.wanted[unit] -= 1,
+                Some(it) => {
+                    it.places.insert((unit, 0), it.queue.len());
+                    it.queue.push(Turn { unit, round: 0 });
+                }
+            }
+        }
+    }
+
+    /// How many units have fewer raters than was settled, since nobody could take over.
+    pub fn n_short(&self) -> usize {
+        self.wanted.iter().filter(|it| **it < self.study.head.raters).count()
     }
 }

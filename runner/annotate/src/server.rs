@@ -5,28 +5,30 @@
 //! again because its answer was lost, neither lose nor repeat anything.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use serde::Deserialize;
 use serde_json::json;
+use serve::{Listener, Request, Response};
 
-use crate::http::{Request, Response, answer};
 use crate::{AnnotateError, Did, Journal, Key, Said, page, view};
 
-const MAX_CONNECTIONS: usize = 64;
 /// Longest note, in characters.
 const MAX_NOTE: usize = 4_000;
 const DAY_MS: u64 = 86_400_000;
 
 /// A study that is served.
 pub struct Server {
-    listener: TcpListener,
+    listener: Listener,
+    pub(crate) pages: Pages,
+}
+
+/// What those see who have a link.
+pub(crate) struct Pages {
     journal: Mutex<Journal>,
     key: Key,
-    open: AtomicUsize,
 }
 
 /// What a page sends.
@@ -56,52 +58,41 @@ pub(crate) struct Given {
 
 /// Listens where it was asked to.
 pub fn serve(bind: SocketAddr, journal: Journal, key: Key) -> Result<Server, std::io::Error> {
-    let listener = TcpListener::bind(bind)?;
-    Ok(Server { listener, journal: Mutex::new(journal), key, open: AtomicUsize::new(0) })
+    let pages = Pages { journal: Mutex::new(journal), key };
+    Ok(Server { listener: Listener::bind(bind)?, pages })
 }
 
 impl Server {
     /// Where it listens.
     pub fn address(&self) -> Result<SocketAddr, std::io::Error> {
-        self.listener.local_addr()
+        self.listener.address()
     }
 
     /// The path of each annotator's link.
     pub fn paths(&self) -> Vec<(String, String)> {
-        let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let Pages { journal, key } = &self.pages;
+        let journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
         let seats = journal.seats().all().iter();
-        seats.map(|it| (it.name.clone(), format!("/a/{}", self.key.token(&it.name)))).collect()
+        seats.map(|it| (it.name.clone(), format!("/a/{}", key.token(&it.name)))).collect()
     }
 
     /// Answers for ever.
-    pub fn run(&self) {
-        std::thread::scope(|scope| {
-            for stream in self.listener.incoming().flatten() {
-                if self.open.fetch_add(1, Ordering::Relaxed) >= MAX_CONNECTIONS {
-                    self.open.fetch_sub(1, Ordering::Relaxed);
-                    continue;
-                }
-                let work = move || self.connection(stream);
-                if std::thread::Builder::new().spawn_scoped(scope, work).is_err() {
-                    self.open.fetch_sub(1, Ordering::Relaxed);
-                }
-            }
-        });
+    pub fn run(self) -> Result<(), std::io::Error> {
+        let pages = self.pages;
+        self.listener.run(move |it| pages.handle(it))
     }
+}
 
-    fn connection(&self, stream: TcpStream) {
-        answer(stream, |it| self.handle(it));
-        self.open.fetch_sub(1, Ordering::Relaxed);
-    }
-
+impl Pages {
     pub(crate) fn handle(&self, request: &Request) -> Response {
         let path = request.path.split('?').next().unwrap_or_default();
-        let file = |kind, text: &str| Response { status: 200, kind, body: text.into() };
         let parts: Vec<&str> = path.split('/').skip(1).collect();
         let get = request.method == "GET";
         let (token, what) = match parts[..] {
-            ["page.js"] if get => return file("text/javascript; charset=utf-8", page::SCRIPT),
-            ["page.css"] if get => return file("text/css; charset=utf-8", page::STYLE),
+            ["page.js"] if get => {
+                return Response::of("text/javascript; charset=utf-8", page::SCRIPT);
+            }
+            ["page.css"] if get => return Response::of("text/css; charset=utf-8", page::STYLE),
             ["a", token] => (token, ""),
             ["a", token, what] => (token, what),
             _ => return Response::text(404, "there is nothing here"),
@@ -116,7 +107,7 @@ impl Server {
             return Response::text(404, "this link opens nothing");
         };
         match (get, what) {
-            (true, "") => file("text/html; charset=utf-8", &page::served()),
+            (true, "") => Response::of("text/html; charset=utf-8", &page::served()),
             (true, "state") => state(&journal, &name, 200),
             (false, "did") if request.method == "POST" => {
                 if !request.json {
@@ -136,7 +127,7 @@ fn state(journal: &Journal, name: &str, status: u16) -> Response {
     let seats = journal.seats();
     let seat = seats.seat(name).expect("the name was found in these seats");
     let body = json!({ "sheet": view::sheet(seats), "state": view::state(seats, seat) });
-    Response { status, kind: "application/json", body: body.to_string().into_bytes() }
+    Response::of("application/json", &body.to_string()).with(status)
 }
 
 fn did(journal: &mut Journal, name: &str, sent: Sent) -> Response {

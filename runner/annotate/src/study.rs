@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::seats::Did;
+use crate::votes::Vote;
 use crate::{AnnotateError, Form};
 
 /// The format of the file.
@@ -86,11 +87,19 @@ pub(crate) enum Line {
     Head(Head),
     Item(Item),
     Did(Did),
+    Vote(Vote),
 }
 
-/// A study as it is read: itself, what people did with the number of its line, and how many bytes
-/// are whole lines.
-pub(crate) type Whole = (Study, Vec<(u64, Did)>, u64);
+/// What was done after the study was made.
+#[derive(Debug)]
+pub(crate) enum Later {
+    Did(Did),
+    Vote(Vote),
+}
+
+/// A study as it is read: itself, what was done with the number of its line, and how many bytes are
+/// whole lines.
+pub(crate) type Whole = (Study, Vec<(u64, Later)>, u64);
 
 pub(crate) fn read_whole(path: &Path) -> Result<Whole, AnnotateError> {
     let mut lines = Lines::open(path)?;
@@ -102,7 +111,8 @@ pub(crate) fn read_whole(path: &Path) -> Result<Whole, AnnotateError> {
                 head = Some(it);
             }
             Ok(Line::Item(it)) if head.is_some() && did.is_empty() => items.push(it),
-            Ok(Line::Did(it)) if head.is_some() => did.push((lines.line, it)),
+            Ok(Line::Did(it)) if head.is_some() => did.push((lines.line, Later::Did(it))),
+            Ok(Line::Vote(it)) if head.is_some() => did.push((lines.line, Later::Vote(it))),
             Ok(_) => return Err(lines.mistake("stands where it may not".to_owned())),
             Err(reason) => return Err(lines.mistake(reason)),
         }
@@ -300,7 +310,7 @@ fn text(record: &Value, field: &str) -> Result<String, String> {
     }
 }
 
-fn name_of(source: &str, shown: &[String]) -> String {
+pub(crate) fn name_of(source: &str, shown: &[String]) -> String {
     let mut hasher = blake3::Hasher::new_derive_key("annotate item, format 1");
     for it in [source].into_iter().chain(shown.iter().map(String::as_str)) {
         hasher.update(&(it.len() as u64).to_le_bytes());
@@ -322,7 +332,7 @@ fn each(
 }
 
 /// Lines of a file, and how far they are whole.
-struct Lines {
+pub(crate) struct Lines {
     reader: BufReader<File>,
     buffer: Vec<u8>,
     path: PathBuf,
@@ -331,13 +341,13 @@ struct Lines {
 }
 
 impl Lines {
-    fn open(path: &Path) -> Result<Self, AnnotateError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, AnnotateError> {
         let file = File::open(path).map_err(AnnotateError::io(path))?;
         let (reader, buffer) = (BufReader::new(file), Vec::new());
         Ok(Self { reader, buffer, path: path.to_owned(), line: 0, whole: 0 })
     }
 
-    fn next(&mut self) -> Result<Option<&[u8]>, AnnotateError> {
+    pub(crate) fn next(&mut self) -> Result<Option<&[u8]>, AnnotateError> {
         self.buffer.clear();
         let mut bounded = (&mut self.reader).take(MAX_LINE_BYTES);
         let n = bounded.read_until(b'\n', &mut self.buffer);
@@ -359,7 +369,7 @@ impl Lines {
         Ok((self.whole > before).then_some(&self.buffer))
     }
 
-    fn mistake(&self, reason: String) -> AnnotateError {
+    pub(crate) fn mistake(&self, reason: String) -> AnnotateError {
         AnnotateError::Line { path: self.path.clone(), line: self.line, reason }
     }
 }

@@ -5,9 +5,11 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
+use serve::Request;
 
-use crate::http::Request;
 use crate::*;
+
+mod votes;
 
 struct Ground {
     folder: tempfile::TempDir,
@@ -242,7 +244,7 @@ fn get(server: &Server, path: &str) -> (u16, Value) {
 fn send(server: &Server, method: &str, path: &str, body: &Value) -> (u16, Value) {
     let (method, path) = (method.to_owned(), path.to_owned());
     let body = body.to_string().into_bytes();
-    let it = server.handle(&Request { method, path, json: true, body });
+    let it = server.pages.handle(&Request { method, path, json: true, body });
     (it.status, serde_json::from_slice(&it.body).unwrap_or(Value::Null))
 }
 
@@ -286,7 +288,7 @@ fn without_a_link_there_is_nothing() {
     assert_eq!(send(&server, "PUT", &format!("{path}/did"), &json!({})).0, 405);
     assert_eq!(get(&server, &format!("{path}/did")).0, 405);
     let text = Request { method: "POST".into(), path: format!("{path}/did"), ..Request::default() };
-    assert_eq!(server.handle(&text).status, 415);
+    assert_eq!(server.pages.handle(&text).status, 415);
     assert_eq!(send(&server, "POST", &format!("{path}/did"), &json!({ "seq": -1 })).0, 400);
 }
 
@@ -426,10 +428,11 @@ fn a_study_with_a_wrong_byte_is_read_or_refused_and_never_breaks_anything() {
 fn a_server_outlives_strangers_and_answers_over_a_socket() {
     use std::io::Read;
     let place = Ground::new();
-    let server: &'static Server = Box::leak(Box::new(place.server(place.open(&place.rating(2)))));
+    let server = place.server(place.open(&place.rating(2)));
+    let (address, path) = (server.address().unwrap(), server.paths()[0].1.clone());
     std::thread::spawn(|| server.run());
     let ask = |text: &[u8]| {
-        let mut stream = std::net::TcpStream::connect(server.address().unwrap()).unwrap();
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
         let _ = stream.write_all(text);
         let mut answer = String::new();
         // One who is refused may find the line cut before all was said or read.
@@ -441,7 +444,7 @@ fn a_server_outlives_strangers_and_answers_over_a_socket() {
     assert_eq!(ask(b"GET / HTT"), "");
     let long = format!("GET /{} HTTP/1.1\r\n", "x".repeat(20 << 10));
     assert!(!ask(long.as_bytes()).contains("200 OK"));
-    let page = ask(format!("GET {} HTTP/1.1\r\n\r\n", server.paths()[0].1).as_bytes());
+    let page = ask(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes());
     assert!(page.starts_with("HTTP/1.1 200 OK\r\n") && page.contains("default-src 'none'"));
     assert!(page.ends_with("</html>\n") && !page.contains("http:") && !page.contains("https:"));
 }

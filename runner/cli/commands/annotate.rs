@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use ::annotate::{AnnotateError, Draft, Form, Journal, Key, Role, Source, bundle, serve, take};
+use ::annotate::{
+    AnnotateError, Did, Draft, Form, Format, Journal, Key, Role, Source, Taken, bundle, serve, take,
+};
 use serde_json::json;
 
 use crate::args::Answer;
@@ -17,6 +19,11 @@ use crate::trouble::Trouble;
 /// they say. Every annotator has a link of their own. A vote is on the disk before the next item
 /// shows; start the command again at any time and it goes on. No name of a model or a source reaches
 /// the page. The kind `annotations` makes tables of the file.
+///
+/// Votes of people who were asked elsewhere, or of a model, are JSON lines: `annotator`; `by`, `person`,
+/// `simulated` or `model`; `unit`, its name in the study, or `shown`, the texts that were shown, with
+/// `source` or the two `models`; `answers` by question, where answers are compared a model's name, `tie` or
+/// `both_bad`, or a side with `left`, the model that stood there; and, where they are known, `note`, `ms`, `at`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The study: a file of JSON lines
@@ -46,11 +53,20 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     bind: SocketAddr,
     /// Serve nothing; write a page for each annotator that needs no server into this folder
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["take", "status"])]
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["take", "import", "export", "away", "status"])]
     bundle: Option<PathBuf>,
     /// Serve nothing; take a file of answers that such a page gave back (may be repeated)
     #[arg(long, value_name = "FILE", conflicts_with = "status")]
     take: Vec<PathBuf>,
+    /// Serve nothing; take votes of people asked elsewhere, or of a model: JSON lines (may be repeated)
+    #[arg(long, value_name = "FILE", conflicts_with = "status")]
+    import: Vec<PathBuf>,
+    /// Serve nothing; write all votes: `.jsonl` as `--import` takes them, `.csv`, or `.json` for Label Studio
+    #[arg(long, value_name = "FILE", conflicts_with = "status")]
+    export: Option<PathBuf>,
+    /// Serve nothing; somebody went away: others are asked what they were still to be asked
+    #[arg(long, value_name = "NAME", conflicts_with = "status")]
+    away: Option<String>,
     /// Serve nothing; say how far everybody is
     #[arg(long)]
     status: bool,
@@ -69,8 +85,14 @@ pub(crate) fn run(args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         return status(&args, printer);
     }
     let mut journal = Journal::open(&args.study).map_err(trouble)?;
-    if !args.take.is_empty() {
+    if !args.take.is_empty() || !args.import.is_empty() {
         return taken(&args, &mut journal, printer);
+    }
+    if let Some(name) = &args.away {
+        return away(name, &mut journal, printer);
+    }
+    if let Some(path) = &args.export {
+        return exported(path, &journal, printer);
     }
     match &args.bundle {
         Some(folder) => bundled(&args, folder, &journal, printer),
@@ -134,7 +156,10 @@ fn status(args: &Args, printer: &Printer) -> Result<Exit, Trouble> {
     if args.answer.json {
         let one = |(it, done, asked): (&::annotate::Seat, usize, usize)| {
             let adjudicator = it.role == Role::Adjudicator;
-            json!({ "name": it.name, "done": done, "asked": asked, "adjudicator": adjudicator })
+            json!({
+                "name": it.name, "done": done, "asked": asked, "adjudicator": adjudicator,
+                "away": it.is_away(),
+            })
         };
         let all: Vec<_> = each().map(one).collect();
         printer.json(&json!({ "annotators": all, "disputed": disputed }));
@@ -142,7 +167,12 @@ fn status(args: &Args, printer: &Printer) -> Result<Exit, Trouble> {
     }
     let width = seats.all().iter().map(|it| it.name.chars().count()).max().unwrap_or(0);
     for (it, done, asked) in each() {
-        printer.data(format_args!("{:width$}  {done} of {asked}", it.name));
+        let away = if it.is_away() { ", away" } else { "" };
+        printer.data(format_args!("{:width$}  {done} of {asked}{away}", it.name));
+    }
+    let outside = seats.outside().len();
+    if outside > 0 {
+        printer.say(format_args!("{outside} votes from elsewhere"));
     }
     printer.say(format_args!("{disputed} disputed"));
     Ok(Exit::Good)
@@ -157,14 +187,45 @@ fn taken(args: &Args, journal: &mut Journal, printer: &Printer) -> Result<Exit, 
             }
             it => it,
         };
-        let it = take(journal, &text).map_err(wrong)?;
-        let (new, known, other) = (it.new, it.known, it.other);
-        let file = path.display();
-        printer.act(GOOD, "Took", format_args!("{file}: {new} new, {known} known"));
-        if other > 0 {
-            printer.warn(format_args!("{file}: {other} answered otherwise before, which stays"));
-        }
+        say_taken(path, take(journal, &text).map_err(wrong)?, printer);
     }
+    for path in &args.import {
+        say_taken(path, journal.import(path).map_err(trouble)?, printer);
+    }
+    Ok(Exit::Good)
+}
+
+fn say_taken(path: &Path, it: Taken, printer: &Printer) {
+    let (new, known, other) = (it.new, it.known, it.other);
+    let file = path.display();
+    printer.act(GOOD, "Took", format_args!("{file}: {new} new, {known} known"));
+    if other > 0 {
+        printer.warn(format_args!("{file}: {other} answered otherwise before, which stays"));
+    }
+}
+
+fn away(name: &str, journal: &mut Journal, printer: &Printer) -> Result<Exit, Trouble> {
+    let did = Did::Left { annotator: name.to_owned() };
+    journal.record(did).map_err(trouble)?.map_err(Trouble::user)?;
+    printer.act(GOOD, "Handed on", format_args!("what `{name}` was still to be asked"));
+    let short = journal.seats().n_short();
+    if short > 0 {
+        printer.warn(format_args!(
+            "{short} have fewer people than was settled: all others are asked already"
+        ));
+    }
+    Ok(Exit::Good)
+}
+
+fn exported(path: &Path, journal: &Journal, printer: &Printer) -> Result<Exit, Trouble> {
+    let ending = path.extension().and_then(|it| it.to_str()).unwrap_or_default();
+    let format = Format::of(ending).ok_or_else(|| {
+        let what = format!("`{}`: no format of votes ends so", path.display());
+        Trouble::helped(what, "there are `.jsonl`, `.csv`, and `.json` for Label Studio")
+    })?;
+    let text = ::annotate::export(journal.seats(), format);
+    std::fs::write(path, text).map_err(|it| Trouble::io(path, it))?;
+    printer.act(GOOD, "Wrote", path.display());
     Ok(Exit::Good)
 }
 
@@ -208,6 +269,6 @@ fn served(args: &Args, journal: Journal, printer: &Printer) -> Result<Exit, Trou
         false => links.iter().for_each(|it| printer.data(format_args!("{}  {}", it.0, it.1))),
     }
     printer.act(NAME, "Serving", "until Ctrl-C; every vote is kept at once");
-    server.run();
+    server.run().map_err(at)?;
     Ok(Exit::Good)
 }

@@ -29,6 +29,9 @@ pub(crate) struct Args {
     /// Variants, or steps; the first is what the others are compared with
     #[arg(required = true, value_name = "NAME")]
     words: Vec<String>,
+    /// Also tell the differences between the others
+    #[arg(long)]
+    pairs: bool,
     #[command(flatten)]
     at: Manifest,
     #[command(flatten)]
@@ -92,7 +95,7 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         return Err(Trouble::user(format!("`{}` is named twice", it.1)));
     }
     let exams = exams(&args, &names)?;
-    let all = answered(&names, &exams);
+    let all = answered((&names, args.pairs), &exams);
     if args.answer.json {
         printer.json(&all);
         return Ok(Exit::Good);
@@ -190,7 +193,8 @@ fn exams_of(
     Ok(all)
 }
 
-fn answered(names: &[String], exams: &Exams) -> Answered {
+/// Differences to the first, or those of all pairs.
+fn answered((names, pairs): (&[String], bool), exams: &Exams) -> Answered {
     let mut differences = Vec::new();
     let mut accuracy: BTreeMap<String, BTreeMap<String, Told>> = BTreeMap::new();
     for (exam, rows) in exams {
@@ -206,23 +210,29 @@ fn answered(names: &[String], exams: &Exams) -> Answered {
             };
             accuracy.entry(exam.clone()).or_default().insert(name.clone(), told);
         }
-        let Some(first) = names.first().and_then(|it| rows.get(it)) else { continue };
-        for name in &names[1..] {
-            let Some(second) = rows.get(name) else { continue };
-            let paired = first.verdicts.against(&second.verdicts);
-            differences.push(Difference {
-                exam: exam.clone(),
-                first: names[0].clone(),
-                second: name.clone(),
-                difference: paired.map(|it| it.difference),
-                low: paired.map(|it| it.low),
-                high: paired.map(|it| it.high),
-                p: paired.map(|it| it.p),
-            });
+        let firsts = if pairs { names } else { &names[..names.len().min(1)] };
+        for (i, name) in firsts.iter().enumerate() {
+            let Some(first) = rows.get(name) else { continue };
+            let others = names[i + 1..].iter().filter_map(|it| Some((it, rows.get(it)?)));
+            differences.extend(others.map(|it| difference(exam, (name, first), it)));
         }
     }
     let exams = exams.keys().cloned().collect();
     Answered { names: names.to_vec(), exams, accuracy, differences }
+}
+
+/// The second exam less the first.
+fn difference(exam: &str, first: (&String, &Exam), second: (&String, &Exam)) -> Difference {
+    let paired = first.1.verdicts.against(&second.1.verdicts);
+    Difference {
+        exam: exam.to_owned(),
+        first: first.0.clone(),
+        second: second.0.clone(),
+        difference: paired.map(|it| it.difference),
+        low: paired.map(|it| it.low),
+        high: paired.map(|it| it.high),
+        p: paired.map(|it| it.p),
+    }
 }
 
 /// Rows are names, columns exams.

@@ -12,8 +12,9 @@ use store::{Record, RecordOutput, Store};
 
 use crate::args::{Answer, Common, Manifest, Results, Scope, Sets, Trust};
 use crate::exit::Exit;
+use crate::last;
 use crate::printer::{FAINT, NAME, Printer, for_stdout};
-use crate::project::{self, open_store};
+use crate::project::{self, Opened, open_store};
 use crate::trouble::Trouble;
 use crate::words;
 
@@ -40,9 +41,9 @@ pub(crate) struct Args {
 }
 
 #[derive(Debug, Serialize)]
-struct Difference {
-    step: String,
-    what: Vec<String>,
+pub(super) struct Difference {
+    pub(super) step: String,
+    pub(super) what: Vec<String>,
 }
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
@@ -85,32 +86,14 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
 }
 
 /// What a step was asked: its key, or as much of its parts as is known before it runs.
-struct Asked {
+pub(super) struct Asked {
     key: Option<Key>,
     parts: Parts,
 }
 
-/// The results of a run, by step; `last` and `last~2` count from the end.
-fn of_run(home: &engine::Home, name: &str) -> Result<BTreeMap<String, Asked>, Trouble> {
-    let folder = home.runs();
-    let all = runs::list(&folder).map_err(|it| Trouble::io(&folder, it))?;
-    let id = match name.strip_prefix("last") {
-        Some(rest) => {
-            let back = rest.strip_prefix('~').map_or(Some(0), |it| it.parse::<usize>().ok());
-            back.and_then(|it| all.iter().rev().nth(it)).cloned()
-        }
-        None => all.iter().find(|it| *it == name).cloned(),
-    };
-    let Some(id) = id else {
-        let newest: Vec<&str> = all.iter().rev().take(5).map(String::as_str).collect();
-        let help = match newest.is_empty() {
-            true => "there are no runs yet".to_owned(),
-            false => {
-                format!("the newest runs are {}; `last~1` is the one before", newest.join(", "))
-            }
-        };
-        return Err(Trouble::helped(format!("no run `{name}`"), help));
-    };
+/// The results of a run, by step.
+pub(super) fn of_run(home: &engine::Home, name: &str) -> Result<BTreeMap<String, Asked>, Trouble> {
+    let (folder, id) = (home.runs(), last::run(home, name)?);
     let keys = runs::keys(&folder, &id).map_err(|it| Trouble::io(&folder.join(&id), it))?;
     let keys = without_variant(keys.into_iter().collect());
     let asked = |(step, key)| (step, Asked { key: Some(key), parts: Parts::default() });
@@ -139,7 +122,11 @@ fn variant(args: &Args, name: &str) -> Result<BTreeMap<String, Asked>, Trouble> 
         trust: args.trust.clone(),
         answer: args.answer.clone(),
     };
-    let opened = project::open(&common, vec![])?;
+    of_now(&project::open(&common, vec![])?)
+}
+
+/// What the steps are asked now, by step without the variant's name.
+pub(super) fn of_now(opened: &Opened) -> Result<BTreeMap<String, Asked>, Trouble> {
     let heads = opened.heads()?;
     let reasons = opened.reasons(&heads, Effort::Named);
     let mut found = BTreeMap::new();
@@ -152,7 +139,8 @@ fn variant(args: &Args, name: &str) -> Result<BTreeMap<String, Asked>, Trouble> 
     Ok(found)
 }
 
-fn compare(
+/// The steps that differ, each with what differs.
+pub(super) fn compare(
     store: &Store,
     was: &BTreeMap<String, Asked>,
     is: &BTreeMap<String, Asked>,

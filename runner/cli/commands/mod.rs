@@ -27,6 +27,7 @@ mod show;
 mod status;
 mod trace;
 mod verify;
+mod watch;
 mod why;
 mod why_rows;
 mod worker;
@@ -58,6 +59,7 @@ enum Command {
     WhyRows(why_rows::Args),
     Trace(trace::Args),
     Status(status::Args),
+    Watch(watch::Args),
     Show(show::Args),
     Out(out::Args),
     Log(log::Args),
@@ -103,6 +105,7 @@ pub(crate) fn main() -> Exit {
         Command::WhyRows(args) => why_rows::run(args, &printer),
         Command::Trace(args) => trace::run(args, &printer),
         Command::Status(args) => status::run(args, &printer),
+        Command::Watch(args) => watch::run(args, &printer),
         Command::Show(args) => show::run(args, &printer),
         Command::Out(args) => out::run(args, &printer),
         Command::Log(args) => log::run(args, &printer),

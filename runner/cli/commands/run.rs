@@ -74,13 +74,10 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     }
     // The process ends here: giving a large graph back piece by piece would only take time.
     std::mem::forget(opened);
-    Ok(match summary.end {
-        End::Good if args.locked => check_after(&args, printer)?,
-        End::Good => Exit::Good,
-        End::Failed => Exit::Failed,
-        End::Interrupted => Exit::Interrupted,
-        End::Budget => Exit::Budget,
-    })
+    match summary.end {
+        End::Good if args.locked => check_after(&args, printer),
+        end => Ok(end.into()),
+    }
 }
 
 /// Sources must be the locked ones before anything runs.
@@ -132,6 +129,7 @@ fn options<'a>(args: &Args, opened: &'a Opened) -> Options<'a> {
             pools.entry(name.to_owned()).or_insert_with(|| automatic(name));
         }
     }
+    let pools_ask_for_devices = pools.contains_key("gpu");
     let ask = args.common.scope.ask(args.words.clone());
     let same = ask.clone();
     let manifest = Manifest {
@@ -146,7 +144,21 @@ fn options<'a>(args: &Args, opened: &'a Opened) -> Options<'a> {
         grace: Duration::from_secs(args.grace),
         break_orphans: args.break_orphans,
         manifest,
+        machine: machine(pools_ask_for_devices),
     }
+}
+
+/// The machine in words. A driver is asked only where a step has a use for it.
+fn machine(devices: bool) -> String {
+    let steps::machine::Cpu { isa, cores } = steps::machine::Cpu::here();
+    let memory = steps::machine::memory_bytes() >> 20;
+    let mut text = format!("{cores} cores, {}, {memory} MiB", isa.word());
+    if devices {
+        for it in Cuda::here().devices.iter().flatten() {
+            text.push_str(&format!(", {it}"));
+        }
+    }
+    text
 }
 
 /// What a resolved manifest is made of: the files as they are written, and what was asked of them.

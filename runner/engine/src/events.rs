@@ -25,6 +25,9 @@ pub enum Event {
         n_stale: usize,
         /// Instances that run unless what they read comes out as it was.
         n_maybe: usize,
+        /// What it runs on, for people.
+        #[serde(default)]
+        machine: String,
     },
     /// Another process is making this result; it is waited for.
     StepWaiting {

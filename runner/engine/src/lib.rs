@@ -1,6 +1,6 @@
 //! Runs a plan: decides what is stale, gets it done by worker processes, publishes results.
 //!
-//! The only place with tokio. It prints nothing: all it has to say is an [`events::Event`]. It
+//! With `serve` the only place with tokio. It prints nothing: all it has to say is an [`events::Event`]. It
 //! knows no step kind but by its name.
 
 pub mod error;
@@ -8,6 +8,7 @@ pub mod events;
 pub mod execute;
 pub mod export;
 pub mod facts;
+pub mod follow;
 pub mod forecast;
 pub mod heads;
 pub mod job;

@@ -81,6 +81,8 @@ pub struct Options<'a> {
     pub budget: plan::Budget,
     /// The resolved manifest, for the record.
     pub manifest: Manifest<'a>,
+    /// What it runs on, for the record.
+    pub machine: String,
 }
 
 /// Everything a run needs.
@@ -153,7 +155,15 @@ pub fn run(mut setup: Setup<'_>, sinks: &mut [&mut dyn Sink]) -> Result<Summary,
     if let Some(text) = no_record {
         speaker.say(&Event::Warning { text });
     }
-    speaker.say(&Event::RunStarted { run: run.clone(), n_steps, n_cached, n_stale, n_maybe });
+    let machine = setup.options.machine.clone();
+    speaker.say(&Event::RunStarted {
+        run: run.clone(),
+        n_steps,
+        n_cached,
+        n_stale,
+        n_maybe,
+        machine,
+    });
     let mut ended = if n_stale + n_maybe > 0 {
         dispatch(&setup, slots, &mut speaker)?
     } else {

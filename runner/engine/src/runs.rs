@@ -1,7 +1,8 @@
-//! The record of each run: `runs/ID/{events.jsonl,keys,manifest.json,logs/}`.
+//! The record of each run: `runs/ID/{events.jsonl,now.json,keys,manifest.json,logs/}`.
 //!
 //! Written while the run goes on, readable at any moment, never needed to continue. A run that had
-//! nothing to do leaves no record.
+//! nothing to do leaves no record. Who writes it holds a lock on the events, so that who reads them
+//! can tell a run that goes on from one that was killed: see [`crate::follow`].
 
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader};
@@ -9,10 +10,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use plan::{Digest, Key};
+use serde::{Deserialize, Serialize};
 use store::Disk;
 
 use crate::events::{Event, Sink};
+use crate::follow::Now;
 use crate::time;
+
+/// An event as it is kept: with the time at which it happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Milliseconds since 1970; zero in records of earlier versions.
+    #[serde(default)]
+    pub at: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
 
 /// The record of a run that goes on.
 #[derive(Debug)]
@@ -20,6 +34,7 @@ pub struct RunRecord {
     id: String,
     folder: PathBuf,
     events: File,
+    now: Now,
     keys: File,
     disk: Arc<dyn Disk>,
     state: State,
@@ -52,7 +67,10 @@ impl RunRecord {
         manifest.put(&*disk, runs, &folder.join("manifest.json"))?;
         let (events, keys) =
             (disk.append(&folder.join("events.jsonl"))?, disk.append(&folder.join("keys"))?);
-        Ok(Self { id, folder, events, keys, disk, state: State::Whole })
+        // Where locks are not to be had, a run that goes on looks like a killed one to who watches it.
+        let _ = events.lock();
+        let now = Now::new(folder.join("now.json"));
+        Ok(Self { id, folder, events, now, keys, disk, state: State::Whole })
     }
 
     /// The run's name.
@@ -85,14 +103,20 @@ impl RunRecord {
 }
 
 impl Sink for RunRecord {
-    /// Keeps every event but progress. A record that cannot be written does not break the run:
-    /// the first error is kept for [`RunRecord::trouble`].
+    /// Keeps every event; of progress, only the newest. A record that cannot be written does not
+    /// break the run: the first error is kept for [`RunRecord::trouble`].
     fn take(&mut self, event: &Event) {
-        if matches!(event, Event::StepProgress { .. }) || !matches!(self.state, State::Whole) {
+        if !matches!(self.state, State::Whole) {
+            return;
+        }
+        let kept = self.now.take(&*self.disk, event);
+        self.note(kept);
+        if matches!(event, Event::StepProgress { .. }) {
             return;
         }
         let path = self.folder.join("events.jsonl");
-        let written = serde_json::to_string(event).map_err(io::Error::other).and_then(|line| {
+        let kept = Kept { at: time::now_ms(), event: event.clone() };
+        let written = serde_json::to_string(&kept).map_err(io::Error::other).and_then(|line| {
             self.disk.write(&mut self.events, &path, format!("{line}\n").as_bytes())
         });
         self.note(written);
@@ -173,8 +197,8 @@ pub fn events(runs: &Path, id: &str) -> io::Result<Vec<Event>> {
     let file = File::open(runs.join(id).join("events.jsonl"))?;
     let mut events = vec![];
     for line in BufReader::new(file).lines() {
-        if let Ok(event) = serde_json::from_str(&line?) {
-            events.push(event);
+        if let Ok(kept) = serde_json::from_str::<Kept>(&line?) {
+            events.push(kept.event);
         }
     }
     Ok(events)

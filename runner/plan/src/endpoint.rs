@@ -157,7 +157,7 @@ impl Checker<'_> {
             timeout: get("timeout").and_then(time).unwrap_or(TIMEOUT),
         };
         let (reach, served) = (Reach::Anywhere, Some(Box::new(served)));
-        Some(Given { path, pinned: None, reach, at: node.at, served })
+        Some(Given { served, ..Given::of(table, path, (reach, node.at)) })
     }
 
     fn only_params(&mut self, template: &Template, at: At, params: &Leaves) {

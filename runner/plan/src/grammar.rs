@@ -168,6 +168,7 @@ static WORKFLOW: Grammar = Grammar {
     name: "`[workflow]`",
     keys: &[
         key("name", Shape::Text, "What the whole is called."),
+        key("desc", Shape::Text, "The question that it is to answer: a report begins with it."),
         key("format", Shape::Int(1, i64::MAX), "The version of the manifest format: 1."),
         key("seed", Shape::Int(0, i64::MAX), "Every random stream is derived from it."),
         key(
@@ -176,7 +177,13 @@ static WORKFLOW: Grammar = Grammar {
             "What is made where nothing is asked for: steps, `step[each]`, `step@variant`, `eval*`.",
         ),
     ],
-    synonyms: &[("version", "format"), ("default", "targets"), ("target", "targets")],
+    synonyms: &[
+        ("version", "format"),
+        ("default", "targets"),
+        ("target", "targets"),
+        ("description", "desc"),
+        ("about", "desc"),
+    ],
 };
 
 static VARIANT: Shape = Shape::Map(Names::Free, &Shape::Any);
@@ -191,8 +198,12 @@ static SOURCE: Grammar = Grammar {
         ),
         key("digest", Shape::Text, "The digest that it must have, `b3:…`; another stops the run."),
         key("outside", Shape::Bool, "Whether it may lie outside the project."),
+        key("license", Shape::Text, LICENSE_ABOUT),
+        key("from", Shape::Text, FROM_ABOUT),
     ],
     synonyms: &[
+        ("licence", "license"),
+        ("origin", "from"),
         ("file", "path"),
         ("dir", "path"),
         ("url", "path"),
@@ -201,12 +212,18 @@ static SOURCE: Grammar = Grammar {
     ],
 };
 
+const LICENSE_ABOUT: &str =
+    "Under which terms it may be used, for the report; in no key: `CC-BY-4.0`.";
+const FROM_ABOUT: &str = "Where it came from, for the report; in no key.";
+
 /// A folder, or what a server has.
 static MODEL: Grammar = Grammar {
     name: "a model",
     keys: &[
         key("path", Shape::Text, "Where its folder is, relative to the file that says it."),
         key("outside", Shape::Bool, "Whether it may lie outside the project."),
+        key("license", Shape::Text, LICENSE_ABOUT),
+        key("from", Shape::Text, FROM_ABOUT),
         key("endpoint", Shape::Text, URL_ABOUT),
         key("model", Shape::Text, MODEL_ABOUT),
         key("key_env", Shape::Text, KEY_ABOUT),
@@ -242,6 +259,8 @@ const RATE_ABOUT: &str = "How many questions begin in a minute at most.";
 const AGAIN_ABOUT: &str = "How often a question is asked again that was refused for the moment: 6.";
 const TIMEOUT_ABOUT: &str = "How long one answer may take: `10m`.";
 const ENDPOINT_SYNONYMS: &[(&str, &str)] = &[
+    ("licence", "license"),
+    ("origin", "from"),
     ("dir", "path"),
     ("name", "path"),
     ("url", "endpoint"),

@@ -41,6 +41,7 @@ pub(crate) struct Kinds {
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
     pub(crate) name: String,
+    pub(crate) desc: String,
     pub(crate) seed: u64,
     pub(crate) targets: Vec<(String, At)>,
     /// Leaves by dotted name.
@@ -72,11 +73,22 @@ pub(crate) struct Variant {
 pub(crate) struct Given {
     pub(crate) path: Template,
     pub(crate) pinned: Option<Digest>,
+    pub(crate) license: Option<String>,
+    pub(crate) from: Option<String>,
     pub(crate) reach: Reach,
     /// Where the path is written.
     pub(crate) at: At,
     /// Where the path is the address of a server: what it is asked for.
     pub(crate) served: Option<Box<Served>>,
+}
+
+impl Given {
+    /// A path with what its table says for people.
+    pub(crate) fn of(table: &Table, path: Template, (reach, at): (Reach, At)) -> Self {
+        let text = |name| table.get(name).and_then(|it| it.node.text()).map(str::to_owned);
+        let (license, from) = (text("license"), text("from"));
+        Self { path, pinned: None, license, from, reach, at, served: None }
+    }
 }
 
 /// A step as it is written.

@@ -110,6 +110,8 @@ impl Checker<'_> {
                 None => {}
             }
         }
+        let desc = table.get("desc").and_then(|it| it.node.text());
+        settings.desc = desc.unwrap_or_default().to_owned();
         if let Some(seed) = table.get("seed").and_then(|it| it.node.int()) {
             settings.seed = seed.unsigned_abs();
         }
@@ -248,7 +250,7 @@ impl Checker<'_> {
             let reach = if outside { Reach::Anywhere } else { Reach::Inside };
             self.given_path(&path, reach, node.at, params);
             let pinned = table.get("digest").and_then(|it| self.digest(&it.node));
-            let given = Given { path, pinned, reach, at: node.at, served: None };
+            let given = Given { pinned, ..Given::of(table, path, (reach, node.at)) };
             out.insert(item.name.clone(), given);
         }
         out

@@ -39,6 +39,10 @@ pub struct Declared {
     pub pinned: Option<Digest>,
     /// Whether it may lie outside the project.
     pub outside: bool,
+    /// Under which terms it may be used.
+    pub license: Option<String>,
+    /// Where it came from.
+    pub from: Option<String>,
     /// Where it was written.
     pub place: Place,
 }
@@ -94,6 +98,11 @@ impl Workflow {
     /// Its name: `[workflow] name`, else that of the entry's folder, else `workflow`.
     pub fn name(&self) -> &str {
         &self.settings.name
+    }
+
+    /// The question that it is to answer, in the words of its author.
+    pub fn desc(&self) -> &str {
+        &self.settings.desc
     }
 
     /// The seed from which every stream is derived.
@@ -159,6 +168,8 @@ impl Workflow {
             path: written(&it.path),
             pinned: it.pinned,
             outside: it.reach == Reach::Anywhere,
+            license: it.license.clone(),
+            from: it.from.clone(),
             place: self.project.place(it.at),
         };
         let named = given.iter().filter(|(name, _)| is_written(name));

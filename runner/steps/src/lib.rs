@@ -35,6 +35,7 @@ pub use cx::{Cx, Memo, Say, Secret, Server, Shard, processor};
 pub use error::StepError;
 pub use kind::{AnyKind, Kind};
 pub use params::params_of;
+pub use training::UNFINISHED_LOG;
 
 /// Every step kind there is, in the order in which `kun kinds` shows them.
 pub const KINDS: &[&dyn AnyKind] = &[
@@ -78,6 +79,8 @@ pub const KINDS: &[&dyn AnyKind] = &[
     &kinds::eval::Eval,
     &kinds::export_eval::ExportEval,
     &kinds::compare::Compare,
+    &kinds::study::Study,
+    &kinds::judge_pairs::JudgePairs,
     &kinds::annotations::Annotations,
     &kinds::report::Report,
 ];

@@ -79,6 +79,43 @@ pub(crate) fn step_master(
     });
 }
 
+/// The same on weights of which `weight` is the upper half and `low` the bits that are left.
+pub(crate) fn step_low(
+    isa: Isa,
+    numbers: Numbers,
+    (weight, low): (&mut [bf16], &mut [bf16]),
+    (m, v): (&mut [f32], &mut [f32]),
+    gradient: &[f32],
+) {
+    weight
+        .par_chunks_mut(TASK)
+        .zip(low.par_chunks_mut(TASK))
+        .zip(m.par_chunks_mut(TASK).zip(v.par_chunks_mut(TASK)))
+        .zip(gradient.par_chunks(TASK))
+        .for_each(|(((weight, low), (m, v)), gradient)| {
+            let halves = weight.iter().zip(low.iter());
+            let mut exact: Vec<f32> = halves.map(|(high, low)| joined(*high, *low)).collect();
+            part(isa, numbers, &mut exact, m, v, gradient);
+            for ((high, low), exact) in weight.iter_mut().zip(low).zip(exact) {
+                (*high, *low) = split(exact);
+            }
+        });
+}
+
+/// A weight in two halves of 16 bits: the nearest bf16, of two the one further from zero, and what has to be
+/// added to its bits, as bits.
+pub(crate) fn split(exact: f32) -> (bf16, bf16) {
+    let bits = exact.to_bits();
+    let high = (bits.wrapping_add(0x8000) >> 16) as u16;
+    (bf16::from_bits(high), bf16::from_bits(bits as u16))
+}
+
+/// The weight of two halves.
+pub(crate) fn joined(high: bf16, low: bf16) -> f32 {
+    let high = u32::from(high.to_bits()) << 16;
+    f32::from_bits(high.wrapping_add_signed(i32::from(low.to_bits() as i16)))
+}
+
 versions! {
     fn part(
         numbers: Numbers,

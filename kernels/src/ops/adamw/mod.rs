@@ -14,6 +14,7 @@
 //! | | |
 //! |---|---|
 //! | `weight` | f32, or bf16 with `master` in f32: then the step is made on `master` and rounded |
+//! | `master` of bf16 | not numbers, but the lower 16 bits of the exact weights, whose bits are those of `weight`, as the upper half, and these, as a number with a sign, added: the bf16 is the nearest, of two equally near ones the one further from zero. To the nearest even one would not do: two weights would have the same halves |
 //! | `m`, `v`, `gradient` | f32 |
 //! | corrections | the two powers of beta in f64 |
 //!
@@ -24,7 +25,7 @@ pub(crate) mod cuda;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use cpu::{Numbers, step, step_master};
+pub(crate) use cpu::{Numbers, joined, split, step, step_low, step_master};
 
 use crate::device::{View, ViewMut};
 
@@ -52,7 +53,7 @@ pub struct AdamW {
 pub struct State<'a, B> {
     /// The weights that the model uses.
     pub weight: ViewMut<'a, B>,
-    /// The weights in f32, where `weight` is bf16.
+    /// The weights in f32, where `weight` is bf16; or, as bf16, the bits that `weight` lacks.
     pub master: Option<ViewMut<'a, B>>,
     /// The first moment.
     pub m: ViewMut<'a, B>,

@@ -2,7 +2,7 @@
 
 use half::bf16;
 
-use super::{AdamW, State};
+use super::{AdamW, State, joined, split};
 use crate::cpu::Cpu;
 use crate::device::{Device, View, ViewMut};
 use crate::testing::{assert_near, assert_same, devices, numbers, wide};
@@ -80,4 +80,31 @@ fn all_sets_and_threads_give_the_same_bits() {
     };
     let all: Vec<_> = devices().iter().map(after).collect();
     all[1..].iter().for_each(|it| assert_same(it, &all[0]));
+}
+
+#[test]
+fn halves_of_a_weight_are_the_weight() {
+    for upper in 0..=u16::MAX {
+        for lower in [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff] {
+            let exact = f32::from_bits(u32::from(upper) << 16 | lower);
+            let (high, low) = split(exact);
+            assert_eq!(joined(high, low).to_bits(), exact.to_bits());
+            if exact.is_finite() && lower != 0x8000 {
+                assert_eq!(high.to_bits(), bf16::near(exact).to_bits(), "{exact:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn weights_in_halves_step_as_f32_does() {
+    let (cpu, n) = (Cpu::new(2).unwrap(), 1000);
+    let mut alone = cpu.upload(&numbers(n, 9)).unwrap();
+    let want = three(&cpu, &mut alone, None);
+    let (high, low): (Vec<bf16>, Vec<bf16>) = numbers(n, 9).into_iter().map(split).unzip();
+    let (mut weight, mut low) = (cpu.upload(&high).unwrap(), cpu.upload(&low).unwrap());
+    assert_eq!(three(&cpu, &mut weight, Some(&mut low)), want);
+    let halves = weight.as_slice::<bf16>().unwrap().iter().zip(low.as_slice::<bf16>().unwrap());
+    let exact: Vec<f32> = halves.map(|it| joined(*it.0, *it.1)).collect();
+    assert_same(&exact, alone.as_slice().unwrap());
 }

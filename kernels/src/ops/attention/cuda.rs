@@ -1,5 +1,6 @@
 //! Launches of `kernel.cu` and `backward.cu`, and which of the ways is taken.
 
+use super::hopper;
 use super::tensor::{self, steps};
 use super::{BLOCK, Backward, Forward, Heads, check_spans};
 use crate::cuda::{
@@ -24,7 +25,8 @@ pub(crate) fn variants(e: &str) -> Vec<Variant> {
     let forward = ["0", "1"].map(|paged| Variant::new(&SOURCE, &defines(e, e, paged, "128")));
     let back = Variant::new(&BACK, &[("E", e), ("DIM", "128")]);
     let tensor = if e == "bf16" { tensor::variants() } else { Vec::new() };
-    forward.into_iter().chain([back]).chain(tensor).collect()
+    let hopper = if e == "bf16" { hopper::variants() } else { Vec::new() };
+    forward.into_iter().chain([back]).chain(tensor).chain(hopper).collect()
 }
 
 fn defines<'a>(
@@ -61,6 +63,11 @@ pub(crate) fn forward(
     check_dtype(OP, "out", out.dtype(), qkv.dtype())?;
     check_dtype(OP, "lse", lse.dtype(), Dtype::F32)?;
     check_spans(OP, spans, rows)?;
+    let at = hopper::At { qkv: pointer(&qkv), out: pointer_mut(&out), lse: pointer_mut(&lse) };
+    if hopper::can(cuda, heads, qkv.dtype(), &[at.qkv, at.out]) {
+        // SAFETY: lengths and types were checked.
+        return unsafe { hopper::forward(cuda, spans, heads, at) };
+    }
     let sequence =
         |it: &[u32]| Sequence { row: it[0], position: 0, n: it[1] - it[0], start: it[0] };
     let sequences: Vec<Sequence> = spans.windows(2).map(sequence).collect();
@@ -149,12 +156,22 @@ pub(crate) fn backward(
 ) -> Result<()> {
     let rows = check_backward(&given, &d_qkv)?;
     let Backward { d_out, out, qkv, lse, spans, heads } = given;
+    let to = pointer_mut(&d_qkv);
+    let places = [pointer(&d_out), pointer(&qkv), pointer(&out), to];
+    if hopper::can(cuda, heads, qkv.dtype(), &places) {
+        let [d_out, qkv, out, _] = places;
+        // SAFETY: lengths and types were checked.
+        let delta = unsafe { hopper::delta(cuda, (d_out, out), (rows, heads)) }?;
+        let (lse, delta_at) = (pointer(&lse), pointer(&delta.view()));
+        let given = hopper::Given { d_out, qkv, lse, delta: delta_at, spans, heads };
+        // SAFETY: as above.
+        return unsafe { hopper::backward(cuda, given, to) };
+    }
     let (e, dim) = (type_name(qkv.dtype(), BACKWARD, "qkv")?, heads.dim.to_string());
     let defines = [("E", e), ("DIM", &*dim)];
     let delta = delta(cuda, &defines, (&d_out, &out), (rows, heads))?;
     let pointers = [pointer(&d_out), pointer(&qkv), pointer(&lse), pointer(&delta.view())];
     let first = pointers.map(Arg::Pointer);
-    let to = pointer_mut(&d_qkv);
     if tensor::can(cuda, heads, [qkv.dtype(); 2], &[pointers[0], pointers[1], to]) {
         // SAFETY: lengths and types were checked.
         return unsafe { tensor::backward(cuda, first, (spans, heads), to) };
@@ -212,7 +229,7 @@ fn delta<'a>(
     (rows, heads): (usize, Heads),
 ) -> Result<Piece<'a>> {
     let n = rows * heads.query;
-    let delta = cuda.scratch(Dtype::F32, n)?;
+    let delta = cuda.scratch(Dtype::F32, cuda.at_least(rows) * heads.query)?;
     let kernel = Kernel { source: &BACK, function: "delta", defines };
     let pointers = [pointer(d_out), pointer(out), pointer(&delta.view())].map(Arg::Pointer);
     let grid = Grid::blocks((n * LANES).div_ceil(DELTA_THREADS as usize), DELTA_THREADS);

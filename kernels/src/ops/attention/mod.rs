@@ -20,6 +20,7 @@ pub(crate) mod backward;
 pub(crate) mod blocks;
 pub(crate) mod cuda;
 pub(crate) mod forward;
+mod hopper;
 mod tensor;
 #[cfg(test)]
 mod tests;

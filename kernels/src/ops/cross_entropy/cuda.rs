@@ -14,11 +14,14 @@ use crate::{Dtype, Error, Result};
 const SOURCE: Source = Source::new("cross_entropy", include_str!("kernel.cu"));
 const THREADS: u32 = 256; // kernel.cu: THREADS
 const PARTS: usize = THREADS as usize / 32 + 1; // kernel.cu: `parts`
+const PAIRS: usize = 2 * THREADS as usize / 32; // kernel.cu: `Running`, one for each warp
+/// Rows of a chunk where products are fast: enough that adding to the head's gradient does not show.
+const ROWS: usize = 2048;
 const OP: &str = "cross_entropy";
 
 /// How the file is compiled.
 pub(crate) fn variants(e: &str) -> Vec<Variant> {
-    ["0", "1"].map(|back| Variant::new(&SOURCE, &[("E", e), ("G", e), ("BACK", back)])).into()
+    ["0", "1"].map(|back| Variant::new(&SOURCE, &[("E", e), ("BACK", back)])).into()
 }
 
 /// Addresses, sizes and types, after all checks.
@@ -32,18 +35,18 @@ struct Given {
     scale: f32,
     /// Of hidden states.
     dtype: Dtype,
-    /// Of the gradients of logits: bf16 where all products can go through tensor cores.
-    gradient: Dtype,
+    /// Whether all products can go through tensor cores. Then gradients of logits are bf16 and lie where
+    /// the logits do, at twice the stride.
+    in_place: bool,
     d_hidden: Option<Pointer>,
     d_head: Option<Operand>,
 }
 
 /// Memory of a chunk.
 struct Memory<'a> {
-    hidden: Piece<'a>,            // [rows, width]
-    logits: Piece<'a>,            // [rows, vocabulary], f32
-    gradients: Option<Piece<'a>>, // [rows, vocabulary], where they are not f32
-    d_hidden: Option<Piece<'a>>,  // [rows, width], f32
+    hidden: Piece<'a>,           // [rows, width]
+    logits: Piece<'a>,           // [rows, vocabulary], f32; and their gradients
+    d_hidden: Option<Piece<'a>>, // [rows, width], f32
 }
 
 pub(crate) fn cross_entropy(
@@ -64,17 +67,19 @@ pub(crate) fn cross_entropy(
     let given = checked(cuda, &given, &nll, gradients.as_ref())?;
     let counted: Vec<u32> =
         (0..).zip(&targets).filter(|it| *it.1 != IGNORE).map(|it| it.0).collect();
-    let most = chunk_rows(given.vocabulary).min(counted.len()).max(1);
-    let some =
-        |wanted: bool, dtype, width| wanted.then(|| cuda.scratch(dtype, most * width)).transpose();
+    let most = rows_at_once(given.vocabulary, given.in_place).min(cuda.at_least(counted.len()));
     let back = given.d_hidden.is_some();
     let memory = Memory {
         hidden: cuda.scratch(given.dtype, most * given.width)?,
         logits: cuda.scratch(Dtype::F32, most * given.vocabulary)?,
-        gradients: some(back && given.gradient != Dtype::F32, given.gradient, given.vocabulary)?,
-        d_hidden: some(back, Dtype::F32, given.width)?,
+        d_hidden: back.then(|| cuda.scratch(Dtype::F32, most * given.width)).transpose()?,
     };
     counted.chunks(most).try_for_each(|it| chunk(cuda, &given, it, &memory))
+}
+
+/// Rows of a chunk.
+pub(crate) fn rows_at_once(vocabulary: usize, in_place: bool) -> usize {
+    if in_place { ROWS } else { chunk_rows(vocabulary) }
 }
 
 fn check_targets(targets: &[u32], len: usize) -> Result<()> {
@@ -119,7 +124,7 @@ fn checked(
         vocabulary,
         scale: *scale,
         dtype,
-        gradient: if both { Dtype::Bf16 } else { Dtype::F32 },
+        in_place: both,
         d_hidden: gradients.map(|it| pointer_mut(&it.d_hidden)),
         d_head,
     })
@@ -134,13 +139,10 @@ fn chunk(cuda: &Cuda, given: &Given, counted: &[u32], memory: &Memory<'_>) -> Re
     let row = |of: &Piece<'_>, stride, dtype| Operand { at: pointer(&of.view()), stride, dtype };
     let hidden = row(&memory.hidden, width, given.dtype);
     let logits = row(&memory.logits, vocabulary, Dtype::F32);
-    let gradients =
-        memory.gradients.as_ref().map_or(logits, |it| row(it, vocabulary, given.gradient));
-    let defines = [
-        ("E", type_name(given.dtype, OP, "hidden")?),
-        ("G", type_name(if back { gradients.dtype } else { Dtype::F32 }, OP, "gradients")?),
-        ("BACK", if back { "1" } else { "0" }),
-    ];
+    let half = Operand { stride: 2 * vocabulary, dtype: Dtype::Bf16, ..logits };
+    let gradients = if given.in_place { half } else { logits };
+    let e = type_name(given.dtype, OP, "hidden")?;
+    let defines = [("E", e), ("BACK", if back { "1" } else { "0" })];
     let kernel = |function| Kernel { source: &SOURCE, function, defines: &defines };
     let grid = Grid { blocks: (rows, 1), threads: THREADS, shared_bytes: PARTS * size_of::<f32>() };
     let args = [given.hidden, list, hidden.at].map(Arg::Pointer);
@@ -150,11 +152,8 @@ fn chunk(cuda: &Cuda, given: &Given, counted: &[u32], memory: &Memory<'_>) -> Re
     let shape = Shape { rows, columns: vocabulary, depth: width };
     // SAFETY: the pieces have room for `rows`, and the head is `[vocabulary, width]`.
     unsafe { multiply(cuda, Form::Xwt, shape, [hidden, given.head, logits], Start::Zero) }?;
-    let pointers = [logits.at, gradients.at, given.targets, list, given.nll].map(Arg::Pointer);
-    let args = [&pointers[..], &[Arg::Size(vocabulary), Arg::F32(given.scale)]].concat();
-    // SAFETY: `loss(float*, G*, const u32*, const u32*, float*, size_t, float)`: targets are below the
-    // vocabulary, the list names rows of `targets` and `nll`.
-    unsafe { cuda.launch(kernel("loss"), grid, &args) }?;
+    // SAFETY: the logits were just made.
+    unsafe { loss(cuda, given, kernel, (logits.at, list, rows)) }?;
     let (Some(to), Some(piece)) = (given.d_hidden, &memory.d_hidden) else { return Ok(()) };
     if let Some(d_head) = given.d_head {
         let shape = Shape { rows: vocabulary, columns: width, depth: rows };
@@ -168,4 +167,26 @@ fn chunk(cuda: &Cuda, given: &Given, counted: &[u32], memory: &Memory<'_>) -> Re
     let args = [d_hidden.at, list, to].map(Arg::Pointer);
     // SAFETY: `scatter(const float*, const u32*, E*, size_t)`: the list names rows of `d_hidden`.
     unsafe { cuda.launch(kernel("scatter"), grid, &[&args[..], &[Arg::Size(width)]].concat()) }
+}
+
+/// The losses of a chunk, and the gradients of its logits where the kernel has them.
+///
+/// # Safety
+///
+/// `logits` are `rows` rows of the vocabulary, `list` names as many rows of targets and losses, and targets
+/// are below the vocabulary.
+unsafe fn loss<'k>(
+    cuda: &Cuda,
+    given: &Given,
+    kernel: impl Fn(&'static str) -> Kernel<'k>,
+    (logits, list, rows): (Pointer, Pointer, usize),
+) -> Result<()> {
+    let last = [Arg::Size(given.vocabulary), Arg::F32(given.scale)];
+    let args = [&[logits, given.targets, list, given.nll].map(Arg::Pointer)[..], &last].concat();
+    let (function, floats) =
+        if given.in_place { ("loss_in_place", PAIRS) } else { ("loss", PARTS) };
+    let shared_bytes = floats * size_of::<f32>();
+    let grid = Grid { blocks: (rows, 1), threads: THREADS, shared_bytes };
+    // SAFETY: `(float*, const u32*, const u32*, float*, size_t, float)`; the rest is the caller's promise.
+    unsafe { cuda.launch(kernel(function), grid, &args) }
 }

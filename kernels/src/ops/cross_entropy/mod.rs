@@ -20,6 +20,7 @@ pub(crate) mod cuda;
 mod tests;
 
 pub(crate) use cpu::{Numbers, NumbersOut, chunk_rows, cross_entropy};
+pub(crate) use cuda::rows_at_once;
 
 use crate::device::{Matrix, MatrixMut, View, ViewMut};
 

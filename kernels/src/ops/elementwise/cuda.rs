@@ -1,11 +1,12 @@
 //! Launches of `kernel.cu`.
 
-use crate::Result;
 use crate::cuda::{
-    Arg, Cuda, CudaBuffer, Grid, Kernel, Source, Variant, pointer, pointer_mut, type_name,
+    Arg, Cuda, CudaBuffer, Grid, Kernel, Piece, Pointer, Source, Variant, pointer, pointer_mut,
+    type_name,
 };
 use crate::device::{View, ViewMut};
 use crate::error::check_len;
+use crate::{Dtype, Result};
 
 const SOURCE: Source = Source::new("elementwise", include_str!("kernel.cu"));
 
@@ -58,6 +59,31 @@ impl Cuda {
         let args = [Arg::Pointer(pointer_mut(&to)), Arg::F32(factor), Arg::Size(to.len())];
         // SAFETY: `scale(B*, float, size_t)` with a view of that many numbers of that type.
         unsafe { self.launch(kernel(OP, &[("A", b), ("B", b)]), Grid::each(to.len()), &args) }
+    }
+
+    /// Rows of f32 as bf16, each at a stride of eights: what tensor cores take. There is room for `room` of
+    /// them.
+    ///
+    /// # Safety
+    ///
+    /// `from` is the first of `rows` rows of `columns` numbers at `stride`, in a buffer that the caller
+    /// borrows.
+    pub(crate) unsafe fn as_bf16(
+        &self,
+        from: Pointer,
+        (rows, columns, stride): (usize, usize, usize),
+        room: usize,
+    ) -> Result<(Piece<'_>, usize)> {
+        const EIGHT: usize = 8;
+        let to_stride = columns.next_multiple_of(EIGHT);
+        let piece = self.scratch(Dtype::Bf16, room.max(rows) * to_stride)?;
+        let n = rows * columns;
+        let pointers = [from, pointer(&piece.view())].map(Arg::Pointer);
+        let args = [&pointers[..], &[columns, stride, to_stride, n].map(Arg::Size)].concat();
+        let defines = [("A", "float"), ("B", "bf16")];
+        // SAFETY: `copy_rows(const float*, bf16*, four sizes)`; the caller's promise, and the piece has room.
+        unsafe { self.launch(kernel("copy_rows", &defines), Grid::each(n), &args) }?;
+        Ok((piece, to_stride))
     }
 
     fn copy_same(&self, from: View<'_, CudaBuffer>, to: ViewMut<'_, CudaBuffer>) -> Result<()> {

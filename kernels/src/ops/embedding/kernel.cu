@@ -16,25 +16,20 @@ forward(const A* __restrict__ table,  // [vocabulary, width] at `stride`
         out[row * width + i] = near<B>(wide(table[id * stride + i]));
 }
 
-// The block of the first row with an id adds all rows with that id, in their order: nobody else
-// writes to that row of the table.
+// A block for some columns of each id that there is: it adds the rows with that id in their order, and
+// nobody else writes to that row of the table.
 extern "C" __global__ void __launch_bounds__(128)
-backward(const A* __restrict__ d_out,  // [rows, width]
-         const u32* __restrict__ ids,  // [rows]
-         float* __restrict__ d_table,  // [vocabulary, width] at `stride`
-         size_t rows, size_t width, size_t stride, size_t vocabulary, u32* __restrict__ fault) {
-    const size_t first = blockIdx.x;
-    const u32 id = ids[first];
-    if (id >= vocabulary) {
-        if (threadIdx.x == 0) note(fault, id, vocabulary);
-        return;
-    }
-    for (size_t row = 0; row < first; ++row)
-        if (ids[row] == id) return;
-    for (size_t i = threadIdx.x; i < width; i += blockDim.x) {
-        float sum = d_table[id * stride + i];
-        for (size_t row = first; row < rows; ++row)
-            if (ids[row] == id) sum += wide(d_out[row * width + i]);
-        d_table[id * stride + i] = sum;
-    }
+backward(const A* __restrict__ d_out,   // [rows, width]
+         const u32* __restrict__ lists,  // [n, 3]: an id, the first and the end of its rows in `order`
+         const u32* __restrict__ order,  // [rows]: rows by their ids
+         float* __restrict__ d_table,    // [vocabulary, width] at `stride`
+         size_t width, size_t stride) {
+    const size_t i = size_t(blockIdx.y) * blockDim.x + threadIdx.x;
+    if (i >= width) return;
+    const u32* const list = lists + size_t(blockIdx.x) * 3;
+    float* const to = d_table + list[0] * stride + i;
+    float sum = *to;
+#pragma unroll 4
+    for (u32 at = list[1]; at < list[2]; ++at) sum += wide(d_out[order[at] * width + i]);
+    *to = sum;
 }

@@ -128,8 +128,28 @@ pub(crate) fn matmul(
     let Product { form, a, b, start } = product;
     let sizes = [(a.rows, a.columns), (b.rows, b.columns), (out.rows, out.columns)];
     let shape = shape(form, sizes[0], sizes[1], sizes[2])?;
-    let operands = [Operand::new(&a, "a")?, Operand::new(&b, "b")?, Operand::new_mut(&out, "out")?];
-    // SAFETY: the three matrices have the sizes that make the shape and lie in their views.
+    let (a_at, b_at) = (Operand::new(&a, "a")?, Operand::new(&b, "b")?);
+    let out = Operand::new_mut(&out, "out")?;
+    // Products of f32 with bf16, such as those of adapters, are products of bf16 where these are fast; those
+    // of f32 alone, of which nothing is bf16, stay what they are.
+    let has_bf16 = [a_at, b_at, out].iter().any(|it| it.dtype == Dtype::Bf16);
+    let narrow = cuda.has_tensor_cores() && has_bf16;
+    let mut pieces = Vec::new();
+    let mut narrowed = |it: Operand, (rows, columns): (usize, usize), room: usize| {
+        if !narrow || it.dtype != Dtype::F32 {
+            return Ok(it);
+        }
+        // SAFETY: the operand lies in its view, which the caller borrows.
+        let (piece, stride) = unsafe { cuda.as_bf16(it.at, (rows, columns, it.stride), room) }?;
+        let at = pointer(&piece.view());
+        pieces.push(piece);
+        Ok(Operand { at, stride, dtype: Dtype::Bf16 })
+    };
+    // Rows of activations may be more another time, those of weights are not.
+    let (rows, of_b) = (cuda.at_least(0), if form == Form::Dytx { cuda.at_least(0) } else { 0 });
+    let operands = [narrowed(a_at, sizes[0], rows)?, narrowed(b_at, sizes[1], of_b)?, out];
+    // SAFETY: the three matrices have the sizes that make the shape and lie in their views, or in pieces that
+    // live until the product is launched.
     unsafe { multiply(cuda, form, shape, operands, start) }
 }
 
@@ -146,35 +166,18 @@ pub(crate) unsafe fn multiply(
     [a, b, out]: [Operand; 3],
     start: Start,
 ) -> Result<()> {
-    if cuda.has_tensor_cores()
-        && a.is_aligned()
-        && b.is_aligned()
-        && cuda.is_hopper()
-        && shape.depth > 0
-    {
-        // SAFETY: the caller's promise, and that both are aligned was just asked.
-        return unsafe { hopper::multiply(cuda, form, shape, [a, b, out], start) };
+    if cuda.has_tensor_cores() && a.is_aligned() && b.is_aligned() {
+        let from = if start == Start::Add { out.at } else { 0 };
+        // SAFETY: the caller's promise.
+        return unsafe { multiply_from(cuda, form, shape, [a, b, out], from) };
     }
-    let form = match form {
-        Form::Xwt => "0",
-        Form::Dyw => "1",
-        Form::Dytx => "2",
-    };
+    let form = number(form);
     let Shape { rows, columns, depth } = shape;
     let pointers = [a.at, b.at, out.at].map(Arg::Pointer);
     let sizes = [rows, columns, depth, a.stride, b.stride, out.stride].map(Arg::Size);
     let add = Arg::U32(u32::from(start == Start::Add));
     let args = [&pointers[..], &sizes, &[add]].concat();
     let c = type_name(out.dtype, OP, "out")?;
-    if cuda.has_tensor_cores() && a.is_aligned() && b.is_aligned() {
-        let tile = Tile::of(rows);
-        let of_tile = tile.defines();
-        let defines = with_tile([("C", c), ("FORM", form)], &of_tile);
-        let kernel = Kernel { source: &TENSOR, function: "matmul", defines: &defines };
-        // SAFETY: `matmul(const bf16*, const bf16*, C*, six sizes, u32)`; the rest is the caller's
-        // promise, and that copies of 16 bytes are aligned was just asked.
-        return unsafe { cuda.launch(kernel, tile.grid(shape), &args) };
-    }
     let (a, b) = (type_name(a.dtype, OP, "a")?, type_name(b.dtype, OP, "b")?);
     let defines = [("A", a), ("B", b), ("C", c), ("FORM", form)];
     let kernel = Kernel { source: &SOURCE, function: "matmul", defines: &defines };
@@ -182,4 +185,43 @@ pub(crate) unsafe fn multiply(
     let grid = Grid { blocks, threads: THREADS, shared_bytes: SHARED };
     // SAFETY: `matmul(const A*, const B*, C*, six sizes, u32)`; the rest is the caller's promise.
     unsafe { cuda.launch(kernel, grid, &args) }
+}
+
+/// The form as kernels know it.
+fn number(form: Form) -> &'static str {
+    match form {
+        Form::Xwt => "0",
+        Form::Dyw => "1",
+        Form::Dytx => "2",
+    }
+}
+
+/// The same by tensor cores, with sums that begin with what lies at `from`, or zero.
+///
+/// # Safety
+///
+/// As for [`multiply`], and `from` is null or as large as `out` and lies in such rows, perhaps where `out`
+/// does; `a` and `b` are aligned bf16.
+pub(super) unsafe fn multiply_from(
+    cuda: &Cuda,
+    form: Form,
+    shape: Shape,
+    [a, b, out]: [Operand; 3],
+    from: Pointer,
+) -> Result<()> {
+    let Shape { rows, columns, depth } = shape;
+    if cuda.is_hopper() && depth > 0 {
+        let after = (from, hopper::After::Nothing);
+        // SAFETY: the caller's promise.
+        return unsafe { hopper::multiply(cuda, form, shape, [a, b, out], after) };
+    }
+    let pointers = [a.at, b.at, from, out.at].map(Arg::Pointer);
+    let sizes = [rows, columns, depth, a.stride, b.stride, out.stride].map(Arg::Size);
+    let args = [&pointers[..], &sizes].concat();
+    let (tile, form) = (Tile::of(rows), number(form));
+    let of_tile = tile.defines();
+    let defines = with_tile([("C", type_name(out.dtype, OP, "out")?), ("FORM", form)], &of_tile);
+    let kernel = Kernel { source: &TENSOR, function: "matmul", defines: &defines };
+    // SAFETY: `matmul(const bf16*, const bf16*, const C*, C*, six sizes)`; the rest is the caller's promise.
+    unsafe { cuda.launch(kernel, tile.grid(shape), &args) }
 }

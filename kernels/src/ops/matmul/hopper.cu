@@ -3,7 +3,10 @@
 // sixteen: an element is a chain of `wgmma` steps over the summed index, in rising order, begun at zero or
 // at what `out` holds. The size of a tile cannot be seen in it.
 //
-// C is the type of the result, FORM as in kernel.cu. A tile is 64 CONSUMERS x COLUMNS.
+// C is the type of the result, FORM as in kernel.cu. A tile is 64 CONSUMERS x COLUMNS. FUSED says what is done
+// to sums before they are written, all of it to the bit as the operation that does it alone: 1 turns queries
+// and keys with heads of 128 by their positions, 2 makes products of gates, whose columns and those beside
+// them, `width` further on, a tile has half of each.
 #include "hopper.cuh"
 
 constexpr u32 STEP = 64;                               // of the sum: 128 bytes; cuda.rs: BOX
@@ -14,16 +17,62 @@ constexpr u32 LINE = 128;                              // bytes of a line of a b
 constexpr u32 BOX_BYTES = 64 * LINE;                   // of 64 lines
 constexpr u32 A_BYTES = ROWS * LINE, B_BYTES = COLUMNS * LINE, STAGE_BYTES = A_BYTES + B_BYTES;
 constexpr u32 NUMBERS = COLUMNS / 2;                   // of a thread
+constexpr u32 WRITTEN = FUSED == 2 ? COLUMNS / 2 : COLUMNS;  // columns of a tile of the result
 constexpr u32 GROUP = 8;                               // rows of tiles that are near in time
 constexpr bool A_TURNED = FORM == 2, B_TURNED = FORM != 0;  // the summed index is not the contiguous one
 
 struct Tile { u32 row, column; };
 
 __device__ __forceinline__ Tile tile_of(size_t rows, size_t columns) {
-    const size_t n_rows = (rows + ROWS - 1) / ROWS, n_columns = (columns + COLUMNS - 1) / COLUMNS;
+    const size_t n_rows = (rows + ROWS - 1) / ROWS, n_columns = (columns + WRITTEN - 1) / WRITTEN;
     const size_t group = blockIdx.x / (GROUP * n_columns), in_group = blockIdx.x % (GROUP * n_columns);
     const size_t left = n_rows - group * GROUP, height = left < GROUP ? left : GROUP;
-    return {u32(group * GROUP + in_group % height) * ROWS, u32(in_group / height) * COLUMNS};
+    return {u32(group * GROUP + in_group % height) * ROWS, u32(in_group / height) * WRITTEN};
+}
+
+#if FUSED == 1
+// What turning needs: see ops/rope.
+struct Turn {
+    const u32* positions;  // [rows]
+    const float *cosines, *sines;  // [table, 64]
+    size_t table, heads;   // heads that are turned
+    u32* fault;
+};
+
+// Turns a row's two heads; four numbers of a thread are of two rows, 32 numbers on is the other of a pair.
+__device__ __forceinline__ void turn(float (&sums)[NUMBERS], const Turn& it, size_t row, u32 half, size_t first_head) {
+    const u32 position = it.positions[row];
+    if (position >= it.table) return note(it.fault, position, it.table);
+#pragma unroll
+    for (u32 head = 0; head < 2; ++head) {
+        if (first_head + head >= it.heads) continue;
+#pragma unroll
+        for (u32 n = 0; n < 32; n += 4) {
+            const size_t at = size_t(position) * 64 + n * 2 + threadIdx.x % 4 * 2;
+            const float2 cosine = *reinterpret_cast<const float2*>(it.cosines + at);
+            const float2 sine = *reinterpret_cast<const float2*>(it.sines + at);
+#pragma unroll
+            for (u32 k = 0; k < 2; ++k) {
+                float &low = sums[head * 64 + n + half * 2 + k], &high = sums[head * 64 + n + half * 2 + k + 32];
+                const float x = wide(near<C>(low)), y = wide(near<C>(high));
+                const float c = k ? cosine.y : cosine.x, s = k ? sine.y : sine.x;
+                low = fmaf(x, c, -(y * s));
+                high = fmaf(y, c, x * s);
+            }
+        }
+    }
+}
+#endif
+
+// Two numbers of a row, the first of which is column `k` of `columns`.
+__device__ __forceinline__ void store(C* to, size_t k, size_t columns, float first, float second) {
+    struct __align__(2 * sizeof(C)) Pair { C first, second; };
+    if (k + 1 < columns && size_t(to) % sizeof(Pair) == 0) {
+        *reinterpret_cast<Pair*>(to) = {near<C>(first), near<C>(second)};
+        return;
+    }
+    if (k < columns) to[0] = near<C>(first);
+    if (k + 1 < columns) to[1] = near<C>(second);
 }
 
 // One operand of a stage: `lines` lines of 64 steps; or, turned, 64 lines of steps for every 64 numbers.
@@ -38,8 +87,16 @@ __device__ __forceinline__ void fetch(unsigned char* to, const TensorMap* map, u
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
-matmul(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, C* __restrict__ c, size_t rows,
-       size_t columns, size_t depth, size_t c_stride, u32 add) {
+matmul(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b,
+       const C* from,  // what the sums begin with, as `c` lies and perhaps it; null is zero
+       C* c, size_t rows, size_t columns, size_t depth, size_t c_stride
+#if FUSED == 1
+       , const u32* __restrict__ positions, const float* __restrict__ cosines, const float* __restrict__ sines,
+       size_t table, size_t heads, u32* __restrict__ fault
+#elif FUSED == 2
+       , C* __restrict__ products  // [rows, columns]: `columns` are those of gates
+#endif
+) {
     SHARED(memory);
     u64* const full = reinterpret_cast<u64*>(memory + STAGES * STAGE_BYTES);  // [STAGES]: copies have come
     u64* const empty = full + STAGES;                                        // [STAGES]: nobody reads any more
@@ -62,7 +119,12 @@ matmul(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b,
             unsigned char* const to = memory + stage * STAGE_BYTES;
             phase_expect(full + stage, STAGE_BYTES);
             fetch<A_TURNED, ROWS>(to, &a, tile.row, n * STEP, full + stage);
+#if FUSED == 2
+            fetch<false, COLUMNS / 2>(to + A_BYTES, &b, tile.column, n * STEP, full + stage);
+            fetch<false, COLUMNS / 2>(to + A_BYTES + B_BYTES / 2, &b, u32(columns) + tile.column, n * STEP, full + stage);
+#else
             fetch<B_TURNED, COLUMNS>(to + A_BYTES, &b, tile.column, n * STEP, full + stage);
+#endif
         }
         return;
     }
@@ -75,7 +137,7 @@ matmul(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b,
 #pragma unroll
     for (u32 i = 0; i < NUMBERS; ++i) {
         const size_t r = own_row + i % 4 / 2 * 8, k = own_column + i / 4 * 8 + i % 2;
-        sums[i] = add && r < rows && k < columns ? wide(c[r * c_stride + k]) : 0.0f;
+        sums[i] = from && r < rows && k < columns ? wide(from[r * c_stride + k]) : 0.0f;
     }
     const auto multiply_stage = [&](u32 n) {
         const u32 stage = n % STAGES;
@@ -102,8 +164,31 @@ matmul(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b,
     group_wait<0>();
     group_hold(sums);
 #pragma unroll
-    for (u32 i = 0; i < NUMBERS; ++i) {
-        const size_t r = own_row + i % 4 / 2 * 8, k = own_column + i / 4 * 8 + i % 2;
-        if (r < rows && k < columns) c[r * c_stride + k] = near<C>(sums[i]);
+    for (u32 half = 0; half < 2; ++half) {
+        const size_t r = own_row + half * 8;
+        if (r >= rows) continue;
+        C* const to = c + r * c_stride + own_column;
+#if FUSED == 1
+        turn(sums, {positions, cosines, sines, table, heads, fault}, r, half, tile.column / 128);
+#endif
+#if FUSED == 2
+#pragma unroll
+        for (u32 i = half * 2; i < NUMBERS / 2; i += 4) {
+            const size_t at = i / 4 * 8, k = own_column + at;
+            float product[2];
+#pragma unroll
+            for (u32 n = 0; n < 2; ++n) {
+                const float gate = wide(near<C>(sums[i + n])), up = wide(near<C>(sums[i + n + NUMBERS / 2]));
+                product[n] = wide(near<C>(gate / (1.0f + exponential(-gate)))) * up;
+            }
+            store(to + at, k, columns, sums[i], sums[i + 1]);
+            store(to + columns + at, k, columns, sums[i + NUMBERS / 2], sums[i + 1 + NUMBERS / 2]);
+            store(products + r * columns + k, k, columns, product[0], product[1]);
+        }
+#else
+#pragma unroll
+        for (u32 i = half * 2; i < NUMBERS; i += 4)
+            store(to + i / 4 * 8, own_column + i / 4 * 8, columns, sums[i], sums[i + 1]);
+#endif
     }
 }

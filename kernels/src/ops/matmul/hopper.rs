@@ -1,8 +1,8 @@
 //! Launches of `hopper.cu`.
 
 use super::cuda::Operand;
-use super::{Form, Shape, Start};
-use crate::cuda::{Arg, Boxed, Cuda, Grid, Kernel, Source, Variant, type_name};
+use super::{Form, Shape};
+use crate::cuda::{Arg, Boxed, Cuda, Grid, Kernel, Pointer, Source, Variant, type_name};
 use crate::{Dtype, Result};
 
 const SOURCE: Source = Source::hopper("matmul.hopper", include_str!("hopper.cu"));
@@ -28,14 +28,15 @@ impl Tile {
         64 * self.consumers
     }
 
-    /// Types, form and tile.
-    fn defines(&self, c: &str, form: Form) -> [(&'static str, String); 4] {
+    /// Types, form, tile, and what is fused.
+    fn defines(&self, c: &str, form: Form, fused: usize) -> [(&'static str, String); 5] {
         let form = form as usize; // hopper.cu: FORM
         [
             ("C", c.to_owned()),
             ("FORM", form.to_string()),
             ("CONSUMERS", self.consumers.to_string()),
             ("COLUMNS", self.columns.to_string()),
+            ("FUSED", fused.to_string()),
         ]
     }
 }
@@ -47,12 +48,54 @@ pub(super) fn variants() -> Vec<Variant> {
         TILES.iter().flat_map(|it| [Form::Xwt, Form::Dyw, Form::Dytx].map(|form| (it, form)))
     {
         for c in ["float", "bf16"] {
-            let defines = tile.defines(c, form);
-            let defines: Vec<_> = defines.iter().map(|(name, it)| (*name, it.as_str())).collect();
-            all.push(Variant::new(&SOURCE, &defines));
+            all.push(variant(&tile.defines(c, form, 0)));
         }
     }
+    all.extend([1, 2].map(|fused| variant(&TILES[1].defines("bf16", Form::Xwt, fused))));
     all
+}
+
+fn variant(defines: &[(&'static str, String)]) -> Variant {
+    let defines: Vec<_> = defines.iter().map(|(name, it)| (*name, it.as_str())).collect();
+    Variant::new(&SOURCE, &defines)
+}
+
+/// Whether a product of this many rows is made in the larger tiles, which alone can do more at once.
+pub(super) fn is_wide(rows: usize) -> bool {
+    Tile::of(rows).columns == TILES[1].columns
+}
+
+/// What is done to a product before it is written; for [`Form::Xwt`], bf16 and many rows.
+pub(super) enum After {
+    /// Nothing.
+    Nothing,
+    /// Heads are turned: positions, cosines and sines, how many positions there are, and how many heads.
+    Turn { tables: [Pointer; 3], table: usize, heads: usize, fault: Arg },
+    /// Products of gates are made; the columns of the shape are those of gates alone.
+    Gates { products: Pointer },
+}
+
+impl After {
+    /// As the kernel knows it.
+    fn number(&self) -> usize {
+        match self {
+            After::Nothing => 0,
+            After::Turn { .. } => 1,
+            After::Gates { .. } => 2,
+        }
+    }
+
+    /// The parameters that the kernel has for it.
+    fn args(self) -> Vec<Arg> {
+        match self {
+            After::Nothing => Vec::new(),
+            After::Turn { tables, table, heads, fault } => {
+                let sizes = [Arg::Size(table), Arg::Size(heads), fault];
+                tables.map(Arg::Pointer).into_iter().chain(sizes).collect()
+            }
+            After::Gates { products } => vec![Arg::Pointer(products)],
+        }
+    }
 }
 
 /// A matrix of which boxes of 64 numbers are copied: of `lines` rows where rows are summed along, else of
@@ -64,37 +107,42 @@ fn boxed(it: &Operand, (rows, columns): (usize, usize), lines: usize) -> Boxed {
 
 /// # Safety
 ///
-/// As for [`super::cuda::multiply`]; and the operands are aligned bf16.
+/// As for [`super::cuda::multiply_from`]; and the operands are aligned bf16, and what comes after has what
+/// the kernel reads and writes.
 pub(super) unsafe fn multiply(
     cuda: &Cuda,
     form: Form,
     shape: Shape,
     [a, b, out]: [Operand; 3],
-    start: Start,
+    (from, after): (Pointer, After),
 ) -> Result<()> {
     let Shape { rows, columns, depth } = shape;
     let tile = Tile::of(rows);
+    let fused = after.number();
+    // With gates a tile has half of its columns among them and half beside them.
+    let parts = if let After::Gates { .. } = after { 2 } else { 1 };
     let a = match form {
         Form::Xwt | Form::Dyw => boxed(&a, (rows, depth), tile.rows()),
         Form::Dytx => boxed(&a, (depth, rows), STEP),
     };
     let b = match form {
-        Form::Xwt => boxed(&b, (columns, depth), tile.columns),
+        Form::Xwt => boxed(&b, (columns * parts, depth), tile.columns / parts),
         Form::Dyw | Form::Dytx => boxed(&b, (depth, columns), STEP),
     };
-    let mut args = vec![Arg::Map(cuda.map(a)?), Arg::Map(cuda.map(b)?), Arg::Pointer(out.at)];
+    let mut args = vec![Arg::Map(cuda.map(a)?), Arg::Map(cuda.map(b)?)];
+    args.extend([from, out.at].map(Arg::Pointer));
     args.extend([rows, columns, depth, out.stride].map(Arg::Size));
-    args.push(Arg::U32(u32::from(start == Start::Add)));
+    args.extend(after.args());
     let numbers = STAGES * (tile.rows() + tile.columns) * STEP;
     let grid = Grid {
-        blocks: (rows.div_ceil(tile.rows()) * columns.div_ceil(tile.columns), 1),
+        blocks: (rows.div_ceil(tile.rows()) * columns.div_ceil(tile.columns / parts), 1),
         threads: 128 * (tile.consumers as u32 + 1),
         shared_bytes: numbers * Dtype::Bf16.bytes() + BARRIERS,
     };
-    let defines = tile.defines(type_name(out.dtype, "matmul", "out")?, form);
+    let defines = tile.defines(type_name(out.dtype, "matmul", "out")?, form, fused);
     let defines: Vec<_> = defines.iter().map(|(name, it)| (*name, it.as_str())).collect();
     let kernel = Kernel { source: &SOURCE, function: "matmul", defines: &defines };
-    // SAFETY: `matmul(TensorMap, TensorMap, C*, four sizes, u32)`; the maps are of the operands, the rest is
-    // the caller's promise.
+    // SAFETY: `matmul(TensorMap, TensorMap, const C*, C*, four sizes, …)`, and what comes after; the maps are
+    // of the operands, the rest is the caller's promise.
     unsafe { cuda.launch(kernel, grid, &args) }
 }

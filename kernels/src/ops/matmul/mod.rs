@@ -22,12 +22,16 @@
 
 pub(crate) mod cpu;
 pub(crate) mod cuda;
+pub(crate) mod fused;
 mod hopper;
+pub(crate) mod hopper_fused;
 pub(crate) mod pack;
 pub(crate) mod packed;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tile;
+
+pub use fused::Pair;
 
 use crate::Result;
 use crate::device::Matrix;

@@ -97,8 +97,9 @@ __device__ __forceinline__ void tile_of(size_t& row, size_t& column, size_t rows
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
-matmul(const bf16* __restrict__ a, const bf16* __restrict__ b, C* __restrict__ c, size_t rows,
-       size_t columns, size_t depth, size_t a_stride, size_t b_stride, size_t c_stride, u32 add) {
+matmul(const bf16* __restrict__ a, const bf16* __restrict__ b,
+       const C* from,  // what the sums begin with, as `c` lies and perhaps it; null is zero
+       C* c, size_t rows, size_t columns, size_t depth, size_t a_stride, size_t b_stride, size_t c_stride) {
     SHARED(memory);
     constexpr u32 A_LENGTH = ROWS * STEP, LENGTH = A_LENGTH + COLUMNS * STEP;
     bf16* const stages = reinterpret_cast<bf16*>(memory);  // [STAGES][LENGTH]
@@ -131,7 +132,7 @@ matmul(const bf16* __restrict__ a, const bf16* __restrict__ b, C* __restrict__ c
 #pragma unroll
             for (u32 n = 0; n < 4; ++n) {
                 const size_t r = own_row + i * 16 + n / 2 * 8, k = own_column + j * 8 + n % 2;
-                sums[i][j][n] = add && r < rows && k < columns ? wide(c[r * c_stride + k]) : 0.0f;
+                sums[i][j][n] = from && r < rows && k < columns ? wide(from[r * c_stride + k]) : 0.0f;
             }
     u32 stage = 0;
     for (size_t step = 0; step < depth; step += STEP) {

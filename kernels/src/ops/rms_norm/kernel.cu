@@ -1,6 +1,6 @@
 // rms_norm: sixteen threads for each row, one for each lane of the sums. Contract: mod.rs. E is the
 // type of rows, G that of the gain.
-#include "number.cuh"
+#include "ptx.cuh"
 
 constexpr u32 THREADS = 128;  // cuda.rs: THREADS
 
@@ -51,20 +51,36 @@ backward(const E* __restrict__ d_out,      // [rows, width]
     }
 }
 
-// A thread for each column, which goes down the rows.
+// A chain for each column down the rows. All threads of a block make the factors of a tile ready in shared
+// memory, and a thread for each column goes on with its chain.
+constexpr u32 COLUMNS = 32;  // cuda.rs: COLUMNS
+constexpr u32 TILE = 64;     // rows; cuda.rs: TILE
+
 extern "C" __global__ void __launch_bounds__(THREADS)
 backward_gain(const E* __restrict__ d_out,      // [rows, width]
               const E* __restrict__ x,          // [rows, width]
               const float* __restrict__ scale,  // [rows]
               float* __restrict__ d_gain,       // [width]
               size_t rows, size_t width) {
-    const size_t column = thread_number();
-    if (column >= width) return;
-    float sum = d_gain[column];
-#pragma unroll 4
-    for (size_t row = 0; row < rows; ++row) {
-        const size_t at = row * width + column;
-        sum = fmaf(wide(d_out[at]), wide(x[at]) * scale[row], sum);
+    SHARED(memory);
+    float2(*const factors)[COLUMNS] = reinterpret_cast<float2(*)[COLUMNS]>(memory);  // [TILE][COLUMNS]
+    const u32 own = threadIdx.x % COLUMNS;
+    const size_t column = size_t(blockIdx.x) * COLUMNS + own;
+    const bool is_chain = threadIdx.x < COLUMNS && column < width;
+    float sum = is_chain ? d_gain[column] : 0.0f;
+    for (size_t first = 0; first < rows; first += TILE) {
+        const size_t end = first + TILE < rows ? first + TILE : rows;
+        __syncthreads();
+        if (column < width)
+#pragma unroll 8
+            for (size_t row = first + threadIdx.x / COLUMNS; row < end; row += THREADS / COLUMNS) {
+                const size_t at = row * width + column;
+                factors[row - first][own] = make_float2(wide(d_out[at]), wide(x[at]) * scale[row]);
+            }
+        __syncthreads();
+        if (is_chain)
+            for (u32 row = 0; row < u32(end - first); ++row)
+                sum = fmaf(factors[row][own].x, factors[row][own].y, sum);
     }
-    d_gain[column] = sum;
+    if (is_chain) d_gain[column] = sum;
 }

@@ -14,6 +14,7 @@
 
 mod cpu;
 pub(crate) mod cuda;
+mod rows;
 #[cfg(test)]
 mod tests;
 

@@ -1,5 +1,5 @@
-// rope: a thread for each pair of numbers. Contract: mod.rs. E is the type; SIGN is 1 or -1.
-#include "number.cuh"
+// rope: a thread for EACH pairs of numbers, one or eight. Contract: mod.rs. E is the type; SIGN is 1 or -1.
+#include "several.cuh"
 
 extern "C" __global__ void __launch_bounds__(256)
 turn(E* __restrict__ qkv,               // [rows, row]
@@ -10,7 +10,7 @@ turn(E* __restrict__ qkv,               // [rows, row]
      size_t heads, size_t half,          // heads that are turned
      size_t table, u32* __restrict__ fault) {
     const size_t pairs = heads * half;
-    for (size_t i = thread_number(); i < rows * pairs; i += thread_count()) {
+    for (size_t i = thread_number() * EACH; i < rows * pairs; i += thread_count() * EACH) {
         const size_t at = i / pairs, head = i % pairs / half, pair = i % half;
         const u32 position = positions[at];
         if (position >= table) {
@@ -18,11 +18,17 @@ turn(E* __restrict__ qkv,               // [rows, row]
             continue;
         }
         E* const low = qkv + at * row + head * 2 * half + pair;
-        const float x = wide(low[0]), y = wide(low[half]);
-        const float cosine = cosines[position * half + pair];
-        const float sine = sines[position * half + pair];
-        const float turned = SIGN * (y * sine);
-        low[0] = near<E>(fmaf(x, cosine, -turned));
-        low[half] = near<E>(fmaf(y, cosine, SIGN * (x * sine)));
+        Several<EACH> x = read<EACH>(low), y = read<EACH>(low + half);
+        const Several<EACH> cosine = read<EACH>(cosines + position * half + pair);
+        const Several<EACH> sine = read<EACH>(sines + position * half + pair);
+#pragma unroll
+        for (u32 k = 0; k < EACH; ++k) {
+            const float turned = SIGN * (y.at[k] * sine.at[k]);
+            const float first = fmaf(x.at[k], cosine.at[k], -turned);
+            y.at[k] = fmaf(y.at[k], cosine.at[k], SIGN * (x.at[k] * sine.at[k]));
+            x.at[k] = first;
+        }
+        write(low, x);
+        write(low + half, y);
     }
 }

@@ -8,6 +8,7 @@ const SOURCE: Source = Source::new("square_sum", include_str!("kernel.cu"));
 const THREADS: u32 = 256; // kernel.cu: __launch_bounds__
 const BLOCK: usize = 4096; // kernel.cu: BLOCK
 const SQUARES: usize = 8; // kernel.cu: SQUARES
+const ADDERS: u32 = 1024; // kernel.cu: THREADS
 
 /// How the file is compiled.
 pub(crate) fn variants(e: &str) -> Vec<Variant> {
@@ -25,7 +26,21 @@ pub(crate) fn square_sum(cuda: &Cuda, x: View<'_, CudaBuffer>) -> Result<f64> {
     let grid = Grid::blocks((blocks * SQUARES).div_ceil(THREADS as usize), THREADS);
     // SAFETY: `square_sum(const E*, double*, size_t)`; there is room for a sum of each block.
     unsafe { cuda.launch(kernel, grid, &args) }?;
-    let words: Vec<u32> = cuda.read_words(&sums)?;
+    if cuda.has_tensor_cores() && blocks > 0 {
+        let total = cuda.scratch(Dtype::U32, 2)?;
+        let kernel = Kernel { function: "add_sums", ..kernel };
+        let pointers = [&sums, &total].map(|it| Arg::Pointer(pointer(&it.view())));
+        let shared_bytes = ADDERS as usize / 32 * size_of::<f64>();
+        let grid = Grid { shared_bytes, ..Grid::blocks(1, ADDERS) };
+        // SAFETY: `add_sums(const double*, double*, size_t)`: a sum of each block, and room for one.
+        unsafe { cuda.launch(kernel, grid, &[&pointers[..], &[Arg::Size(blocks)]].concat()) }?;
+        return Ok(added(&cuda.read_words(&total)?));
+    }
+    Ok(added(&cuda.read_words(&sums)?))
+}
+
+/// The sum of doubles, in order, of two words each.
+fn added(words: &[u32]) -> f64 {
     let sum = |it: &[u32]| f64::from_bits(u64::from(it[0]) | u64::from(it[1]) << 32);
-    Ok(words.chunks_exact(2).map(sum).sum())
+    words.chunks_exact(2).map(sum).sum()
 }

@@ -1,15 +1,20 @@
-// swiglu: a thread for each number of a row. Contract: mod.rs. E is the type.
-#include "number.cuh"
+// swiglu: a thread for EACH numbers of a row, one or eight. Contract: mod.rs. E is the type.
+#include "several.cuh"
 
 extern "C" __global__ void __launch_bounds__(256)
 forward(const E* __restrict__ gate_up,  // [rows, 2 width]
         E* __restrict__ out,            // [rows, width]
         size_t width, size_t n) {
-    for (size_t i = thread_number(); i < n; i += thread_count()) {
+    for (size_t i = thread_number() * EACH; i < n; i += thread_count() * EACH) {
         const size_t at = i / width * 2 * width + i % width;
-        const float gate = wide(gate_up[at]);
-        const E silu = near<E>(gate / (1.0f + exponential(-gate)));
-        out[i] = near<E>(wide(silu) * wide(gate_up[at + width]));
+        const Several<EACH> gate = read<EACH>(gate_up + at);
+        Several<EACH> up = read<EACH>(gate_up + at + width);
+#pragma unroll
+        for (u32 k = 0; k < EACH; ++k) {
+            const E silu = near<E>(gate.at[k] / (1.0f + exponential(-gate.at[k])));
+            up.at[k] *= wide(silu);
+        }
+        write(out + i, up);
     }
 }
 
@@ -18,12 +23,19 @@ backward(const E* __restrict__ d_out,    // [rows, width]
          const E* __restrict__ gate_up,  // [rows, 2 width]
          E* __restrict__ d_gate_up,      // [rows, 2 width]
          size_t width, size_t n) {
-    for (size_t i = thread_number(); i < n; i += thread_count()) {
+    for (size_t i = thread_number() * EACH; i < n; i += thread_count() * EACH) {
         const size_t at = i / width * 2 * width + i % width;
-        const float d = wide(d_out[i]), gate = wide(gate_up[at]), up = wide(gate_up[at + width]);
-        const float sigmoid = 1.0f / (1.0f + exponential(-gate));
-        d_gate_up[at + width] = near<E>(d * gate * sigmoid);
-        const float slope = sigmoid * fmaf(gate, 1.0f - sigmoid, 1.0f);
-        d_gate_up[at] = near<E>(d * up * slope);
+        const Several<EACH> d = read<EACH>(d_out + i), gate = read<EACH>(gate_up + at);
+        const Several<EACH> up = read<EACH>(gate_up + at + width);
+        Several<EACH> d_gate, d_up;
+#pragma unroll
+        for (u32 k = 0; k < EACH; ++k) {
+            const float sigmoid = 1.0f / (1.0f + exponential(-gate.at[k]));
+            d_up.at[k] = d.at[k] * gate.at[k] * sigmoid;
+            const float slope = sigmoid * fmaf(gate.at[k], 1.0f - sigmoid, 1.0f);
+            d_gate.at[k] = d.at[k] * up.at[k] * slope;
+        }
+        write(d_gate_up + at + width, d_up);
+        write(d_gate_up + at, d_gate);
     }
 }

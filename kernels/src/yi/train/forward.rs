@@ -6,7 +6,6 @@ use super::model::Model;
 use crate::device::{View, ViewMut};
 use crate::ops::attention;
 use crate::ops::cross_entropy::LinearCrossEntropy;
-use crate::ops::matmul::Start;
 use crate::ops::rms_norm;
 use crate::ops::rope::Direction;
 use crate::yi::layout::Part;
@@ -67,10 +66,10 @@ impl<D: Device> Model<D> {
             let heavy = at(&mut memory.heavy, layer);
             let light = at(&mut memory.light, layer);
             pass.layer(layer, x, (&mut *heavy, &mut *light), low)?;
-            let mut out = first_mut(&mut after[0], tokens * hidden);
-            device.copy(first(&heavy.middle, tokens * hidden), out.again())?;
+            let out = first_mut(&mut after[0], tokens * hidden);
+            let middle = first(&heavy.middle, tokens * hidden);
             let product = first(&light.product, tokens * self.config.intermediate);
-            pass.linear(Part::Down(layer), product, (out, Start::Add), low)?;
+            pass.linear_onto(Part::Down(layer), product, (middle, out), low)?;
         }
         let x = first(&memory.stream[self.config.layers], tokens * hidden);
         let (out, scale) = (&mut memory.normed, &mut memory.scale);
@@ -92,22 +91,30 @@ impl<D: Device> Pass<'_, D> {
         self.norm1(layer, x, heavy, light)?;
         let normed = first(&light.normed1, hidden);
         let mut qkv = first_mut(&mut heavy.qkv, n * heads.row());
-        self.linear(Part::Qkv(layer), normed, (qkv.again(), Start::Zero), low)?;
-        device.rope(qkv, self.positions, self.model.rope.turn(heads, Direction::Forward))?;
+        let turn = self.model.rope.turn(heads, Direction::Forward);
+        match self.alone(Part::Qkv(layer), normed) {
+            Some(pair) => device.matmul_turned(pair, qkv, (self.positions, turn))?,
+            None => {
+                self.linear(Part::Qkv(layer), normed, qkv.again(), low)?;
+                device.rope(qkv, self.positions, turn)?;
+            }
+        }
         let qkv = first(&heavy.qkv, n * heads.row());
         let given = attention::Forward { qkv, spans: self.spans, heads };
         let out = first_mut(&mut heavy.attended, n * heads.out());
         device.attention(given, out, first_mut(&mut heavy.lse, n * heads.query))?;
 
-        let mut middle = first_mut(&mut heavy.middle, hidden);
-        device.copy(x, middle.again())?;
+        let middle = first_mut(&mut heavy.middle, hidden);
         let attended = first(&heavy.attended, n * heads.out());
-        self.linear(Part::O(layer), attended, (middle, Start::Add), low)?;
+        self.linear_onto(Part::O(layer), attended, (x, middle), low)?;
         self.norm2(layer, heavy, light)?;
         let wide = n * self.model.config.intermediate;
         let gate_up = first_mut(&mut heavy.gate_up, 2 * wide);
         let normed = first(&light.normed2, hidden);
-        self.linear(Part::GateUp(layer), normed, (gate_up, Start::Zero), low)?;
+        if let Some(pair) = self.alone(Part::GateUp(layer), normed) {
+            return device.matmul_gated(pair, gate_up, first_mut(&mut light.product, wide));
+        }
+        self.linear(Part::GateUp(layer), normed, gate_up, low)?;
         self.product(heavy, light)
     }
 

@@ -5,7 +5,7 @@ use super::forward::Pass;
 use super::model::Gradients;
 use crate::device::{Matrix, MatrixMut, View, ViewMut};
 use crate::ops::dropout::Dropout;
-use crate::ops::matmul::{Form, Product, Start};
+use crate::ops::matmul::{Form, Pair, Product, Start};
 use crate::random::Random;
 use crate::yi::layout::Part;
 use crate::yi::lora::Adapter;
@@ -29,19 +29,58 @@ pub(super) struct Sinks<'a, D: Device> {
 }
 
 impl<D: Device> Pass<'_, D> {
-    /// `out = x Wᵀ`, or `out += x Wᵀ`, and what the adapters add.
+    /// `out = x Wᵀ`, and what the adapters add.
     pub(super) fn linear(
         &self,
         part: Part,
         x: View<'_, D::Buffer>,
-        out: (ViewMut<'_, D::Buffer>, Start),
+        out: ViewMut<'_, D::Buffer>,
         low: &mut Low<D::Buffer>,
     ) -> Result<()> {
-        let weight = self.model.weight(part);
-        let (out, start) = out;
-        let (x, mut out) = (x.rows(weight.columns), out.rows(weight.rows));
-        let product = Product { form: Form::Xwt, a: x, b: weight, start };
+        let (a, b) = self.operands(part, x);
+        let mut out = out.rows(b.rows);
+        let product = Product { form: Form::Xwt, a, b, start: Start::Zero };
         self.device.matmul(product, out.again())?;
+        self.adapt(part, a, out, low)
+    }
+
+    /// `out = from + x Wᵀ`, and what the adapters add.
+    pub(super) fn linear_onto(
+        &self,
+        part: Part,
+        x: View<'_, D::Buffer>,
+        (from, mut out): (View<'_, D::Buffer>, ViewMut<'_, D::Buffer>),
+        low: &mut Low<D::Buffer>,
+    ) -> Result<()> {
+        let pair = self.operands(part, x);
+        self.device.matmul_onto(from, pair, out.again())?;
+        self.adapt(part, pair.0, out.rows(pair.1.rows), low)
+    }
+
+    /// The operands of a layer that has no adapters: what comes after it may be done at once.
+    pub(super) fn alone<'v>(
+        &'v self,
+        part: Part,
+        x: View<'v, D::Buffer>,
+    ) -> Option<Pair<'v, D::Buffer>> {
+        let adapters = self.model.adapters.as_ref();
+        let has_some = adapters.is_some_and(|it| it.layout.of(part).next().is_some());
+        (!has_some).then(|| self.operands(part, x))
+    }
+
+    fn operands<'v>(&'v self, part: Part, x: View<'v, D::Buffer>) -> Pair<'v, D::Buffer> {
+        let weight = self.model.weight(part);
+        (x.rows(weight.columns), weight)
+    }
+
+    /// Adds what the adapters of a layer make of `x`.
+    fn adapt(
+        &self,
+        part: Part,
+        x: Matrix<'_, D::Buffer>,
+        mut out: MatrixMut<'_, D::Buffer>,
+        low: &mut Low<D::Buffer>,
+    ) -> Result<()> {
         let Some(adapters) = &self.model.adapters else { return Ok(()) };
         for adapter in adapters.layout.of(part) {
             self.inner(adapter, x, low)?;

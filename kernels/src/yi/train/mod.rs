@@ -14,7 +14,9 @@ mod model;
 
 pub use activations::{Activations, Sizes};
 pub use micro::{Micro, StepPart};
-pub use model::{Gradients, Model, OnDevice, Precision, arena, read_f32};
+pub use model::{
+    Gradients, Model, OnDevice, Precision, arena, masters, read_exact, read_f32, write_exact,
+};
 
 use serde::{Deserialize, Serialize};
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::activations::Sizes;
 use crate::device::{Matrix, MatrixMut, View, ViewMut};
+use crate::ops::adamw::{joined, split};
 use crate::ops::attention::Heads;
 use crate::ops::matmul::{Form, Product, Start};
 use crate::ops::rope::RopeTable;
@@ -30,6 +31,8 @@ pub enum Precision {
     Bf16Weights,
     /// Weights bf16 with f32 masters, activations bf16.
     Bf16,
+    /// The same in less memory: masters are the weights and the 16 bits that these lack.
+    Bf16Low,
 }
 
 impl Precision {
@@ -40,7 +43,22 @@ impl Precision {
 
     /// What activations are.
     pub fn activations(self) -> Dtype {
-        if self == Precision::Bf16 { Dtype::Bf16 } else { Dtype::F32 }
+        match self {
+            Precision::F32 | Precision::Bf16Weights => Dtype::F32,
+            Precision::Bf16 | Precision::Bf16Low => Dtype::Bf16,
+        }
+    }
+}
+
+impl Precision {
+    /// What the exact weights are beside the weights; see [`crate::ops::adamw`]. None where the weights are
+    /// exact themselves.
+    pub fn masters(self) -> Option<Dtype> {
+        match self {
+            Precision::F32 => None,
+            Precision::Bf16Weights | Precision::Bf16 => Some(Dtype::F32),
+            Precision::Bf16Low => Some(Dtype::Bf16),
+        }
     }
 }
 
@@ -236,7 +254,10 @@ impl<D: Device> Weights for OnDevice<'_, D> {
         let width: usize = tensor.shape[1..].iter().product();
         let start = tensor.start + rows.start * width;
         let numbers = match self.master {
-            Some(master) => self.device.read(View::all(master).part(start..start + out.len())),
+            Some(master) => {
+                let (range, weights) = (start..start + out.len(), self.model.trained());
+                read_exact(self.device, (weights, master), range)
+            }
             None => self.model.read(self.device, tensor, rows),
         };
         out.copy_from_slice(&numbers?);
@@ -252,6 +273,38 @@ pub fn read_f32<D: Device>(device: &D, from: View<'_, D::Buffer>) -> crate::Resu
     Ok(device.read::<bf16>(from)?.iter().map(|it| it.to_f32()).collect())
 }
 
+/// Exact weights, of masters of either kind.
+pub fn read_exact<D: Device>(
+    device: &D,
+    (weights, master): (&D::Buffer, &D::Buffer),
+    range: Range<usize>,
+) -> crate::Result<Vec<f32>> {
+    let master = View::all(master).part(range.clone());
+    if master.dtype() == Dtype::F32 {
+        return device.read(master);
+    }
+    let high = device.read::<bf16>(View::all(weights).part(range))?;
+    let low = device.read::<bf16>(master)?;
+    Ok(high.into_iter().zip(low).map(|(high, low)| joined(high, low)).collect())
+}
+
+/// Writes exact weights from `start` on, of masters of either kind; f32 ones are not rounded here.
+pub fn write_exact<D: Device>(
+    device: &D,
+    (weights, master): (&mut D::Buffer, &mut D::Buffer),
+    start: usize,
+    numbers: &[f32],
+) -> crate::Result<()> {
+    let range = start..start + numbers.len();
+    let master = ViewMut::all(master).part(range.clone());
+    if master.dtype() == Dtype::F32 {
+        return device.write(master, numbers);
+    }
+    let (high, low): (Vec<bf16>, Vec<bf16>) = numbers.iter().map(|it| split(*it)).unzip();
+    device.write(ViewMut::all(weights).part(range), &high)?;
+    device.write(master, &low)
+}
+
 /// All weights in one buffer, read a few megabytes at a time.
 pub fn arena<D: Device, W: Weights + ?Sized>(
     device: &D,
@@ -260,23 +313,48 @@ pub fn arena<D: Device, W: Weights + ?Sized>(
     weights: &W,
 ) -> Result<D::Buffer> {
     let mut arena = device.zeros(dtype, layout.len())?;
+    each_part(layout, weights, |start, numbers| {
+        let to = ViewMut::all(&mut arena).part(start..start + numbers.len());
+        if dtype == Dtype::F32 {
+            return device.write(to, numbers);
+        }
+        let rounded: Vec<bf16> = numbers.iter().map(|it| bf16::from_f32(*it)).collect();
+        device.write(to, &rounded)
+    })?;
+    Ok(arena)
+}
+
+/// The masters of a model's weights; where these are parts of the exact ones, they are written too.
+pub fn masters<D: Device, W: Weights + ?Sized>(
+    device: &D,
+    model: &mut Model<D>,
+    dtype: Dtype,
+    weights: &W,
+) -> Result<D::Buffer> {
+    let mut all = device.zeros(dtype, model.layout.len())?;
+    let layout = model.layout.clone();
+    each_part(&layout, weights, |start, numbers| {
+        write_exact(device, (&mut model.weights, &mut all), start, numbers)
+    })?;
+    Ok(all)
+}
+
+/// Hands on all weights, a few megabytes at a time, and where they begin in an arena.
+fn each_part<W: Weights + ?Sized>(
+    layout: &Layout,
+    weights: &W,
+    mut take: impl FnMut(usize, &[f32]) -> crate::Result<()>,
+) -> Result<()> {
     for (index, tensor) in layout.tensors().iter().enumerate() {
         let width: usize = tensor.shape[1..].iter().product();
         let at_once = (CHUNK / width).max(1);
         let mut rows = 0..0;
         while rows.end < tensor.shape[0] {
             rows = rows.end..(rows.end + at_once).min(tensor.shape[0]);
-            let start = tensor.start + rows.start * width;
             let mut numbers = vec![0.0; rows.len() * width];
             weights.read(index, tensor, rows.clone(), &mut numbers)?;
-            let to = ViewMut::all(&mut arena).part(start..start + numbers.len());
-            if dtype == Dtype::F32 {
-                device.write(to, &numbers)?;
-            } else {
-                let rounded: Vec<bf16> = numbers.iter().map(|it| bf16::from_f32(*it)).collect();
-                device.write(to, &rounded)?;
-            }
+            take(tensor.start + rows.start * width, &numbers)?;
         }
     }
-    Ok(arena)
+    Ok(())
 }

@@ -122,6 +122,7 @@ impl Bench {
                 fingerprint: Box::new(|| plan::Digest([0; 32])),
                 text: Box::new(String::new),
             },
+            machine: String::new(),
         };
         let setup = Setup {
             graph,

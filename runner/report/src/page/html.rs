@@ -9,20 +9,30 @@ const STYLE: &str = include_str!("style.css");
 
 /// The whole file.
 pub fn html(page: &Page) -> String {
-    let (code, words) = match page.language {
-        Language::English => ("en", Words { numbers: "the numbers", contents: "Contents" }),
-        Language::Chinese => ("zh-Hans", Words { numbers: "数据表", contents: "目录" }),
-    };
+    let policy = "<meta http-equiv=\"Content-Security-Policy\" \
+                  content=\"default-src 'none'; style-src 'unsafe-inline'\">\n";
+    document(page, policy, &results(page))
+}
+
+/// A file around what stands below the title.
+pub(super) fn document(page: &Page, head: &str, body: &str) -> String {
+    let code = if page.language == Language::Chinese { "zh-Hans" } else { "en" };
     let title = escaped(&page.title);
     let mut out = format!(
         "<!doctype html>\n<html lang=\"{code}\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n{head}\
          <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n"
     );
     if !page.about.is_empty() {
         out += &format!("<p class=\"about\">{}</p>\n", escaped(&page.about));
     }
+    out + body + "</main>\n</body>\n</html>\n"
+}
+
+/// All below the title: warnings, contents, sections.
+pub(super) fn results(page: &Page) -> String {
+    let words = words(page.language);
+    let mut out = String::new();
     for it in &page.warnings {
         out += &format!("<p class=\"warning\">{}</p>\n", escaped(it));
     }
@@ -34,19 +44,26 @@ pub fn html(page: &Page) -> String {
         out += "</ul></nav>\n";
     }
     for (i, it) in page.sections.iter().enumerate() {
-        out += &section(i, it, &words);
+        out += &section(&format!("s{i}"), it, &words);
     }
-    out + "</main>\n</body>\n</html>\n"
+    out
 }
 
 /// The words that a page has besides its data.
-struct Words {
+pub(super) struct Words {
     numbers: &'static str,
     contents: &'static str,
 }
 
-fn section(i: usize, section: &Section, words: &Words) -> String {
-    let mut out = format!("<section id=\"s{i}\">\n<h2>{}</h2>\n", escaped(&section.title));
+pub(super) fn words(language: Language) -> Words {
+    match language {
+        Language::English => Words { numbers: "the numbers", contents: "Contents" },
+        Language::Chinese => Words { numbers: "数据表", contents: "目录" },
+    }
+}
+
+pub(super) fn section(id: &str, section: &Section, words: &Words) -> String {
+    let mut out = format!("<section id=\"{id}\">\n<h2>{}</h2>\n", escaped(&section.title));
     for block in &section.blocks {
         out += &match block {
             Block::Text(it) => format!("<p>{}</p>\n", escaped(it)),

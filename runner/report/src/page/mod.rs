@@ -1,14 +1,16 @@
 //! A report as data: sections of texts, tables, charts and comparisons. What it looks like is said
-//! in [`html`](fn@html) and [`markdown`](fn@markdown); a page knows no format.
+//! in [`html`](fn@html), [`live`](fn@live) and [`markdown`](fn@markdown); a page knows no format.
 
 mod csv;
 mod files;
 mod html;
+mod live;
 mod markdown;
 
 pub use csv::{csv, json};
 pub use files::files;
 pub use html::html;
+pub use live::{Live, SCRIPT, live};
 pub use markdown::markdown;
 
 use crate::chart::Chart;

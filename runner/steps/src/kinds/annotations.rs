@@ -12,25 +12,32 @@
 //! not everybody is done; with `min_votes`, as long as something has fewer votes than that, and with
 //! `min_votes = 0` it takes what is there.
 //!
+//! `votes` are votes from elsewhere, in the shape that `kun annotate --import` takes: of people who were asked
+//! otherwise, of a program that stands for people (`by = "simulated"`), of a model (`judge_pairs`); several
+//! files of them are one by `concat`. A model is never counted among people: every record says in `by` and
+//! `judge` whose numbers it holds, those of people come first, and `judges` puts each model beside them. People and
+//! simulated votes are not taken together.
+//!
 //! | output | a record for each | holds |
 //! |---|---|---|
 //! | `ratings` | vote or skip | who, about what, the answers with models' names in the place of sides |
 //! | `items` | thing that was asked about | the answer of most people, or of the adjudicator; whether it is disputed |
 //! | `table` | source, question and answer | its share of all ratings, as in the paper's table 1 |
-//! | `agreement` | source and question | all the same, some, none (figure 6), Fleiss' kappa, Krippendorff's alpha |
+//! | `agreement` | source, or pair of models, and question | all the same, some, none (figure 6), Fleiss' kappa, Krippendorff's alpha |
 //! | `wins` | two models, and each against all | wins, losses, ties, the share of wins (figures 5 and 9) |
 //! | `ranking` | model | its place and strength after Bradley and Terry |
-//! | `annotators` | person | how much, how fast, how often left, longer, as most others, as at first sight |
+//! | `annotators` | annotator | how much, how fast, how often left, longer, as most others, as at first sight |
+//! | `judges` | model that judged, and question | how often it says what most people say, Cohen's kappa |
 //!
-//! `group` is the source, or nothing where it is all of them. Shares in `table` and `agreement` have Wilson's
+//! `group` is the source or the pair, or nothing where it is all of them. Shares in `table` and `agreement` have Wilson's
 //! intervals of 95 %; alpha, `wins` and `ranking` have intervals from items drawn again, always the same.
 //! An adjudicator, and what was shown a second time, count in `ratings` and `annotators`, in no other
 //! share. `wins` and `ranking` are empty where no models were compared; `both_bad` is a tie there.
-//! `report` shows `table`, `agreement` and `wins`.
+//! `report` shows `table`, `agreement`, `wins`, `ranking`, `annotators` and `judges`.
 
 use std::path::Path;
 
-use annotate::{AnnotateError, Journal, Role, Seats};
+use annotate::{AnnotateError, By, Journal, Role, Seats, votes};
 use plan::KindSpec;
 use plan::kind::{Arity, Form, Port, Slot};
 use schemars::JsonSchema;
@@ -42,6 +49,7 @@ use crate::records::Output;
 use crate::{Cx, Kind, StepError, params_of};
 
 mod heard;
+mod judges;
 mod models;
 mod people;
 mod shares;
@@ -64,10 +72,13 @@ pub(crate) struct Params {
 impl Kind for Annotations {
     const SPEC: KindSpec = KindSpec {
         name: "annotations",
-        version: 1,
+        version: 2,
         about: "what people said in a study: ratings, agreement, rankings",
         page: page!("annotations.rs"),
-        inputs: &[Port { name: "study", arity: Arity::One, about: "a study of `kun annotate`" }],
+        inputs: &[
+            Port { name: "study", arity: Arity::One, about: "a study of `kun annotate`" },
+            Port { name: "votes", arity: Arity::Optional, about: "votes from elsewhere" },
+        ],
         outputs: &[
             Slot { name: "metrics", form: Form::Metrics, about: "shares, agreement, wins" },
             Slot { name: "ratings", form: Form::Records, about: "each vote" },
@@ -76,7 +87,8 @@ impl Kind for Annotations {
             Slot { name: "agreement", form: Form::Records, about: "how far people agree" },
             Slot { name: "wins", form: Form::Records, about: "model against model" },
             Slot { name: "ranking", form: Form::Records, about: "models, the best first" },
-            Slot { name: "annotators", form: Form::Records, about: "each person" },
+            Slot { name: "annotators", form: Form::Records, about: "each who was asked" },
+            Slot { name: "judges", form: Form::Records, about: "each model beside people" },
         ],
         unkeyed: &[],
         cuts: &[],
@@ -91,11 +103,16 @@ impl Kind for Annotations {
     fn run(&self, params: &Params, cx: &mut Cx<'_>) -> Result<(), StepError> {
         let path = cx.input("study")?.to_owned();
         let seats = Journal::seen(&path).map_err(|it| step_error(it, &path))?;
-        let heard = Heard::of(&seats);
+        let outside = match cx.inputs("votes").first() {
+            Some(file) => votes::read(file, &seats).map_err(|it| step_error(it, file))?,
+            None => Vec::new(),
+        };
+        let heard = Heard::of(&seats, &outside).map_err(|it| wrong(&path, it))?;
         enough(&heard, params, &path)?;
         let question = question(&seats, params)?;
         let mut metrics = Map::new();
-        let votes = heard.votes.iter().filter(|it| it.answers.is_some()).count();
+        let own = heard.votes.iter().filter(|it| it.by != By::Model);
+        let votes = own.filter(|it| it.answers.is_some()).count();
         metrics.insert("items".to_owned(), seats.study.units.len().into());
         metrics.insert("votes".to_owned(), votes.into());
         cx.check_stop()?;
@@ -109,6 +126,7 @@ impl Kind for Annotations {
         write(cx, "wins", wins)?;
         write(cx, "ranking", ranking)?;
         write(cx, "annotators", people::annotators(&heard))?;
+        write(cx, "judges", judges::judges(&heard, &mut metrics))?;
         let text = serde_json::to_vec_pretty(&metrics);
         let mut output = Output::create(cx.output("metrics")?)?;
         output.line(&text.expect("finite numbers are always JSON"))?;
@@ -126,7 +144,7 @@ fn write(cx: &mut Cx<'_>, slot: &'static str, records: Vec<Value>) -> Result<(),
     output.finish()
 }
 
-fn step_error(error: AnnotateError, file: &Path) -> StepError {
+pub(super) fn step_error(error: AnnotateError, file: &Path) -> StepError {
     match error {
         AnnotateError::Io { path, source } => StepError::Io { path, source },
         AnnotateError::Line { path, line, reason } => {
@@ -166,8 +184,9 @@ fn enough(heard: &Heard<'_>, params: &Params, path: &Path) -> Result<(), StepErr
             false => Err(wrong(path, format!("not everybody is done; to do: {}", left.join(", ")))),
         };
     };
-    let few = heard.by_unit.iter().filter(|it| it.len() < least).count();
-    let n = heard.by_unit.len();
+    let n = seats.study.units.len();
+    let has = |unit: usize| heard.main().map_or(0, |it| it.by_unit[unit].len());
+    let few = (0..n).filter(|it| has(*it) < least).count();
     match few {
         0 => Ok(()),
         few => Err(wrong(path, format!("{few} of {n} have fewer than {least} votes"))),

@@ -15,6 +15,9 @@
 //! with an interval of 95 % from 10,000 samples of items drawn again, always the same ones; `p` is
 //! McNemar's exact test, two-sided. With `by`, a field with a text, there are further records for
 //! each of its values. `metrics` has the shares, and the differences to the first input.
+//!
+//! With `sizes`, how much each model was given (such as pairs to learn from), each share has that `size`, and
+//! a report draws the shares over it, on a logarithmic axis: `sizes = [9000, 36000, 360000]`.
 
 use std::path::Path;
 
@@ -42,6 +45,16 @@ pub(crate) struct Params {
     field: String,
     /// A field whose values are also looked at one by one.
     by: Option<String>,
+    /// How much of something each input's model was given; 0 where there was nothing of it.
+    #[serde(default)]
+    sizes: Vec<f64>,
+    /// What the sizes count.
+    #[serde(default = "default_unit")]
+    size_of: String,
+}
+
+fn default_unit() -> String {
+    "pairs".to_owned()
 }
 
 fn default_field() -> String {
@@ -81,6 +94,13 @@ impl Kind for Compare {
         if let Some(i) = (0..inputs.len()).find(twice) {
             return wrong(format!("`names` has `{}` twice", params.names[i]));
         }
+        if !params.sizes.is_empty() && params.sizes.len() != inputs.len() {
+            let (n, m) = (params.sizes.len(), inputs.len());
+            return wrong(format!("`sizes` has {n} numbers for {m} inputs"));
+        }
+        if let Some(it) = params.sizes.iter().find(|it| !(**it >= 0.0 && it.is_finite())) {
+            return wrong(format!("`sizes` has {it}: it is not a number from 0 up"));
+        }
         let mut all = Vec::new();
         for path in &inputs {
             let fields = (params.field.as_str(), params.by.as_deref());
@@ -91,7 +111,7 @@ impl Kind for Compare {
         }
         let groups = all.first().map(Verdicts::groups).unwrap_or_default();
         let mut tables = Tables {
-            names: &params.names,
+            params,
             metrics: Map::new(),
             shares: Output::create(cx.output("shares")?)?,
             pairs: Output::create(cx.output("pairs")?)?,
@@ -125,7 +145,7 @@ fn same_items(
 }
 
 struct Tables<'a> {
-    names: &'a [String],
+    params: &'a Params,
     metrics: Map<String, Value>,
     shares: Output,
     pairs: Output,
@@ -133,10 +153,15 @@ struct Tables<'a> {
 
 impl Tables<'_> {
     fn group(&mut self, group: Option<&str>, all: &[Vec<bool>]) -> Result<(), StepError> {
-        for (name, it) in self.names.iter().zip(all) {
+        let Params { names, sizes, size_of, .. } = self.params;
+        for (i, (name, it)) in names.iter().zip(all).enumerate() {
             let Share { n, right, share, low, high } = Share::of(it);
-            let line = json!({ "group": group, "name": name, "n": n, "right": right,
+            let mut line = json!({ "group": group, "name": name, "n": n, "right": right,
                 "share": share, "low": low, "high": high });
+            if let Some(size) = sizes.get(i) {
+                line["size"] = json!(size);
+                line["size_of"] = json!(size_of);
+            }
             self.shares.line(line.to_string().as_bytes())?;
             if group.is_none() {
                 self.metrics.insert(name.clone(), share.into());
@@ -145,14 +170,14 @@ impl Tables<'_> {
             }
         }
         for (i, first) in all.iter().enumerate() {
-            for (second, name) in all.iter().zip(self.names).skip(i + 1) {
+            for (second, name) in all.iter().zip(names).skip(i + 1) {
                 let it = paired(first, second);
-                let line = json!({ "group": group, "first": self.names[i], "second": name,
+                let line = json!({ "group": group, "first": names[i], "second": name,
                     "n": it.n, "only_first": it.only_first, "only_second": it.only_second,
                     "difference": it.difference, "low": it.low, "high": it.high, "p": it.p });
                 self.pairs.line(line.to_string().as_bytes())?;
                 if group.is_none() && i == 0 {
-                    let key = |what| format!("{name}_minus_{}{what}", self.names[0]);
+                    let key = |what| format!("{name}_minus_{}{what}", names[0]);
                     self.metrics.insert(key(""), it.difference.into());
                     self.metrics.insert(key("_low"), it.low.into());
                     self.metrics.insert(key("_high"), it.high.into());
@@ -204,6 +229,18 @@ mod tests {
         assert_eq!((&pair["low"], &pair["high"]), (&0.0.into(), &0.666667.into()));
         let metrics: Value = serde_json::from_str(&out[0]).unwrap();
         assert_eq!(metrics["y_minus_x"], 0.333333);
+    }
+
+    #[test]
+    fn sizes_stand_beside_the_shares() {
+        let all = [items(&[true, false]), items(&[true, true])];
+        let out = run("names = [\"x\", \"y\"]\nsizes = [0, 9000]", &all).unwrap();
+        let sizes = |it: &str| serde_json::from_str::<Value>(it).unwrap()["size"].clone();
+        assert_eq!(out[1].lines().map(sizes).collect::<Vec<_>>(), [json!(0.0), json!(9000.0)]);
+        assert!(out[1].contains("\"size_of\":\"pairs\""));
+        let error = |with: &str| run(&format!("names = [\"x\", \"y\"]\n{with}"), &all).unwrap_err();
+        insta::assert_snapshot!(error("sizes = [1]"), @"parameters of `compare`: `sizes` has 1 numbers for 2 inputs");
+        insta::assert_snapshot!(error("sizes = [1, -2]"), @"parameters of `compare`: `sizes` has -2: it is not a number from 0 up");
     }
 
     #[test]

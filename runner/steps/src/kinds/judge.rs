@@ -325,7 +325,7 @@ fn kept(params: &Params, decision: &Decision<'_>) -> bool {
 }
 
 /// The only choice that stands in a text.
-fn read<'a>(text: &str, choices: &'a [String]) -> Option<&'a str> {
+pub(super) fn read<'a>(text: &str, choices: &'a [String]) -> Option<&'a str> {
     let mut there = choices.iter().filter(|it| text.contains(it.as_str()));
     let first = there.next()?;
     there.next().is_none().then_some(first)

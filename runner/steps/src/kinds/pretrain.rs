@@ -100,7 +100,8 @@ impl Kind for Pretrain {
         let template = Template::of_folder(&folder.path)?;
         save.files = model::text_files(&folder.path, template.as_ref())?;
         let weights = folder.weights()?;
-        let job = Job { settled, config: &folder.config, weights: &weights, data, save };
+        let job =
+            Job { settled, config: &folder.config, weights: &weights, data, save, shown: None };
         training::run(job, cx)
     }
 }

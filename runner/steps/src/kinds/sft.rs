@@ -73,6 +73,12 @@ training_params!("sft" {
     /// What becomes of a record that is longer than `max_seq_len`.
     #[serde(default)]
     on_overlong: OnOverlong,
+    /// How many questions the model is asked at each measurement, to show in a report how its answers
+    /// change: of the records that are only measured, or else of the others. It needs room for the
+    /// weights once more.
+    #[serde(default)]
+    #[schemars(range(max = 64))]
+    shown: usize,
 });
 
 /// What is read and what is written.
@@ -184,7 +190,10 @@ impl Kind for Sft {
         let generation = Extra::Bytes(ends.generation_json().into_bytes());
         save.files.insert("generation_config.json".to_owned(), generation);
         let weights = folder.weights()?;
-        let job = Job { settled, config: &folder.config, weights: &weights, data, save };
+        let stop_ids = folder.stop_ids(&template);
+        let manner = training::Manner { n: params.shown, tokenizer: &folder.tokenizer, stop_ids };
+        let shown = (params.shown > 0).then_some(manner);
+        let job = Job { settled, config: &folder.config, weights: &weights, data, save, shown };
         training::run(job, cx)
     }
 }

@@ -23,7 +23,7 @@ use crate::StepError;
 use crate::text::ledger::Limit;
 
 /// An output that may be reported on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Item {
     /// What it is called: the step.
     pub name: String,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use report::chart::{Bar, Chart, Marks};
+use report::chart::{Bar, Chart, Marks, Scale, Series};
 use report::page::{Block, Cell, Section, Table};
 use serde_json::{Map, Value};
 
@@ -77,6 +77,7 @@ fn shares(name: &str, rows: &[Row], words: &Words) -> Vec<Block> {
         y: words.share.to_owned(),
         marks: Marks::Bars(whole.map(bar).collect()),
     })];
+    blocks.extend(by_size(name, rows, words).map(Block::Chart));
     let mut groups: BTreeMap<String, BTreeMap<String, Cell>> = BTreeMap::new();
     let mut names: Vec<String> = Vec::new();
     for it in rows.iter().filter(|it| it.get("group").is_some_and(Value::is_string)) {
@@ -90,6 +91,25 @@ fn shares(name: &str, rows: &[Row], words: &Words) -> Vec<Block> {
         blocks.push(matrix(format!("{name} · {}", words.group), words.group, (names, groups)));
     }
     blocks
+}
+
+/// Shares over how much each model was given, where that is known of two at least.
+fn by_size(name: &str, rows: &[Row], words: &Words) -> Option<Chart> {
+    let whole = rows.iter().filter(|it| it.get("group").is_none_or(Value::is_null));
+    // What was given nothing has no place on such an axis; it stands among the bars.
+    let mut sized: Vec<&Row> = whole.filter(|it| number(it, "size") > 0.0).collect();
+    sized.sort_by(|a, b| number(a, "size").total_cmp(&number(b, "size")));
+    let unit = text(sized.first()?, "size_of");
+    let line = |(name, field): (&str, &str)| Series {
+        name: name.to_owned(),
+        points: sized.iter().map(|it| (number(it, "size"), number(it, field))).collect(),
+    };
+    let lines = [(words.share_alone, "share"), ("2.5 %", "low"), ("97.5 %", "high")];
+    let marks =
+        Marks::Lines { series: lines.into_iter().map(line).collect(), scale: Scale::Logarithmic };
+    let title = format!("{name} · {} {unit}", words.over);
+    let chart = Chart { title, x: unit, y: words.share.to_owned(), marks };
+    (sized.len() > 1).then_some(chart)
 }
 
 /// Groups down, names across.

@@ -13,6 +13,26 @@ use crate::text::funnel::{Asked, Funnel};
 use crate::text::ledger::Ledger;
 use crate::text::shown::{Wanted, texts};
 
+/// What the log of a training run says.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Log {
+    /// Steps and their losses.
+    pub(crate) losses: Vec<(f64, f64)>,
+    /// Steps after which something was measured, and the losses there.
+    pub(crate) measured: Vec<(f64, f64)>,
+    /// What the model answered on its way.
+    pub(crate) answers: Vec<Answers>,
+}
+
+/// What a model answered to a question on its way.
+#[derive(Clone, Debug)]
+pub(crate) struct Answers {
+    /// What was asked, and what was wanted.
+    pub(crate) of: (String, String),
+    /// Steps with the answers after them.
+    pub(crate) by_step: Vec<(u64, String)>,
+}
+
 /// What stands in an output.
 #[derive(Clone, Debug)]
 pub(crate) enum Seen {
@@ -24,8 +44,8 @@ pub(crate) enum Seen {
     Pairs(Vec<Map<String, Value>>),
     /// Records of `eval`: each subject's accuracy.
     Subjects(Vec<Map<String, Value>>),
-    /// The log of a training run: steps and losses.
-    Curve(Vec<(f64, f64)>),
+    /// The log of a training run.
+    Log(Log),
     /// A ledger, and the values of its rules.
     Ledger(Funnel, BTreeMap<String, Vec<f32>>),
     /// Records of `lengths` and `years`: how many lie between borders.
@@ -77,7 +97,7 @@ pub(crate) fn look(item: &Item, samples: usize) -> Result<Option<Seen>, StepErro
     } else if has(&["subject", "n", "right", "accuracy", "low", "high"]) {
         Some(Seen::Subjects(table(path)?))
     } else if is_log(&first) {
-        Some(Seen::Curve(curve(path)?))
+        Some(Seen::Log(log(path)?))
     } else if has(&["instruction", "text", "output"]) {
         Some(Seen::Changes(changes(path, samples)?))
     } else {
@@ -85,10 +105,14 @@ pub(crate) fn look(item: &Item, samples: usize) -> Result<Option<Seen>, StepErro
     })
 }
 
-/// Whether a record is of the log of a training run.
+/// Whether a record is of the log of a training run: of a step, or of a measurement before the first.
 pub(super) fn is_log(first: &Map<String, Value>) -> bool {
-    ["step", "loss", "learning_rate"].iter().all(|it| first.contains_key(*it))
+    let has = |names: &[&str]| names.iter().all(|it| first.contains_key(*it));
+    has(&["step", "loss", "learning_rate"]) || has(&["step", "eval_loss"]) || has(ANSWER)
 }
+
+/// What a line has that tells what a model answered on its way.
+const ANSWER: &[&str] = &["step", "prompt", "want", "text"];
 
 fn metrics(path: &Path) -> Result<Option<Map<String, Value>>, StepError> {
     let length = std::fs::metadata(path).map_err(StepError::io(path))?.len();
@@ -121,14 +145,28 @@ fn table(path: &Path) -> Result<Vec<Map<String, Value>>, StepError> {
     Ok(rows)
 }
 
-fn curve(path: &Path) -> Result<Vec<(f64, f64)>, StepError> {
-    let mut points = Vec::new();
+fn log(path: &Path) -> Result<Log, StepError> {
+    let mut log = Log::default();
     objects(path, &mut |it| {
         let number = |name: &str| it.get(name).and_then(Value::as_f64);
-        points.extend(number("step").zip(number("loss")));
+        let text = |name: &str| it.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        log.losses.extend(number("step").zip(number("loss")));
+        log.measured.extend(number("step").zip(number("eval_loss")));
+        if ANSWER.iter().all(|name| it.contains_key(*name)) {
+            let of = (text("prompt"), text("want"));
+            let place = match log.answers.iter().position(|it| it.of == of) {
+                Some(it) => it,
+                None => {
+                    log.answers.push(Answers { of, by_step: Vec::new() });
+                    log.answers.len() - 1
+                }
+            };
+            let step = number("step").unwrap_or_default() as u64;
+            log.answers[place].by_step.push((step, text("text")));
+        }
         true
     })?;
-    Ok(points)
+    Ok(log)
 }
 
 fn ledger(item: &Item, samples: usize) -> Result<Seen, StepError> {

@@ -1,5 +1,6 @@
 //! What a report says of outputs as the kinds write them.
 
+use report::chart::{Marks, Scale};
 use report::page::{Block, Page, html, markdown};
 
 use super::*;
@@ -24,8 +25,11 @@ const PAIRS: &str = r#"{"group":null,"first":"before","second":"after","n":4,"on
 const LEDGER: &str = r#"{"id":"a","source":"web","keep":true,"first":null,"fails":[],"values":{"length":12}}
 {"id":"b","source":"web","keep":false,"first":"length","fails":["length"],"values":{"length":3}}
 "#;
-const LOG: &str = r#"{"step":1,"steps":2,"loss":3.5,"learning_rate":0.1}
+const LOG: &str = r#"{"step":0,"eval_loss":4.5,"eval_tokens":9,"eval_targets":4}
+{"step":0,"prompt":"水？","want":"河","text":"？"}
+{"step":1,"steps":2,"loss":3.5,"learning_rate":0.1}
 {"step":2,"steps":2,"loss":2.5,"learning_rate":0.0}
+{"step":2,"prompt":"水？","want":"河","text":"河"}
 "#;
 const POLISHED: &str = r#"{"id":"a","text":"雨后的河水很急。点击这里","instruction":"河水怎样？","output":"河水很急。"}
 "#;
@@ -89,11 +93,42 @@ fn each_reason_opens_records_that_it_dropped() {
 }
 
 #[test]
+fn shares_are_drawn_over_sizes_where_there_are_several() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = |name: &str, size: u64, share: f64| {
+        format!(
+            r#"{{"group":null,"name":"{name}","n":4,"right":1,"share":{share},"low":0.1,"high":0.9,"size":{size},"size_of":"pairs"}}"#
+        ) + "\n"
+    };
+    let two = line("base", 0, 0.2) + &line("36k", 36000, 0.5) + &line("9k", 9000, 0.25);
+    let one = line("base", 0, 0.2) + &line("9k", 9000, 0.25);
+    let items = items(folder.path(), &[("exam", &two), ("other", &one)]);
+    let manner = Manner { language: Language::English, samples: 0 };
+    let sections = sections(&items, manner, &mut |_| {}).unwrap();
+    let charts = sections[0].blocks.iter().filter_map(|it| match it {
+        Block::Chart(it) => Some(it),
+        _ => None,
+    });
+    let lines: Vec<_> = charts.filter(|it| matches!(it.marks, Marks::Lines { .. })).collect();
+    assert_eq!(lines.len(), 1);
+    assert_eq!(
+        (lines[0].title.as_str(), lines[0].x.as_str()),
+        ("exam · by number of pairs", "pairs")
+    );
+    let Marks::Lines { series, scale } = &lines[0].marks else { panic!() };
+    assert_eq!(
+        (series[0].points.as_slice(), *scale),
+        ([(9000.0, 0.25), (36000.0, 0.5)].as_slice(), Scale::Logarithmic)
+    );
+}
+
+#[test]
 fn all_numbers_of_a_log_are_curves() {
     let folder = tempfile::tempdir().unwrap();
     let items = items(folder.path(), &[("final", LOG), ("clean", LEDGER), ("x", "\u{1}")]);
     let curves = scalars(&items[0]).unwrap().unwrap();
-    assert_eq!(curves.keys().collect::<Vec<_>>(), ["learning_rate", "loss"]);
+    let names = ["eval_loss", "eval_targets", "eval_tokens", "learning_rate", "loss"];
+    assert_eq!(curves.keys().collect::<Vec<_>>(), names);
     assert_eq!(curves["loss"], [(1.0, 3.5), (2.0, 2.5)]);
     assert!(scalars(&items[1]).unwrap().is_none() && scalars(&items[2]).unwrap().is_none());
 }

@@ -7,7 +7,7 @@
 mod client;
 mod pace;
 #[cfg(test)]
-mod server;
+pub(crate) mod server;
 #[cfg(test)]
 mod tests;
 mod weigh;

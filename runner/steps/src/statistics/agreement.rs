@@ -5,6 +5,8 @@
 //! (Krippendorff, "Computing Krippendorff's alpha-reliability", 2011), which takes items that were
 //! rated by different numbers of people.
 
+use std::collections::BTreeMap;
+
 use kernels::random::Random;
 
 use super::share::rounded;
@@ -49,6 +51,19 @@ pub(crate) fn agreement(items: &[Vec<u64>]) -> Agreement {
         alpha: alpha(&items).map(rounded),
         interval: resampled(&items),
     }
+}
+
+/// Cohen's kappa ("A coefficient of agreement for nominal scales", 1960) of two who said each of two
+/// categories together so often; nothing where it is not defined.
+pub(crate) fn cohen(pairs: &BTreeMap<(usize, usize), u64>) -> Option<f64> {
+    let n = pairs.values().sum::<u64>() as f64;
+    let sum = |wanted: &dyn Fn(&(usize, usize)) -> bool| {
+        pairs.iter().filter(|it| wanted(it.0)).map(|it| it.1).sum::<u64>() as f64 / n
+    };
+    let observed = sum(&|it| it.0 == it.1);
+    let categories = pairs.keys().map(|it| it.0.max(it.1) + 1).max()?;
+    let expected: f64 = (0..categories).map(|c| sum(&|it| it.0 == c) * sum(&|it| it.1 == c)).sum();
+    (expected < 1.0).then(|| (observed - expected) / (1.0 - expected))
 }
 
 fn fleiss(items: &[&Vec<u64>]) -> Option<f64> {
@@ -169,5 +184,21 @@ mod tests {
         assert_eq!((alike.all_same, alike.fleiss, alike.alpha), (2, None, None));
         let odd = agreement(&[vec![1, 1, 1], vec![2, 1, 0], vec![0, 0, 3]]);
         assert_eq!((odd.all_same, odd.some_same, odd.all_different), (1, 1, 1));
+    }
+
+    #[test]
+    fn two_raters_agree_beyond_chance_as_cohen_has_it() {
+        let table = |rows: &[[u64; 3]]| -> BTreeMap<(usize, usize), u64> {
+            let cells = rows.iter().enumerate();
+            let all =
+                cells.flat_map(|(i, row)| row.iter().enumerate().map(move |(j, n)| ((i, j), *n)));
+            all.filter(|it| it.1 > 0).collect()
+        };
+        // From `statsmodels.stats.inter_rater.cohens_kappa` 0.15.0.
+        let it = cohen(&table(&[[20, 5, 1], [4, 15, 2], [0, 3, 10]])).unwrap();
+        assert!((it - 0.612_736_660_929_432).abs() < 1e-12, "{it}");
+        assert_eq!(cohen(&table(&[[3, 0, 0], [0, 4, 0]])), Some(1.0));
+        assert_eq!(cohen(&table(&[[3, 0, 0]])), None, "one category says nothing");
+        assert_eq!(cohen(&BTreeMap::new()), None);
     }
 }

@@ -7,7 +7,7 @@ mod paired;
 mod share;
 mod wins;
 
-pub(crate) use agreement::agreement;
+pub(crate) use agreement::{agreement, cohen};
 pub use paired::Paired;
 pub(crate) use paired::paired;
 pub(crate) use share::{interval, rounded};

@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 
 use crate::StepError;
 
+const NAME: &str = "log.jsonl";
+
 /// Lines so far, each with its step.
 #[derive(Default)]
 pub(crate) struct Log {
     lines: Vec<(u64, String)>,
 }
-
-const NAME: &str = "log.jsonl";
 
 impl Log {
     pub(crate) fn step(&mut self, it: &Record) {
@@ -30,6 +30,11 @@ impl Log {
             "eval_targets": it.targets,
         });
         self.lines.push((it.step, line.to_string()));
+    }
+
+    /// A line of somebody else, about how things are after a step.
+    pub(crate) fn line(&mut self, step: u64, line: String) {
+        self.lines.push((step, line));
     }
 
     /// The whole text.

@@ -1,6 +1,7 @@
 //! A run: steps, measurements, checkpoints, and the model at the end.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kernels::AnyDevice;
@@ -8,11 +9,12 @@ use kernels::train::{
     Data, Error, Evaluation, Limits, Measured, Meter, Record, Settings, Trainer, best_rate,
     peak_bytes,
 };
-use kernels::yi::{Config, Save, WeightFiles};
+use kernels::yi::{Config, Save, WeightDtype, WeightFiles};
 use serde_json::json;
 
 use super::keep::Log;
 use super::params::Settled;
+use super::show::{Manner, Show};
 use crate::records::Output;
 use crate::{Cx, Say, StepError};
 
@@ -24,6 +26,8 @@ pub(crate) struct Job<'a> {
     pub(crate) data: Data,
     /// How the model is saved.
     pub(crate) save: Save,
+    /// How it is shown what the model answers on its way.
+    pub(crate) shown: Option<Manner<'a>>,
 }
 
 /// What a kill costs at most, where the step has no `checkpoint`.
@@ -35,18 +39,25 @@ const MICRO_TOKENS: usize = 4096;
 
 /// Trains, and writes the slots `model`, `log` and `metrics`.
 pub(crate) fn run(mut job: Job<'_>, cx: &mut Cx<'_>) -> Result<(), StepError> {
-    let device = cx.device()?;
+    let device = Arc::new(cx.device()?);
     let limits = limits(&device)?;
     job.settled.settings = fitting(&job, limits, cx)?;
     let (config, weights) = (job.config, job.weights);
     let settings = job.settled.settings.clone();
     let data = std::mem::take(&mut job.data);
-    let trainer = Trainer::new(&device, (config, weights), settings, data, limits)?;
-    let (log, meter) = (Log::default(), Meter::new(Some(best_rate(&device)?)));
+    let show = job.shown.take().map(|it| Show::new(it, &data, job.settled.max_seq_len));
+    let show = show.transpose()?;
+    let trainer = Trainer::new(&*device, (config, weights), settings, data, limits)?;
+    let (log, meter) = (Log::default(), Meter::new(Some(best_rate(&*device)?)));
     let now = Instant::now();
     let mut run = Run {
         settled: &job.settled,
         state: cx.state.join("training"),
+        show: show.map(|it| Asked {
+            show: it,
+            device: &device,
+            as_saved: (config, job.save.dtype),
+        }),
         trainer,
         log,
         meter,
@@ -101,9 +112,17 @@ fn mebibytes(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
+/// What is asked on the way, of the model as it would be saved.
+struct Asked<'a> {
+    show: Show<'a>,
+    device: &'a Arc<AnyDevice>,
+    as_saved: (&'a Config, WeightDtype),
+}
+
 struct Run<'a> {
     settled: &'a Settled,
     state: PathBuf,
+    show: Option<Asked<'a>>,
     trainer: Trainer<'a, AnyDevice>,
     log: Log,
     meter: Meter,
@@ -147,7 +166,10 @@ impl Run<'_> {
             };
             let measured = self.meter.take(&record);
             self.log.step(&record);
-            self.tell(&record, &measured, skipped, cx);
+            if self.tell(&record, &measured, skipped, cx) {
+                // For who watches; with a checkpoint it is kept anyway.
+                self.log.keep(&self.state)?;
+            }
             self.last = Some(record);
             self.between(cx)?;
         }
@@ -173,6 +195,11 @@ impl Run<'_> {
             self.log.evaluation(&it);
             self.measured = Some(it);
         }
+        if let Some(Asked { show, device, as_saved }) = &self.show {
+            for line in show.lines(device, *as_saved, &self.trainer)? {
+                self.log.line(self.trainer.done(), line);
+            }
+        }
         self.meter.pause_ends();
         Ok(())
     }
@@ -185,11 +212,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn tell(&mut self, it: &Record, measured: &Measured, skipped: u64, cx: &mut Cx<'_>) {
+    /// Says how far the run is; whether it was time for more than that.
+    fn tell(&mut self, it: &Record, measured: &Measured, skipped: u64, cx: &mut Cx<'_>) -> bool {
         let (done, total, unit) = (it.step, Some(it.steps), "steps".to_owned());
         (cx.report)(Say::Progress { done, total, unit, skipped });
         if self.told.elapsed() < TELL_EVERY && it.step != it.steps && it.step != 1 {
-            return;
+            return false;
         }
         self.told = Instant::now();
         (cx.report)(Say::Note(format!(
@@ -205,6 +233,7 @@ impl Run<'_> {
             measured.seconds_left,
             mebibytes(peak_bytes()),
         )));
+        true
     }
 
     fn write(self, cx: &mut Cx<'_>) -> Result<(), StepError> {

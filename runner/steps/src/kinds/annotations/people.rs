@@ -1,10 +1,12 @@
-//! Each person: how much, how fast, and where they lean.
+//! Each annotator: how much, how fast, and where they lean.
 
-use annotate::{Role, Seat};
+use std::collections::BTreeMap;
+
+use annotate::{By, Role};
 use serde_json::{Value, json};
 
 use super::heard::{Heard, Vote};
-use crate::statistics::rounded;
+use crate::statistics::{interval, rounded};
 
 /// How often something was so, of how often it could have been.
 #[derive(Default)]
@@ -19,18 +21,32 @@ impl Part {
     fn share(&self) -> Option<f64> {
         (self.1 > 0).then(|| rounded(self.0 as f64 / self.1 as f64))
     }
+
+    /// The interval of the share with 95 % confidence.
+    fn ends(&self) -> Option<(f64, f64)> {
+        let (low, high) = interval(self.0, self.1);
+        (self.1 > 0).then(|| (rounded(low), rounded(high)))
+    }
 }
 
-/// A record for each person.
+/// A record for each who has a seat, and then for each who voted without one.
 pub(super) fn annotators(heard: &Heard<'_>) -> Vec<Value> {
-    heard.seats.all().iter().map(|it| one(heard, it)).collect()
+    let seats = heard.seats.all();
+    let mut names: Vec<&str> = seats.iter().map(|it| it.name.as_str()).collect();
+    let mut mine: BTreeMap<&str, Vec<&Vote<'_>>> = BTreeMap::new();
+    for it in &heard.votes {
+        mine.entry(&it.said.annotator).or_default().push(it);
+    }
+    names.extend(mine.keys().filter(|it| heard.seats.seat(it).is_none()));
+    names.iter().map(|it| one(heard, it, mine.get(it).map_or(&[][..], Vec::as_slice))).collect()
 }
 
-fn one(heard: &Heard<'_>, seat: &Seat) -> Value {
-    let mine: Vec<&Vote<'_>> =
-        heard.votes.iter().filter(|it| it.said.annotator == seat.name).collect();
+fn one(heard: &Heard<'_>, name: &str, mine: &[&Vote<'_>]) -> Value {
+    let seat = heard.seats.seat(name);
     let answered: Vec<&&Vote<'_>> = mine.iter().filter(|it| it.answers.is_some()).collect();
-    let mut ms: Vec<u64> = answered.iter().map(|it| it.said.ms).collect();
+    // Of votes from elsewhere nobody may know how long they took.
+    let timed = answered.iter().map(|it| it.said.ms).filter(|it| *it > 0 || seat.is_some());
+    let mut ms: Vec<u64> = timed.collect();
     ms.sort_unstable();
     let (mut left, mut longer, mut tie) = (Part::default(), Part::default(), Part::default());
     let (mut with_most, mut again) = (Part::default(), Part::default());
@@ -45,12 +61,17 @@ fn one(heard: &Heard<'_>, seat: &Seat) -> Value {
             }
         }
     }
+    let (left_ends, longer_ends) = (left.ends(), longer.ends());
     json!({
-        "annotator": seat.name, "adjudicator": seat.role == Role::Adjudicator,
-        "asked": heard.seats.n_asked(seat), "votes": answered.len(),
+        "annotator": name, "by": mine.first().map_or(By::Person, |it| it.by),
+        "adjudicator": seat.is_some_and(|it| it.role == Role::Adjudicator),
+        "asked": seat.map(|it| heard.seats.n_asked(it)), "votes": answered.len(),
         "skips": mine.len() - answered.len(), "median_ms": ms.get(ms.len() / 2),
         "as_most_others": with_most.share(), "as_before": again.share(), "repeats": again.1,
-        "left": left.share(), "longer": longer.share(), "ties": tie.share(), "decided": left.1,
+        "left": left.share(), "left_low": left_ends.map(|it| it.0),
+        "left_high": left_ends.map(|it| it.1), "longer": longer.share(),
+        "longer_low": longer_ends.map(|it| it.0), "longer_high": longer_ends.map(|it| it.1),
+        "ties": tie.share(), "decided": tie.1 - tie.0,
     })
 }
 
@@ -61,17 +82,17 @@ fn sides(
     (left, longer, tie): (&mut Part, &mut Part, &mut Part),
 ) {
     let unit = heard.unit(vote.unit);
-    let (Some([a, b]), Some(stood), Some(answers)) = (&unit.pair, &vote.said.left, &vote.answers)
-    else {
-        return;
-    };
+    let (Some([a, b]), Some(answers)) = (&unit.pair, &vote.answers) else { return };
     let texts = &heard.seats.study.items[unit.item].answers;
     let length = |model: &String| texts.get(model).map_or(0, |it| it.chars().count());
     for chosen in answers.values() {
         let decided = chosen == a || chosen == b;
         tie.saw(!decided);
         if decided {
-            left.saw(chosen == stood);
+            // Who saw both orders, as a model does, saw no left one.
+            if let Some(stood) = &vote.said.left {
+                left.saw(chosen == stood);
+            }
             let other = if chosen == a { b } else { a };
             if length(chosen) != length(other) {
                 longer.saw(length(chosen) > length(other));
@@ -82,8 +103,9 @@ fn sides(
 
 /// Whether it is what most of the others said, where most of at least two said the same.
 fn as_others(heard: &Heard<'_>, vote: &Vote<'_>, part: &mut Part) {
+    let Some(main) = heard.main() else { return };
     for (question, mine) in vote.answers.iter().flatten() {
-        let others: Vec<&str> = heard.by_unit[vote.unit]
+        let others: Vec<&str> = main.by_unit[vote.unit]
             .iter()
             .map(|it| &heard.votes[*it])
             .filter(|it| it.said.annotator != vote.said.annotator)

@@ -1,7 +1,7 @@
 //! Studies that were answered by rule, so that every number can be told beforehand.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use annotate::{Did, Draft, Form, Journal, Said, Source, create};
 use serde_json::{Value, json};
@@ -200,4 +200,96 @@ fn models_are_ranked_and_leanings_are_shown() {
     );
     assert!(out["table"].is_empty(), "a share of left sides says nothing of data");
     assert_eq!(row(&out["agreement"], Value::Null, "better")["all_same"], 0.0);
+}
+
+/// Votes about every unit of a study by somebody without a seat: the model that comes last, or the other.
+fn votes(kit: &Kit, study: &Path, by: &[(&str, &str, bool)]) -> PathBuf {
+    let units = Journal::seen(study).unwrap().study.units;
+    let mut text = String::new();
+    for (annotator, by, last) in by {
+        for it in &units {
+            let better = &it.pair.as_ref().unwrap()[usize::from(*last)];
+            let answers = json!({ "better": better });
+            text += &json!({ "annotator": annotator, "by": by, "unit": it.id, "answers": answers })
+                .to_string();
+            text.push('\n');
+        }
+    }
+    let path = kit.folder.path().join("votes.jsonl");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// Two models over six prompts; nobody has said anything.
+fn two_models(kit: &Kit) -> PathBuf {
+    let of = |name: &str| {
+        let record = |i| json!({ "instruction": format!("{i}"), "output": format!("{name}{i}") });
+        source(kit, name, &(0..6).map(record).collect::<Vec<_>>())
+    };
+    let sources = vec![of("a"), of("b")];
+    let mut draft = Draft::new(Form::built_in("pairwise-ties").unwrap(), sources, people(1));
+    draft.head.raters = 1;
+    answered(kit, &draft, &|_, _, _| Vec::new(), 0)
+}
+
+fn with_votes(
+    kit: &mut Kit,
+    with: &str,
+    files: (PathBuf, PathBuf),
+) -> Result<Vec<Vec<Value>>, String> {
+    let inputs = [("study", vec![files.0]), ("votes", vec![files.1])];
+    let out = kit.run_at(with, &inputs).map_err(|it| it.to_string())?;
+    let rows =
+        |text: &String| text.lines().filter_map(|it| serde_json::from_str(it).ok()).collect();
+    Ok(out.iter().map(rows).collect())
+}
+
+#[test]
+fn a_model_never_counts_among_people_and_stands_beside_them() {
+    let mut kit = Kit::new("annotations");
+    let study = two_models(&kit);
+    let all = [("far", "person", true), ("near", "person", true), ("judge", "model", false)];
+    let files = (study.clone(), votes(&kit, &study, &all));
+    let out = with_votes(&mut kit, "min_votes = 2", files).unwrap();
+    let [_, ratings, items, _, agreement, wins, ranking, annotators, judges] = &out[..] else {
+        panic!()
+    };
+    assert_eq!((ratings.len(), items.len()), (18, 6));
+    assert_eq!(items[0]["answers"]["better"], "b");
+    assert_eq!(items[0]["judged"]["judge"]["better"], "a");
+    let of = |by: &str| ranking.iter().find(|it| it["by"] == by && it["place"] == 1).unwrap();
+    assert_eq!((&of("person")["model"], &of("person")["votes"]), (&json!("b"), &json!(12)));
+    assert_eq!((&of("model")["model"], &of("model")["judge"]), (&json!("a"), &json!("judge")));
+    assert!(wins.iter().filter(|it| it["by"] == "person").all(|it| it["n"] == 12));
+    // All say the same of the pair, and the model's votes are not among them.
+    assert_eq!((&agreement[1]["group"], &agreement[1]["all_same"]), (&json!("a / b"), &json!(1.0)));
+    assert!(agreement.iter().all(|it| it["by"] == "person"));
+    assert_eq!((&judges[0]["n"], &judges[0]["as_most"]), (&json!(6), &json!(0.0)));
+    assert_eq!(annotators.len(), 1 + 3);
+    let far = annotators.iter().find(|it| it["annotator"] == "far").unwrap();
+    // Nobody knows how long it took, or where the answers stood.
+    assert_eq!(
+        (&far["median_ms"], &far["left"], &far["asked"]),
+        (&Value::Null, &Value::Null, &Value::Null)
+    );
+    assert_eq!((&far["decided"], &far["longer"]), (&json!(6), &Value::Null));
+}
+
+#[test]
+fn simulated_votes_are_named_so_and_are_not_taken_with_people() {
+    let mut kit = Kit::new("annotations");
+    let study = two_models(&kit);
+    let files = (study.clone(), votes(&kit, &study, &[("s1", "simulated", true)]));
+    let out = with_votes(&mut kit, "min_votes = 1", files).unwrap();
+    assert!(out[6].iter().all(|it| it["by"] == "simulated" && it["judge"].is_null()));
+    let both = [("s1", "simulated", true), ("far", "person", true)];
+    let files = (study.clone(), votes(&kit, &study, &both));
+    let error = with_votes(&mut kit, "min_votes = 1", files).unwrap_err();
+    assert!(
+        error.ends_with("votes of people and simulated ones cannot be counted together"),
+        "{error}"
+    );
+    let files = (study.clone(), votes(&kit, &study, &[("judge", "model", true)]));
+    let out = with_votes(&mut kit, "min_votes = 0", files).unwrap();
+    assert!(out[4].is_empty() && out[5].iter().all(|it| it["by"] == "model"));
 }

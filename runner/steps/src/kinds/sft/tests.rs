@@ -76,6 +76,32 @@ fn the_folder_says_what_ends_an_answer() {
     assert_eq!(it.tokenizer.named().stop, [2, 7]);
 }
 
+#[test]
+fn answers_on_the_way_are_those_of_the_model_that_is_saved() {
+    for (more, dtype) in [("", "f32"), ("", "bf16"), ("lora = { rank = 2 }", "f32")] {
+        let with = WITH.replace("epochs = 6", "epochs = 60");
+        let with = format!("{with}\nshown = 9\ndtype = '{dtype}'\n{more}");
+        let (kit, out) = trained("sft", &with, DATA).unwrap();
+        let lines = out[1].lines().map(|it| serde_json::from_str::<Value>(it).unwrap());
+        let shown: Vec<Value> = lines.filter(|it| it.get("want").is_some()).collect();
+        assert_eq!(shown.len(), 8, "before the first step and after the last");
+        let folder = kit.folder.path().join("model");
+        let mut asked = Kit::new("generate");
+        asked.seed = Some(1);
+        let file = asked.folder.path().join("records");
+        std::fs::write(&file, DATA).unwrap();
+        let inputs = [("model", vec![folder]), ("data", vec![file])];
+        let with = "max_new_tokens = 256\ntemperature = 0.0\nrepetition_penalty = 1.0";
+        let out = asked.run_at(with, &inputs).unwrap();
+        let text = |it: &str| serde_json::from_str::<Value>(it).unwrap()["generated"].clone();
+        let answers: Vec<Value> = out[0].lines().map(text).collect();
+        let last: Vec<Value> = shown[4..].iter().map(|it| it["text"].clone()).collect();
+        assert_eq!(last, answers, "{more} {dtype}");
+        assert!(shown.iter().all(|it| it["prompt"].as_str().unwrap().contains("user")));
+        assert_eq!(shown[0]["want"], "river");
+    }
+}
+
 /// Stops after so many looks at the flag, until the run is whole; gives how often it was stopped.
 fn interrupted(with: &str, looks: usize) -> (Kit, Vec<String>, usize) {
     let mut kit = Kit::new("sft");
@@ -94,10 +120,11 @@ fn interrupted(with: &str, looks: usize) -> (Kit, Vec<String>, usize) {
 
 #[test]
 fn a_run_that_is_stopped_again_and_again_ends_with_the_same_bytes() {
-    let with = format!("{WITH}\nval_size = 1\neval_steps = 2");
+    let with = format!("{WITH}\nval_size = 1\neval_steps = 2\nshown = 2");
     let (whole, whole_out) = trained("sft", &with, DATA).unwrap();
     assert_eq!(losses(&whole_out[1]).len(), 12);
     assert_eq!(whole_out[1].matches("eval_loss").count(), 7);
+    assert_eq!(whole_out[1].matches("\"want\"").count(), 7);
     let (kit, out, stops) = interrupted(&with, 9);
     assert!(stops >= 2, "{stops}");
     assert_eq!(out[1..], whole_out[1..]);

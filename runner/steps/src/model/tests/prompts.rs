@@ -86,7 +86,10 @@ fn every_prompt_says_what_it_is_and_has_its_gloss_beside_it() {
         }
     }
     names.sort();
-    assert_eq!(names, ["categories", "comprehensive", "filter", "label", "refine", "score"]);
+    assert_eq!(
+        names,
+        ["categories", "comprehensive", "filter", "label", "pairs", "refine", "score"]
+    );
 }
 
 #[test]

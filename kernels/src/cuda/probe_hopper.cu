@@ -1,0 +1,68 @@
+// The forms of `wgmma` that products of matrices do not use: attention's. What they do to whole numbers is
+// compared with the definition.
+#include "hopper.cuh"
+
+constexpr u32 BOX_BYTES = 64 * 128;
+
+// straight[64, 2 N] = a[64, 64] b[2 N, 64]ᵀ with `a` in shared memory, held[64, 2 N] the same with `a` in
+// registers, turned[64, 2 N] = a[64, 64] c[64, 2 N].
+template <u32 N>
+__device__ __forceinline__ void forms(const bf16* a, const unsigned char* boxes, float* straight, float* held, float* turned) {
+    constexpr u32 LINES = N / 32;  // boxes of 64 lines, or of 64 columns
+    const unsigned char* const right = boxes + BOX_BYTES;
+    const unsigned char* const lines = right + 2 * BOX_BYTES;
+    const u32 row = threadIdx.x / WARP * 16 + threadIdx.x % WARP / 4, pair = threadIdx.x % 4 * 2;
+    const u32* const words = reinterpret_cast<const u32*>(a);  // [64, 32]
+    float sums[N];
+    u32 left[4][4];
+#pragma unroll
+    for (u32 i = 0; i < 16; ++i) left[i / 4][i % 4] = words[(row + i % 2 * 8) * 32 + (i / 4 * 16 + i % 4 / 2 * 8 + pair) / 2];
+    const auto finish = [&](float* to) {
+        group_commit();
+        group_wait<0>();
+        group_hold(sums);
+#pragma unroll
+        for (u32 i = 0; i < N; ++i) {
+            to[(row + i % 4 / 2 * 8) * 2 * N + i / 4 * 8 + pair + i % 2] = sums[i];
+            sums[i] = 0.0f;
+        }
+        group_hold(sums);
+        group_fence();
+    };
+    group_fence();
+    multiply_group<0, 0, 0>(sums, operand(boxes, 0), operand(right, 0));
+#pragma unroll
+    for (u32 k = 16; k < 64; k += 16) multiply_group<0, 0>(sums, operand(boxes + k * 2, 0), operand(right + k * 2, 0));
+    finish(straight);
+#pragma unroll
+    for (u32 k = 0; k < 64; k += 16) multiply_held<0>(sums, left[k / 16], operand(right + k * 2, 0));
+    finish(held);
+#pragma unroll
+    for (u32 k = 0; k < 64; k += 16)
+        multiply_held<1>(sums, left[k / 16], operand(lines + k * 128, LINES > 1 ? BOX_BYTES : 0));
+    finish(turned);
+}
+
+extern "C" __global__ void __launch_bounds__(128)
+groups(const __grid_constant__ TensorMap a_map, const __grid_constant__ TensorMap b_map,
+       const __grid_constant__ TensorMap c_map, const bf16* __restrict__ a, float* __restrict__ out) {
+    SHARED(memory);
+    u64* const here = reinterpret_cast<u64*>(memory + 5 * BOX_BYTES);
+    if (threadIdx.x == 0) {
+        phase_init(here, 1);
+        phase_fence();
+        phase_expect(here, 5 * BOX_BYTES);
+        copy_box(memory, &a_map, 0, 0, here);
+        for (u32 i = 0; i < 2; ++i) copy_box(memory + (1 + i) * BOX_BYTES, &b_map, 0, i * 64, here);
+        for (u32 i = 0; i < 2; ++i) copy_box(memory + (3 + i) * BOX_BYTES, &c_map, i * 64, 0, here);
+    }
+    __syncthreads();
+    phase_wait(here, 0);
+    constexpr u32 WIDE = 64 * 128, NARROW = 64 * 64;
+    forms<64>(a, memory, out, out + WIDE, out + 2 * WIDE);
+    forms<32>(a, memory, out + 3 * WIDE, out + 3 * WIDE + NARROW, out + 3 * WIDE + 2 * NARROW);
+}
+
+// Powers of two.
+extern "C" __global__ void __launch_bounds__(128)
+powers(const float* __restrict__ x, float* __restrict__ y) { y[threadIdx.x] = power_of_two(x[threadIdx.x]); }

@@ -1,0 +1,168 @@
+// attention of bf16 by Hopper's warpgroups, forward: a tile is 128 tokens of one query head. Contract:
+// mod.rs, but for the sums: keys come in blocks of 128 from the start of the sequence, exponentials are
+// powers of two, weights are rounded to bf16 before they meet the values, and sums are chains of `wgmma`
+// steps. What a row gets depends on its own span alone; lines of other spans meet weights of zero.
+//
+// While the products of values with one block's weights are made, so are the scores of the next block.
+#include "attention_hopper.cuh"
+
+constexpr u32 STAGES = 2;             // hopper.rs: STAGES
+constexpr u32 KEYS = 128;             // of a block
+constexpr u32 N = KEYS / 2;           // scores of a thread
+constexpr u32 TILE_BYTES = CONSUMERS * HALF_BYTES;
+constexpr u32 KEY_BYTES = KEYS / 64 * HALF_BYTES;
+constexpr float LOG2_E = 1.44269504f;
+
+// Barriers: the queries are there; keys and values are there, and nobody reads them any more.
+struct Barriers { u64 *queries, *keys, *values, *keys_free, *values_free; };
+
+// A row's greatest score, which four neighbouring threads look for.
+__device__ __forceinline__ float greatest_of_four(float it) {
+    it = fmaxf(it, __shfl_xor_sync(ALL, it, 1));
+    return fmaxf(it, __shfl_xor_sync(ALL, it, 2));
+}
+
+// What a thread keeps of its two rows; `weight` is of its own columns.
+struct Running { float most[2], weight[2], shrink[2]; };
+
+// Scores become weights, and what runs is brought up to date. With MASKED a row sees the block's first
+// `visible` keys.
+template <bool MASKED>
+__device__ __forceinline__ void weigh(float (&scores)[N], Running& running, const u32 (&visible)[2], float factor) {
+    const u32 column = threadIdx.x % 4 * 2;
+#pragma unroll
+    for (u32 half = 0; half < 2; ++half) {
+        float most = running.most[half];
+#pragma unroll
+        for (u32 i = 0; i < N; i += 4)
+#pragma unroll
+            for (u32 n = 2 * half; n < 2 * half + 2; ++n) {
+                if (MASKED && i * 2 + column + n % 2 >= visible[half]) scores[i + n] = minus_infinity();
+                most = fmaxf(most, scores[i + n]);
+            }
+        most = greatest_of_four(most);
+        // A row that sees nothing yet has no greatest score; then nothing is weighed.
+        const float level = most == minus_infinity() ? 0.0f : most * factor;
+        running.shrink[half] = power_of_two(fmaf(running.most[half], factor, -level));
+        float total = running.weight[half] * running.shrink[half];
+#pragma unroll
+        for (u32 i = 0; i < N; i += 4)
+#pragma unroll
+            for (u32 n = 2 * half; n < 2 * half + 2; ++n) {
+                scores[i + n] = power_of_two(fmaf(scores[i + n], factor, -level));
+                total += scores[i + n];
+            }
+        running.weight[half] = total;
+        running.most[half] = most;
+    }
+}
+
+// The block whose first key is `first`; `token` is the first of the thread's two rows, `lowest` the first of
+// its warpgroup.
+__device__ __forceinline__ void weigh_block(float (&scores)[N], Running& running, u32 token, u32 lowest, u32 first, float factor) {
+    u32 visible[2];
+#pragma unroll
+    for (u32 half = 0; half < 2; ++half) {
+        const u32 last = token + half * 8;
+        visible[half] = last < first ? 0 : last - first + 1;
+    }
+    if (first + KEYS > lowest + 1) weigh<true>(scores, running, visible, factor);
+    else weigh<false>(scores, running, visible, factor);
+}
+
+struct Place { u32 token, start, head, key_column, value_column, n_blocks; };
+
+__device__ __forceinline__ void produce(const TensorMap* map, const Place& at, unsigned char* memory, const Barriers& barriers) {
+    unsigned char* const keys = memory + TILE_BYTES;
+    unsigned char* const values = keys + STAGES * KEY_BYTES;
+    phase_expect(barriers.queries, TILE_BYTES);
+    copy_tile<CONSUMERS>(memory, map, at.head * DIM, at.token, barriers.queries);
+    for (u32 n = 0; n < at.n_blocks; ++n) {
+        const u32 stage = n % STAGES, row = at.start + n * KEYS;
+        if (n >= STAGES) phase_wait(barriers.keys_free + stage, (n / STAGES - 1) % 2);
+        phase_expect(barriers.keys + stage, KEY_BYTES);
+        copy_tile<KEYS / 64>(keys + stage * KEY_BYTES, map, at.key_column, row, barriers.keys + stage);
+        if (n >= STAGES) phase_wait(barriers.values_free + stage, (n / STAGES - 1) % 2);
+        phase_expect(barriers.values + stage, KEY_BYTES);
+        copy_tile<KEYS / 64>(values + stage * KEY_BYTES, map, at.value_column, row, barriers.values + stage);
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
+forward(const __grid_constant__ TensorMap qkv,  // [rows, row]
+        const u32* __restrict__ tiles,          // [n, 3]: the first token, the start and the end of its span
+        bf16* __restrict__ out,                 // [rows, query heads * DIM]
+        float* __restrict__ lse,                // [rows, query heads]
+        u32 query_heads, u32 kv_heads, float scale) {
+    SHARED(memory);
+    u64* const all = reinterpret_cast<u64*>(memory + TILE_BYTES + 2 * STAGES * KEY_BYTES);
+    const Barriers barriers = {all, all + 1, all + 1 + STAGES, all + 1 + 2 * STAGES, all + 1 + 3 * STAGES};
+    if (threadIdx.x == 0) {
+        for (u32 i = 0; i < 1 + 4 * STAGES; ++i) phase_init(all + i, i < 1 + 2 * STAGES ? 1 : CONSUMER_WARPS);
+        phase_fence();
+    }
+    __syncthreads();
+    const u32* const tile = tiles + size_t(blockIdx.y) * 3;
+    const u32 token = tile[0], start = tile[1], end = tile[2];
+    const u32 kv = blockIdx.x / (query_heads / kv_heads), last = min(token + TILE, end);
+    const Place at = {token, start, blockIdx.x, (query_heads + kv) * DIM, (query_heads + kv_heads + kv) * DIM,
+                      (last - start + KEYS - 1) / KEYS};
+    if (threadIdx.x < 128) {
+        registers_less<24>();
+        if (threadIdx.x == 0) produce(&qkv, at, memory, barriers);
+        return;
+    }
+    registers_more<240>();
+    const u32 consumer = threadIdx.x / 128 - 1;
+    const u32 lowest = token + consumer * 64, own = lowest + first_row();
+    const unsigned char* const queries = memory + consumer * BOX_BYTES;
+    const unsigned char* const keys = memory + TILE_BYTES;
+    const unsigned char* const values = keys + STAGES * KEY_BYTES;
+    const float factor = scale * LOG2_E;
+    Running running = {{minus_infinity(), minus_infinity()}, {0.0f, 0.0f}, {1.0f, 1.0f}};
+    float sums[DIM / 2], scores[N];
+    u32 weights[KEYS / 16][4];
+    clear(sums);
+    phase_wait(barriers.queries, 0);
+    phase_wait(barriers.keys, 0);
+    products<CONSUMERS, KEYS / 64>(scores, queries, keys);
+    group_wait<0>();
+    group_hold(scores);
+    give_back(barriers.keys_free);
+    weigh_block(scores, running, own, lowest, start, factor);
+    pack_weights(weights, scores);
+    for (u32 n = 1; n < at.n_blocks; ++n) {
+        const u32 stage = n % STAGES, before = (n - 1) % STAGES;
+        phase_wait(barriers.keys + stage, n / STAGES % 2);
+        products<CONSUMERS, KEYS / 64>(scores, queries, keys + stage * KEY_BYTES);
+        phase_wait(barriers.values + before, (n - 1) / STAGES % 2);
+        add_weighed<KEYS / 64>(sums, weights, values + before * KEY_BYTES);
+        group_wait<1>();
+        group_hold(scores);
+        give_back(barriers.keys_free + stage);
+        weigh_block(scores, running, own, lowest, start + n * KEYS, factor);
+        group_wait<0>();
+        group_hold(sums);
+        give_back(barriers.values_free + before);
+#pragma unroll
+        for (u32 i = 0; i < DIM / 2; ++i) sums[i] *= running.shrink[i % 4 / 2];
+        pack_weights(weights, scores);
+    }
+    const u32 before = (at.n_blocks - 1) % STAGES;
+    phase_wait(barriers.values + before, (at.n_blocks - 1) / STAGES % 2);
+    add_weighed<KEYS / 64>(sums, weights, values + before * KEY_BYTES);
+    group_wait<0>();
+    group_hold(sums);
+#pragma unroll
+    for (u32 half = 0; half < 2; ++half) {
+        float weight = running.weight[half];
+        weight += __shfl_xor_sync(ALL, weight, 1);
+        weight += __shfl_xor_sync(ALL, weight, 2);
+        const u32 row = own + half * 8;
+        if (row >= end) continue;
+        const size_t head = size_t(row) * query_heads + at.head;
+        write_row(out + head * DIM, sums, half, 1.0f / weight);
+        if (threadIdx.x % 4 == 0)
+            lse[head] = float(double(running.most[half]) * double(scale) + logarithm(double(weight)));
+    }
+}

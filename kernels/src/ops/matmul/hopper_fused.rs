@@ -1,0 +1,107 @@
+//! Products of Hopper with what comes right after them: [`super::fused`] at once.
+
+use super::cuda::Operand;
+use super::fused::{self, Pair};
+use super::hopper::{self, After};
+use super::{Shape, cuda::multiply_from};
+use crate::cuda::{Cuda, CudaBuffer, Fault, pointer, pointer_mut};
+use crate::device::{View, ViewMut};
+use crate::ops::attention::Heads;
+use crate::ops::matmul::Form;
+use crate::ops::rope::{Direction, Turn};
+use crate::{Dtype, Result};
+
+/// The width of a head that lies in a tile as its threads need it.
+const DIM: usize = 128; // hopper.cu: `turn`
+
+type In<'a> = View<'a, CudaBuffer>;
+type Out<'a> = ViewMut<'a, CudaBuffer>;
+
+/// The operands, where tensor cores can have them.
+fn operands(
+    cuda: &Cuda,
+    pair: &Pair<'_, CudaBuffer>,
+    out: &Out<'_>,
+) -> Result<Option<[Operand; 3]>> {
+    let (a, b) = (Operand::new(&pair.0, "a")?, Operand::new(&pair.1, "b")?);
+    let out_operand = Operand { at: pointer_mut(out), stride: pair.1.rows, dtype: out.dtype() };
+    let can = cuda.has_tensor_cores()
+        && a.is_aligned()
+        && b.is_aligned()
+        && pair.0.columns > 0
+        && fused::fits(pair, out.len());
+    Ok(can.then_some([a, b, out_operand]))
+}
+
+fn shape(pair: &Pair<'_, CudaBuffer>, columns: usize) -> Shape {
+    Shape { rows: pair.0.rows, columns, depth: pair.0.columns }
+}
+
+pub(crate) fn onto(
+    cuda: &Cuda,
+    from: In<'_>,
+    pair: Pair<'_, CudaBuffer>,
+    out: Out<'_>,
+) -> Result<()> {
+    let Some(operands) = operands(cuda, &pair, &out)? else {
+        return fused::onto(cuda, from, pair, out);
+    };
+    if from.len() != out.len() || from.dtype() != out.dtype() {
+        return fused::onto(cuda, from, pair, out);
+    }
+    let shape = shape(&pair, pair.1.rows);
+    // SAFETY: the operands have these sizes, `out` and `from` are of one type and length, as was asked.
+    unsafe { multiply_from(cuda, Form::Xwt, shape, operands, pointer(&from)) }
+}
+
+pub(crate) fn turned(
+    cuda: &Cuda,
+    pair: Pair<'_, CudaBuffer>,
+    qkv: Out<'_>,
+    (positions, turn): (In<'_>, Turn<'_, CudaBuffer>),
+) -> Result<()> {
+    let Heads { query, kv, dim } = turn.heads;
+    let half = DIM / 2;
+    let fits = cuda.is_hopper()
+        && hopper::is_wide(pair.0.rows)
+        && dim == DIM
+        && turn.direction == Direction::Forward
+        && qkv.dtype() == Dtype::Bf16
+        && pair.1.rows == turn.heads.row()
+        && positions.len() == pair.0.rows
+        && positions.dtype() == Dtype::U32
+        && [&turn.cosines, &turn.sines].iter().all(|it| it.dtype() == Dtype::F32)
+        && turn.cosines.len() == turn.sines.len();
+    let operands = if fits { operands(cuda, &pair, &qkv)? } else { None };
+    let Some(operands) = operands else {
+        return fused::turned(cuda, pair, qkv, (positions, turn));
+    };
+    let after = After::Turn {
+        tables: [&positions, &turn.cosines, &turn.sines].map(pointer),
+        table: turn.cosines.len() / half,
+        heads: query + kv,
+        fault: cuda.fault(Fault::Rope),
+    };
+    let shape = shape(&pair, pair.1.rows);
+    // SAFETY: the operands have these sizes, and there is a position for each row.
+    unsafe { hopper::multiply(cuda, Form::Xwt, shape, operands, (0, after)) }
+}
+
+pub(crate) fn gated(
+    cuda: &Cuda,
+    pair: Pair<'_, CudaBuffer>,
+    gate_up: Out<'_>,
+    out: Out<'_>,
+) -> Result<()> {
+    let width = pair.1.rows / 2;
+    let fits = cuda.is_hopper()
+        && hopper::is_wide(pair.0.rows)
+        && [gate_up.dtype(), out.dtype()] == [Dtype::Bf16; 2]
+        && pair.1.rows == 2 * width
+        && out.len() == pair.0.rows * width;
+    let operands = if fits { operands(cuda, &pair, &gate_up)? } else { None };
+    let Some(operands) = operands else { return fused::gated(cuda, pair, gate_up, out) };
+    let after = After::Gates { products: pointer_mut(&out) };
+    // SAFETY: the operands have these sizes, and `out` has a number for each gate.
+    unsafe { hopper::multiply(cuda, Form::Xwt, shape(&pair, width), operands, (0, after)) }
+}
