@@ -42,6 +42,19 @@ function behind(element) {
   }
   return matchMedia("(prefers-color-scheme: dark)").matches ? [18, 18, 18] : [255, 255, 255];
 }
+// What is behind a text of a chart: the last rectangle drawn before it that its middle lies on.
+function under(text) {
+  const at = text.getBoundingClientRect(), x = at.x + at.width / 2, y = at.y + at.height / 2;
+  let ground = behind(text);
+  for (const it of text.ownerSVGElement.querySelectorAll("rect, text")) {
+    if (it === text) break;
+    const box = it.getBoundingClientRect(), inside = box.left <= x && x <= box.right && box.top <= y && y <= box.bottom;
+    if (it.tagName !== "rect" || !inside) continue;
+    const style = getComputedStyle(it), a = Number(style.fillOpacity);
+    ground = rgb(style.fill).c.map((v, i) => v * a + ground[i] * (1 - a));
+  }
+  return ground;
+}
 window.addEventListener("load", () => {
   document.querySelectorAll("details").forEach(it => it.open = true);
   const found = { texts: 0, low: [], width: innerWidth, wide: document.documentElement.scrollWidth,
@@ -51,7 +64,7 @@ window.addEventListener("load", () => {
     const text = walker.currentNode.nodeValue.trim(), of = walker.currentNode.parentElement;
     if (!text || ["SCRIPT", "STYLE", "TITLE", "title", "style"].includes(of.tagName)) continue;
     const style = getComputedStyle(of), svg = of instanceof SVGElement;
-    const a = luminance(rgb(svg ? style.fill : style.color).c), b = luminance(behind(of));
+    const a = luminance(rgb(svg ? style.fill : style.color).c), b = luminance(svg ? under(of) : behind(of));
     const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     found.texts += 1;
     if (contrast < LEAST) found.low.push([text.slice(0, 40), of.tagName, Math.round(contrast * 100) / 100]);
@@ -83,6 +96,20 @@ def share(group, name, n, right, low, high):
     return {"group": group, "name": name, "n": n, "right": right, "share": right / n, "low": low, "high": high}
 
 
+MODELS = ["kun-52k", "kun-52k-coig-one-38k", "belle-52k", "mix_lite", "ol-cc-10k", "coig-38k", "kun-9k"]
+
+
+def rating(group, question, choice, right):
+    return {"by": "person", "judge": None, "question": question, "choice": choice,
+            **share(group, f"{question} {choice}", 9, right, 0.2, 0.9)}
+
+
+def won(group, name, part):
+    wins, ties = min(round(50 * part), 50), 10
+    return {"by": "person", "judge": None, "group": group, "name": name, "n": 60, "wins": wins, "losses": max(50 - wins, 0), "ties": ties,
+            "share": wins / 50, "low": 0.1, "high": 0.9, "adjusted": (wins + ties / 2) / 60}
+
+
 # An output of every sort, as the kinds write them.
 OUTPUTS = {
     "exam": lines(share(None, "before", 40, 10, 0.14, 0.4), share(None, "after", 40, 30, 0.6, 0.86),
@@ -99,6 +126,24 @@ OUTPUTS = {
     "years": lines(*({"of": "year", "from": y, "below": y + 1, "n": y - 2000} for y in range(2005, 2024))),
     "sources": lines({"of": "source", "value": "悟道", "n": 3, "share": 0.75},
                      {"of": "source", "value": "(none)", "n": 1, "share": 0.25}),
+    "quality": lines(*(rating(group, question, choice, right) for group in [None, "悟道", "web"]
+                       for question, choice, right in [("clarity", "yes", 8), ("clarity", "no", 1), ("output", "excellent", 5),
+                                                       ("output", "pass", 3), ("output", "fail", 1)])),
+    "agreed": lines(*({"by": "person", "judge": None, "group": group, "name": name, "n": 3, "share": 0.6, "low": 0.2, "high": 0.9,
+                       "all_same": 0.6, "some_same": 0.3, "all_different": 0.1, "kappa": 0.5, "alpha": 0.4,
+                       "alpha_low": 0.1, "alpha_high": 0.7} for group in [None, "悟道"] for name in ["clarity", "output"])),
+    "wins": lines(*(won(None, it, 0.5 + i / 9) for i, it in enumerate(MODELS)),
+                  *(won(a, b, (i - j) / 12 + 0.5) for i, a in enumerate(MODELS) for j, b in enumerate(MODELS) if a != b)),
+    "ranking": lines(*({"by": "person", "judge": None, "place": i + 1, "model": it, "votes": 60, "strength": 1.0 - i, "low": -i,
+                        "high": 2.0 - i} for i, it in enumerate(MODELS))),
+    "annotators": lines({"annotator": "ana", "by": "person", "adjudicator": False, "asked": 9, "votes": 9, "skips": 0,
+                         "median_ms": 4200, "as_most_others": 0.9, "as_before": None, "repeats": 0, "left": 0.6, "left_low": 0.3,
+                         "left_high": 0.8, "longer": None, "longer_low": None, "longer_high": None, "ties": 0.1, "decided": 8}),
+    "judges": lines({"by": "model", "judge": "chat", "question": "better", "votes": 5, "n": 5, "same": 1, "as_most": 0.2,
+                     "low": 0.03, "high": 0.62, "kappa": -0.1}),
+    "leaning": json.dumps({"pairs": 5, "skipped": 0, "consistent": 0.2, "consistent_low": 0.1, "consistent_high": 0.4,
+                           "first": 0.9, "first_both": 0.8, "second_both": 0.0}),
+    "prompt": "{#\nid: filter\ninputs: instruction\n#}\n是吗？{{ instruction }}\n",
     "polished": lines({"id": "a", "text": "雨后的河水很急。点击这里" * 20, "instruction": "河水怎样？", "output": "河水很急。"}),
 }
 

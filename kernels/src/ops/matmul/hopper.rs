@@ -66,6 +66,7 @@ pub(super) fn is_wide(rows: usize) -> bool {
 }
 
 /// What is done to a product before it is written; for [`Form::Xwt`], bf16 and many rows.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, on the stack of a launch")]
 pub(super) enum After {
     /// Nothing.
     Nothing,

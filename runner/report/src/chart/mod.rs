@@ -1,10 +1,11 @@
 //! Charts as data, and as SVG: what must be said of one is a title, its units and its numbers.
 
 mod axis;
+mod parts;
 mod svg;
 
-pub(crate) use axis::shown;
 pub use svg::svg;
+pub(crate) use svg::tick;
 
 use crate::page::{Cell, Table};
 
@@ -44,6 +45,24 @@ pub enum Marks {
     },
     /// When something began and ended.
     Spans(Vec<Span>),
+    /// A share for each of the names down against each of the names across.
+    Heat {
+        /// Down.
+        rows: Vec<String>,
+        /// Across.
+        columns: Vec<String>,
+        /// A row of shares for each of `rows`; nothing where there is none.
+        cells: Vec<Vec<Option<f64>>>,
+    },
+    /// Bars of several parts each, which are a whole together.
+    Stacks {
+        /// What the parts are.
+        parts: Vec<String>,
+        /// The bars.
+        bars: Vec<Stack>,
+    },
+    /// Parts of one whole.
+    Ring(Vec<Part>),
 }
 
 /// How numbers go along an axis.
@@ -74,6 +93,26 @@ pub struct Bar {
     pub value: f64,
     /// How sure that is.
     pub interval: Option<(f64, f64)>,
+}
+
+/// A bar of several parts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stack {
+    /// What it belongs to; bars of one group stand together.
+    pub group: String,
+    /// Its name.
+    pub name: String,
+    /// The share of each part.
+    pub shares: Vec<f64>,
+}
+
+/// A part of a whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// Its name.
+    pub name: String,
+    /// How much of the whole it is.
+    pub share: f64,
 }
 
 /// Something that took time.
@@ -127,7 +166,35 @@ impl Chart {
                 let columns = ["", "start", "end", ""].map(str::to_owned).to_vec();
                 (columns, spans.iter().map(row).collect())
             }
+            Marks::Heat { rows, columns, cells } => heat_numbers(rows, columns, cells),
+            Marks::Stacks { parts, bars } => stack_numbers(parts, bars),
+            Marks::Ring(parts) => {
+                let row = |it: &Part| vec![Cell::text(&it.name), Cell::Share(it.share)];
+                (vec![self.x.clone(), self.y.clone()], parts.iter().map(row).collect())
+            }
         };
         Table { title: self.title.clone(), columns, rows }
     }
+}
+
+type Numbers = (Vec<String>, Vec<Vec<Cell>>);
+
+fn heat_numbers(rows: &[String], columns: &[String], cells: &[Vec<Option<f64>>]) -> Numbers {
+    let row = |(name, cells): (&String, &Vec<Option<f64>>)| {
+        let cells = cells.iter().map(|it| it.map_or(Cell::Empty, Cell::Share));
+        std::iter::once(Cell::text(name)).chain(cells).collect()
+    };
+    let columns = std::iter::once(String::new()).chain(columns.iter().cloned()).collect();
+    (columns, rows.iter().zip(cells).map(row).collect())
+}
+
+fn stack_numbers(parts: &[String], bars: &[Stack]) -> Numbers {
+    let grouped = bars.iter().any(|it| !it.group.is_empty());
+    let row = |it: &Stack| {
+        let group = grouped.then(|| Cell::text(&it.group));
+        let shares = it.shares.iter().map(|it| Cell::Share(*it));
+        group.into_iter().chain([Cell::text(&it.name)]).chain(shares).collect()
+    };
+    let names = std::iter::repeat_n(String::new(), 1 + usize::from(grouped));
+    (names.chain(parts.iter().cloned()).collect(), bars.iter().map(row).collect())
 }

@@ -2,12 +2,12 @@
 //! follow the reader's light or dark theme.
 
 use super::axis::{Axis, shown};
-use super::{Bar, Chart, Marks, Scale, Series, Span};
+use super::{Bar, Chart, Marks, Scale, Series, Span, parts};
 use crate::page::per_cent;
 use crate::svg::escaped;
 use crate::table::width;
 
-const WIDE: f64 = 720.0;
+pub(super) const WIDE: f64 = 720.0;
 const LEFT: f64 = 64.0;
 const RIGHT: f64 = 24.0;
 const TOP: f64 = 40.0;
@@ -27,14 +27,17 @@ const STYLE: &str = "<style>.chart text{font:12px system-ui,sans-serif;fill:#1f2
     .chart .s4{stroke:#b91c1c}.chart .s5{stroke:#0e7490}.chart .s6{stroke:#a16207}\
     .chart .s7{stroke:#be185d}.chart .f0{fill:#1d4ed8}.chart .f1{fill:#c2410c}\
     .chart .f2{fill:#047857}.chart .f3{fill:#7e22ce}.chart .f4{fill:#b91c1c}.chart .f5{fill:#0e7490}\
-    .chart .f6{fill:#a16207}.chart .f7{fill:#be185d}\
+    .chart .f6{fill:#a16207}.chart .f7{fill:#be185d}.chart .fn{fill:#6b7280}\
+    .chart .hi{fill:#2563eb}.chart .lo{fill:#c2410c}.chart .o{fill:#ffffff}\
+    .chart .e{stroke:#ffffff;stroke-width:1.5}\
     @media(prefers-color-scheme:dark){.chart text{fill:#e5e7eb}.chart .g{stroke:#4b5563}\
     .chart .b{fill:#60a5fa}.chart .i{stroke:#e5e7eb}.chart .h{stroke:#f87171}\
     .chart .s0{stroke:#93c5fd}.chart .s1{stroke:#fdba74}.chart .s2{stroke:#6ee7b7}\
     .chart .s3{stroke:#d8b4fe}.chart .s4{stroke:#fca5a5}.chart .s5{stroke:#67e8f9}\
     .chart .s6{stroke:#fde047}.chart .s7{stroke:#f9a8d4}.chart .f0{fill:#93c5fd}\
     .chart .f1{fill:#fdba74}.chart .f2{fill:#6ee7b7}.chart .f3{fill:#d8b4fe}.chart .f4{fill:#fca5a5}\
-    .chart .f5{fill:#67e8f9}.chart .f6{fill:#fde047}.chart .f7{fill:#f9a8d4}}</style>";
+    .chart .f5{fill:#67e8f9}.chart .f6{fill:#fde047}.chart .f7{fill:#f9a8d4}.chart .fn{fill:#9ca3af}\
+    .chart .o{fill:#111827}.chart .e{stroke:#111827}}</style>";
 
 /// Draws it.
 pub fn svg(chart: &Chart) -> String {
@@ -45,6 +48,9 @@ pub fn svg(chart: &Chart) -> String {
             histogram(chart, (borders, counts), thresholds)
         }
         Marks::Spans(spans) => self::spans(chart, spans),
+        Marks::Heat { rows, columns, cells } => parts::heat(chart, (rows, columns), cells),
+        Marks::Stacks { parts, bars } => parts::stacks(chart, parts, bars),
+        Marks::Ring(all) => parts::ring(chart, all),
     };
     let title = escaped(&chart.title);
     format!(
@@ -53,15 +59,21 @@ pub fn svg(chart: &Chart) -> String {
     )
 }
 
-fn text(x: f64, y: f64, anchor: &str, it: &str) -> String {
+pub(super) fn text(x: f64, y: f64, anchor: &str, it: &str) -> String {
     format!("<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{}</text>\n", escaped(it))
 }
 
-fn line(class: &str, from: (f64, f64), to: (f64, f64)) -> String {
+pub(super) fn line(class: &str, from: (f64, f64), to: (f64, f64)) -> String {
     let ((x1, y1), (x2, y2)) = (from, to);
     format!(
         "<line class=\"{class}\" x1=\"{x1:.1}\" y1=\"{y1:.1}\" x2=\"{x2:.1}\" y2=\"{y2:.1}\"/>\n"
     )
+}
+
+/// A number at an axis. Four digits are not set apart: they may be a year.
+pub(crate) fn tick(it: f64) -> String {
+    let text = shown(it);
+    if it.abs() < 1e4 { text.replace('\u{202f}', "") } else { text }
 }
 
 /// Both axes with their titles.
@@ -71,11 +83,11 @@ fn frame(chart: &Chart, x: &Axis, y: &Axis) -> String {
     let mut out = String::new();
     for it in y.ticks() {
         out += &line("g", (LEFT, y_at(it)), (WIDE - RIGHT, y_at(it)));
-        out += &text(LEFT - 6.0, y_at(it) + 4.0, "end", &shown(it));
+        out += &text(LEFT - 6.0, y_at(it) + 4.0, "end", &tick(it));
     }
     for it in x.ticks() {
         out += &line("g", (x_at(it), bottom), (x_at(it), bottom + 4.0));
-        out += &text(x_at(it), bottom + 18.0, "middle", &shown(it));
+        out += &text(x_at(it), bottom + 18.0, "middle", &tick(it));
     }
     out += &text(WIDE - RIGHT, bottom + 36.0, "end", &chart.x);
     out + &text(0.0, TOP - 8.0, "start", &chart.y)
@@ -137,7 +149,7 @@ fn bars(chart: &Chart, bars: &[Bar]) -> (String, f64) {
     let bottom = TOP + bars.len() as f64 * ROW;
     for it in axis.ticks() {
         out += &line("g", (at(it), TOP - 4.0), (at(it), bottom));
-        out += &text(at(it), bottom + 16.0, "middle", &shown(it));
+        out += &text(at(it), bottom + 16.0, "middle", &tick(it));
     }
     for (i, it) in bars.iter().enumerate() {
         let y = TOP + i as f64 * ROW;
@@ -195,7 +207,7 @@ fn spans(chart: &Chart, spans: &[Span]) -> (String, f64) {
     let mut out = String::new();
     for it in axis.ticks() {
         out += &line("g", (at(it), TOP - 4.0), (at(it), bottom));
-        out += &text(at(it), bottom + 16.0, "middle", &shown(it));
+        out += &text(at(it), bottom + 16.0, "middle", &tick(it));
     }
     for (i, it) in spans.iter().enumerate() {
         let y = TOP + i as f64 * ROW;

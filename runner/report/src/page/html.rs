@@ -1,6 +1,8 @@
 //! A page as one HTML file: it opens from a disk, asks no network, runs no script.
 
-use super::{Block, Cell, Change, Language, Page, Section, Table};
+use std::collections::BTreeSet;
+
+use super::{Block, Cell, Change, Language, Page, Section, Table, file_name};
 use crate::changes::{Piece, changes};
 use crate::chart::{self, Chart};
 use crate::svg::escaped;
@@ -64,43 +66,58 @@ pub(super) fn words(language: Language) -> Words {
 
 pub(super) fn section(id: &str, section: &Section, words: &Words) -> String {
     let mut out = format!("<section id=\"{id}\">\n<h2>{}</h2>\n", escaped(&section.title));
+    let mut taken = BTreeSet::new();
     for block in &section.blocks {
+        // What has a title can be linked to.
+        let at = block.title().map(|it| place(id, it, &mut taken)).unwrap_or_default();
         out += &match block {
             Block::Text(it) => format!("<p>{}</p>\n", escaped(it)),
-            Block::Table(it) => table(it),
-            Block::Chart(it) => figure(it, words),
+            Block::Table(it) => table(it, &at),
+            Block::Chart(it) => figure(it, &at, words),
             Block::Picture { title, svg } => {
                 format!(
-                    "<figure class=\"scroll\" aria-label=\"{}\">\n{svg}</figure>\n",
+                    "<figure{at} class=\"scroll\" aria-label=\"{}\">\n{svg}</figure>\n",
                     escaped(title)
                 )
             }
             Block::Changes(all) => all.iter().map(change).collect(),
-            Block::Folded { title, texts } => folded(title, texts),
+            Block::Folded { title, texts } => folded(title, &at, texts),
         };
     }
     out + "</section>\n"
 }
 
-fn figure(it: &Chart, words: &Words) -> String {
+/// The attribute by which a part of a section is found: its title, and a number where another has it.
+fn place(section: &str, title: &str, taken: &mut BTreeSet<String>) -> String {
+    let stem = format!("{section}-{}", file_name(title));
+    let mut name = stem.clone();
+    let mut n = 1;
+    while !taken.insert(name.clone()) {
+        n += 1;
+        name = format!("{stem}-{n}");
+    }
+    format!(" id=\"{}\"", escaped(&name))
+}
+
+fn figure(it: &Chart, at: &str, words: &Words) -> String {
     let numbers = it.numbers();
     // Long ones are in the files beside the page.
     let behind = match numbers.rows.len() {
         0..=200 => format!(
             "<details><summary>{}</summary>\n{}</details>\n",
             words.numbers,
-            table(&numbers)
+            table(&numbers, "")
         ),
         _ => String::new(),
     };
-    format!("<figure>\n{}</figure>\n{behind}", chart::svg(it))
+    format!("<figure{at}>\n{}</figure>\n{behind}", chart::svg(it))
 }
 
-fn table(it: &Table) -> String {
+fn table(it: &Table, at: &str) -> String {
     let numbers = |i: usize| it.rows.iter().any(|row| row.get(i).is_some_and(Cell::is_number));
     let class = |i: usize| if numbers(i) { " class=\"n\"" } else { "" };
-    let mut out =
-        format!("<div class=\"scroll\"><table>\n<caption>{}</caption>\n<tr>", escaped(&it.title));
+    let title = escaped(&it.title);
+    let mut out = format!("<div{at} class=\"scroll\"><table>\n<caption>{title}</caption>\n<tr>");
     for (i, name) in it.columns.iter().enumerate() {
         out += &format!("<th scope=\"col\"{}>{}</th>", class(i), escaped(name));
     }
@@ -116,12 +133,12 @@ fn table(it: &Table) -> String {
     out + "</table></div>\n"
 }
 
-fn folded(title: &str, texts: &[(String, String)]) -> String {
+fn folded(title: &str, at: &str, texts: &[(String, String)]) -> String {
     let text = |(head, text): &(String, String)| {
         format!("<div class=\"change\"><b>{}</b>{}</div>\n", escaped(head), escaped(text))
     };
     let all: String = texts.iter().map(text).collect();
-    format!("<details><summary>{}</summary>\n{all}</details>\n", escaped(title))
+    format!("<details{at}><summary>{}</summary>\n{all}</details>\n", escaped(title))
 }
 
 fn change(it: &Change) -> String {

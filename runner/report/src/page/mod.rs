@@ -76,6 +76,29 @@ pub enum Block {
     },
 }
 
+impl Block {
+    /// What it is called, where it is called anything.
+    pub fn title(&self) -> Option<&str> {
+        match self {
+            Self::Table(it) => Some(&it.title),
+            Self::Chart(it) => Some(&it.title),
+            Self::Picture { title, .. } | Self::Folded { title, .. } => Some(title),
+            Self::Text(_) | Self::Changes(_) => None,
+        }
+    }
+
+    /// Puts a word before its title, such as `Figure 5`.
+    pub fn label(&mut self, label: &str) {
+        let title = match self {
+            Self::Table(it) => &mut it.title,
+            Self::Chart(it) => &mut it.title,
+            Self::Picture { title, .. } | Self::Folded { title, .. } => title,
+            Self::Text(_) | Self::Changes(_) => return,
+        };
+        *title = format!("{label} · {title}");
+    }
+}
+
 /// A table.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Table {
@@ -128,7 +151,7 @@ impl Cell {
             Self::Empty => String::new(),
             Self::Text(it) => it.clone(),
             Self::Number(it, places) => number(*it, *places),
-            Self::Plain(it) => crate::chart::shown(*it),
+            Self::Plain(it) => crate::chart::tick(*it),
             Self::Share(it) => per_cent(*it),
             Self::Sure { share, low, high } => {
                 format!(

@@ -15,21 +15,35 @@
 //! | accuracy by subject | `eval` | all exams side by side |
 //! | metrics | any step | a table; `x`, `x_low` and `x_high` as a number with its interval |
 //! | a histogram | `lengths`, `years` | how many are how long, or of which year |
-//! | shares of values | `sources` | bars, the longest first |
+//! | shares of values | `sources` | bars, the longest first; of sources a ring |
+//! | shares of answers, agreement, wins, places, annotators, judges | `annotations` | tables, bars, a heat map; models apart from people |
+//! | how far the place decided | `judge_pairs` | a table |
+//! | a prompt file | a source | its text |
 //! | a ledger | any kind that filters | the funnel, reasons and sources, the spread of each value |
 //! | a log | `pretrain`, `sft` | losses, one over another |
 //! | records with `instruction`, `text` and `output` | `refine` | answers beside the raw texts, character by character |
 //!
-//! Anything else is passed over, and the log says so. `folder` holds `index.html`, which asks no network and runs no script,
+//! Where several outputs have shares of the same models, a table has models down and outputs across. Anything else
+//! is passed over, and the log says so.
+//!
+//! `labels` puts a label before the titles of tables and charts, so that they can be cited, and says what stands on
+//! the page: a title that nothing has fails the step. Whatever has a title can be linked to by it.
+//!
+//! ```toml
+//! labels = { "comparison · win rates · people" = "Figure 5" }
+//! ```
+//!
+//! `folder` holds `index.html`, which asks no network and runs no script,
 //! `report.md`, each table as CSV and JSON below `tables`, and each figure as SVG below `figures`. The
 //! same inputs give the same bytes. `kun report` shows the same of a whole workflow, with what was run
 //! and when.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use plan::KindSpec;
 use plan::kind::{Arity, Form, Port, Slot};
-use report::page::{Language, Page, files};
+use report::page::{Language, Page, Section, files};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +66,9 @@ pub(crate) struct Params {
     /// The language of the words around the data.
     #[serde(default)]
     language: In,
+    /// Titles with what stands before them: `Figure 5`.
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
     /// How many answers are shown beside their raw texts.
     #[serde(default = "default_samples")]
     #[schemars(range(max = 1000))]
@@ -76,7 +93,7 @@ fn default_samples() -> usize {
 impl Kind for Report {
     const SPEC: KindSpec = KindSpec {
         name: "report",
-        version: 2,
+        version: 3,
         about: "what the outputs of other steps have to say, as one HTML file",
         page: page!("report.rs"),
         inputs: &[Port { name: "data", arity: Arity::Many, about: "outputs of other steps" }],
@@ -109,10 +126,11 @@ impl Kind for Report {
         };
         cx.check_stop()?;
         let manner = Manner { language, samples: params.samples };
-        let sections = sections(&items, manner, &mut |it| {
+        let mut sections = sections(&items, manner, &mut |it| {
             let text = format!("an input called `{}` has nothing to show", it.name);
             (cx.report)(Say::Note(text));
         })?;
+        label(&mut sections, &params.labels)?;
         let page = Page {
             title: params.title.clone(),
             about: params.about.clone(),
@@ -127,6 +145,23 @@ impl Kind for Report {
         cx.count("sections", page.sections.len() as u64);
         Ok(())
     }
+}
+
+fn label(sections: &mut [Section], labels: &BTreeMap<String, String>) -> Result<(), StepError> {
+    let mut missing: BTreeMap<&String, &String> = labels.iter().collect();
+    let mut titles = Vec::new();
+    for block in sections.iter_mut().flat_map(|it| &mut it.blocks) {
+        let Some(title) = block.title().map(str::to_owned) else { continue };
+        if let Some(label) = labels.get(&title) {
+            missing.remove(&title);
+            block.label(label);
+        }
+        titles.push(title);
+    }
+    let Some(title) = missing.keys().next() else { return Ok(()) };
+    let there = titles.join("`, `");
+    let reason = format!("`labels`: nothing is called `{title}`; there are `{there}`");
+    Err(StepError::Params { kind: "report", reason })
 }
 
 fn write(path: &Path, content: &str) -> Result<(), StepError> {

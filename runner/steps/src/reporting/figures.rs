@@ -1,6 +1,6 @@
 //! What the data is like: lengths, years, sources, categories. Figures 2, 3, 7 and 8 of the paper.
 
-use report::chart::{Bar, Chart, Marks};
+use report::chart::{Bar, Chart, Marks, Part};
 use report::page::{Block, Section};
 
 use super::All;
@@ -11,17 +11,21 @@ use super::words::Words;
 /// A chart has no more bars than this; its numbers have all.
 const MOST_BARS: usize = 40;
 
+/// A ring of more parts than these says less than bars.
+const MOST_PARTS: usize = 8;
+
 pub(super) fn section(seen: &All<'_>, words: &Words) -> Section {
     let mut blocks = Vec::new();
     for (item, seen) in seen {
         let (Seen::Histogram(rows) | Seen::Parts(rows)) = seen else { continue };
         for (of, rows) in by_name(rows) {
             let marks = match seen {
+                Seen::Parts(_) if of == "source" && rows.len() <= MOST_PARTS => ring(&rows),
                 Seen::Parts(_) => bars(&rows),
                 _ => histogram(&rows),
             };
             let (x, y) = match (&marks, of.as_str()) {
-                (Marks::Bars(_), _) => (of.clone(), words.share_of_records),
+                (Marks::Bars(_) | Marks::Ring(_), _) => (of.clone(), words.share_of_records),
                 (_, "year") => (of.clone(), words.records),
                 _ => (format!("{of}, {}", words.tokens), words.records),
             };
@@ -74,4 +78,9 @@ fn bars(rows: &[&Row]) -> Marks {
         interval: None,
     };
     Marks::Bars(rows.iter().take(MOST_BARS).map(bar).collect())
+}
+
+fn ring(rows: &[&Row]) -> Marks {
+    let part = |it: &&Row| Part { name: text(it, "value"), share: number(it, "share") };
+    Marks::Ring(rows.iter().map(part).collect())
 }

@@ -6,6 +6,8 @@
 mod distribution;
 mod figures;
 mod funnel;
+mod people;
+mod prompts;
 mod results;
 mod samples;
 mod scalars;
@@ -62,11 +64,13 @@ pub fn sections(
     let words = words::of(manner.language);
     let parts = [
         results::section(&seen, words),
+        people::section(&seen, words),
         funnel::section(&seen, words),
         training::section(&seen, words),
         figures::section(&seen, words),
         distribution::section(&seen, words),
         samples::section(&seen, words),
+        prompts::section(&seen, words),
     ];
     Ok(parts.into_iter().filter(|it| !it.blocks.is_empty()).collect())
 }

@@ -6,10 +6,9 @@ use report::chart::{Bar, Chart, Marks, Scale, Series};
 use report::page::{Block, Cell, Section, Table};
 use serde_json::{Map, Value};
 
-use super::All;
 use super::seen::Seen;
-use super::training;
 use super::words::Words;
+use super::{All, people, training};
 
 pub(super) type Row = Map<String, Value>;
 /// Numbers with what they are called.
@@ -27,15 +26,17 @@ pub(super) fn section(seen: &All<'_>, words: &Words) -> Section {
             }
         }
     }
-    // What `compare` says in its records is not said again from its metrics.
+    blocks.extend(models(seen, words));
+    // What a kind says in its records is not said again from its metrics.
     let told = |name: &str| {
-        seen.iter().any(|(it, seen)| it.name == name && matches!(seen, Seen::Shares(_)))
+        let records = |it: &Seen| matches!(it, Seen::Shares(_) | Seen::Said(..));
+        seen.iter().any(|(it, seen)| it.name == name && records(seen))
     };
     let mut alike: Vec<(Vec<&String>, Named<'_>)> = Vec::new();
     for (item, seen) in seen {
         let Seen::Metrics(map) = seen else { continue };
         let names: Vec<&String> = map.keys().collect();
-        if told(&item.name) || training::is_result(map) {
+        if told(&item.name) || training::is_result(map) || people::is_leaning(map) {
             continue;
         }
         match alike.iter_mut().find(|it| it.0 == names) {
@@ -60,7 +61,7 @@ pub(super) fn text(row: &Row, name: &str) -> String {
     row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-fn sure(row: &Row, name: &str) -> Cell {
+pub(super) fn sure(row: &Row, name: &str) -> Cell {
     Cell::Sure { share: number(row, name), low: number(row, "low"), high: number(row, "high") }
 }
 
@@ -110,6 +111,34 @@ fn by_size(name: &str, rows: &[Row], words: &Words) -> Option<Chart> {
     let title = format!("{name} · {} {unit}", words.over);
     let chart = Chart { title, x: unit, y: words.share.to_owned(), marks };
     (sized.len() > 1).then_some(chart)
+}
+
+/// Where several outputs have shares of the same models: models down, outputs across. The paper's table 3.
+fn models(seen: &All<'_>, words: &Words) -> Option<Block> {
+    let mut all: Vec<(&str, Vec<&Row>)> = Vec::new();
+    for (item, seen) in seen {
+        let Seen::Shares(rows) = seen else { continue };
+        let whole = rows.iter().filter(|it| it.get("group").is_none_or(Value::is_null));
+        all.push((&item.name, whole.collect()));
+    }
+    let names = |rows: &[&Row]| rows.iter().map(|it| text(it, "name")).collect::<Vec<_>>();
+    // The models over which most was asked, of equally many those that come first.
+    let alike = |wanted: &[String]| all.iter().filter(|it| names(&it.1) == wanted).count();
+    let models = all.iter().rev().map(|it| names(&it.1)).max_by_key(|it| alike(it))?;
+    let columns: Vec<_> = all.iter().filter(|it| names(&it.1) == models).collect();
+    if columns.len() < 2 || models.len() < 2 {
+        return None;
+    }
+    let row = |(i, model): (usize, &String)| {
+        let cells = columns.iter().map(|it| sure(it.1[i], "share"));
+        std::iter::once(Cell::text(model)).chain(cells).collect()
+    };
+    let titles = columns.iter().map(|it| it.0.to_owned());
+    Some(Block::Table(Table {
+        title: words.models_over_exams.to_owned(),
+        columns: std::iter::once(words.model.to_owned()).chain(titles).collect(),
+        rows: models.iter().enumerate().map(row).collect(),
+    }))
 }
 
 /// Groups down, names across.

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::Item;
 use crate::StepError;
+use crate::model::Prompt;
 use crate::records::{Lines, short_digest};
 use crate::text::funnel::{Asked, Funnel};
 use crate::text::ledger::Ledger;
@@ -54,6 +55,39 @@ pub(crate) enum Seen {
     Parts(Vec<Map<String, Value>>),
     /// Texts before and after they were polished.
     Changes(Vec<Change>),
+    /// Records of `annotations`.
+    Said(Said, Vec<Map<String, Value>>),
+    /// A prompt file: what it calls itself, and its text.
+    Prompt(String, String),
+}
+
+/// Which records of `annotations` they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// Shares of answers.
+    Ratings,
+    /// How far those who were asked agree.
+    Agreement,
+    /// Model against model.
+    Wins,
+    /// Models, the best first.
+    Ranking,
+    /// Each who was asked.
+    Annotators,
+    /// Each model that judged, beside people.
+    Judges,
+}
+
+impl Said {
+    /// By the fields that they have.
+    const ALL: [(Self, &'static [&'static str]); 6] = [
+        (Self::Ratings, &["by", "judge", "question", "choice", "share"]),
+        (Self::Agreement, &["by", "judge", "all_same", "all_different", "alpha"]),
+        (Self::Wins, &["by", "judge", "wins", "losses", "ties", "share"]),
+        (Self::Ranking, &["by", "judge", "place", "model", "strength"]),
+        (Self::Annotators, &["annotator", "by", "median_ms", "as_most_others"]),
+        (Self::Judges, &["by", "judge", "question", "as_most", "kappa"]),
+    ];
 }
 
 /// A metrics file is no longer than this.
@@ -76,6 +110,9 @@ pub(crate) fn look(item: &Item, samples: usize) -> Result<Option<Seen>, StepErro
     if let Some(it) = metrics(path)? {
         return Ok(Some(Seen::Metrics(it)));
     }
+    if let Some(it) = prompt(path)? {
+        return Ok(Some(it));
+    }
     let (mut lines, mut buffer) = (Lines::open(path)?, Vec::new());
     if !lines.next(&mut buffer)? {
         return Ok(None);
@@ -84,6 +121,9 @@ pub(crate) fn look(item: &Item, samples: usize) -> Result<Option<Seen>, StepErro
         return Ok(None);
     };
     let has = |names: &[&str]| names.iter().all(|it| first.contains_key(*it));
+    if let Some((it, _)) = Said::ALL.iter().find(|it| has(it.1)) {
+        return Ok(Some(Seen::Said(*it, table(path)?)));
+    }
     Ok(if has(&["keep", "fails", "values"]) {
         Some(ledger(item, samples.min(MAX_DROPPED))?)
     } else if has(&["name", "n", "share", "low", "high"]) {
@@ -123,6 +163,18 @@ fn metrics(path: &Path) -> Result<Option<Map<String, Value>>, StepError> {
     let Ok(Value::Object(map)) = serde_json::from_slice(&bytes) else { return Ok(None) };
     let plain = map.values().all(|it| it.is_number() || it.is_null());
     Ok(Some(map).filter(|it| plain && !it.is_empty()))
+}
+
+/// A file that begins as prompt files do, and is one.
+fn prompt(path: &Path) -> Result<Option<Seen>, StepError> {
+    let length = std::fs::metadata(path).map_err(StepError::io(path))?.len();
+    if length > MAX_METRICS_BYTES {
+        return Ok(None);
+    }
+    let text = String::from_utf8(std::fs::read(path).map_err(StepError::io(path))?);
+    let Some(text) = text.ok().filter(|it| it.starts_with("{#")) else { return Ok(None) };
+    let id = Prompt::new(path, text.clone()).map(|it| it.id().to_owned());
+    Ok(id.ok().filter(|it| !it.is_empty()).map(|it| Seen::Prompt(it, text)))
 }
 
 fn objects(path: &Path, take: &mut dyn FnMut(Map<String, Value>) -> bool) -> Result<(), StepError> {

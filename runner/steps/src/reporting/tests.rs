@@ -145,3 +145,72 @@ fn the_kind_writes_the_page_and_each_table_and_says_what_it_cannot_show() {
     let error = kit.run("title = \"T\"\nnames = []", &[b"x"]).unwrap_err();
     insta::assert_snapshot!(error, @"parameters of `report`: `names` has 0 names for 1 inputs");
 }
+
+const RATINGS: &str = r#"{"by":"person","judge":null,"group":null,"name":"clarity yes","question":"clarity","choice":"yes","n":9,"right":8,"share":0.889,"low":0.6,"high":0.98}
+{"by":"person","judge":null,"group":null,"name":"clarity no","question":"clarity","choice":"no","n":9,"right":1,"share":0.111,"low":0.02,"high":0.4}
+{"by":"person","judge":null,"group":"wudao","name":"clarity yes","question":"clarity","choice":"yes","n":6,"right":6,"share":1.0,"low":0.6,"high":1.0}
+"#;
+const AGREEMENT: &str = r#"{"by":"person","judge":null,"group":null,"name":"clarity","n":3,"share":0.667,"low":0.2,"high":0.9,"all_same":0.667,"some_same":0.333,"all_different":0.0,"kappa":0.5,"alpha":null,"alpha_low":null,"alpha_high":null}
+"#;
+const WINS: &str = r#"{"by":"simulated","judge":null,"group":null,"name":"b","n":10,"wins":6,"losses":2,"ties":2,"share":0.75,"low":0.4,"high":0.9,"adjusted":0.7}
+{"by":"simulated","judge":null,"group":null,"name":"a","n":10,"wins":2,"losses":6,"ties":2,"share":0.25,"low":0.1,"high":0.6,"adjusted":0.3}
+{"by":"simulated","judge":null,"group":"b","name":"a","n":10,"wins":6,"losses":2,"ties":2,"share":0.75,"low":0.4,"high":0.9,"adjusted":0.7}
+{"by":"simulated","judge":null,"group":"a","name":"b","n":10,"wins":2,"losses":6,"ties":2,"share":0.25,"low":0.1,"high":0.6,"adjusted":0.3}
+{"by":"model","judge":"chat","group":null,"name":"a","n":5,"wins":0,"losses":0,"ties":5,"share":0.5,"low":0.5,"high":0.5,"adjusted":0.5}
+{"by":"model","judge":"chat","group":"a","name":"b","n":5,"wins":0,"losses":0,"ties":5,"share":0.5,"low":0.5,"high":0.5,"adjusted":0.5}
+"#;
+const RANKING: &str = r#"{"by":"simulated","judge":null,"place":1,"model":"b","votes":10,"strength":0.4,"low":0.1,"high":0.9}
+"#;
+const ANNOTATORS: &str = r#"{"annotator":"ana","by":"person","adjudicator":false,"asked":9,"votes":9,"skips":0,"median_ms":4200,"as_most_others":0.9,"as_before":null,"repeats":0,"left":0.6,"left_low":0.3,"left_high":0.8,"longer":null,"longer_low":null,"longer_high":null,"ties":0.1,"decided":8}
+"#;
+const JUDGES: &str = r#"{"by":"model","judge":"chat","question":"better","votes":5,"n":5,"same":1,"as_most":0.2,"low":0.03,"high":0.62,"kappa":-0.1}
+"#;
+const LEANING: &str = r#"{"pairs":5,"skipped":0,"consistent":0.2,"consistent_low":0.1,"consistent_high":0.4,"first":0.9,"first_both":0.8,"second_both":0.0}"#;
+const FILTER: &str = "{#\nid: filter\ninputs: instruction\n#}\n是吗？{{ instruction }}\n";
+
+#[test]
+fn what_was_said_is_drawn_with_whose_numbers_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let quality = [("quality", RATINGS), ("quality", AGREEMENT), ("quality", ANNOTATORS)];
+    let pairs = [("pairs", WINS), ("pairs", RANKING), ("pairs", JUDGES), ("judged", LEANING)];
+    let items = items(folder.path(), &[&quality[..], &pairs, &[("filter", FILTER)]].concat());
+    let manner = Manner { language: Language::English, samples: 5 };
+    let sections = sections(&items, manner, &mut |it| panic!("{}", it.name)).unwrap();
+    let page = Page { sections, ..Page::default() };
+    insta::assert_snapshot!(markdown(&page));
+    let charts = page.sections.iter().flat_map(|it| &it.blocks);
+    assert_eq!(charts.filter(|it| matches!(it, Block::Chart(_))).count(), 1 + 2 * 2);
+    // Where nobody decided anything there is no half.
+    assert!(html(&page).contains(">–</text>"));
+}
+
+#[test]
+fn models_that_were_asked_several_things_have_a_table_of_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = SHARES.replace("0.25", "0.5");
+    let items = items(folder.path(), &[("ceval", SHARES), ("cmmlu", &other), ("x", PAIRS)]);
+    let manner = Manner { language: Language::English, samples: 5 };
+    let sections = sections(&items, manner, &mut |_| {}).unwrap();
+    let title = "models, and what they were asked";
+    let table = sections[0].blocks.iter().find_map(|it| match it {
+        Block::Table(it) if it.title == title => Some(it.clone()),
+        _ => None,
+    });
+    let table = table.unwrap();
+    assert_eq!(table.columns, ["model", "ceval", "cmmlu"]);
+    let shown: Vec<Vec<String>> =
+        table.rows.iter().map(|it| it.iter().map(|it| it.shown()).collect()).collect();
+    insta::assert_snapshot!(format!("{shown:?}"), @r#"[["before", "25.0 % [4.0, 70.0]", "50.0 % [4.0, 70.0]"], ["after", "75.0 % [30.0, 95.0]", "75.0 % [30.0, 95.0]"]]"#);
+}
+
+#[test]
+fn labels_are_put_before_titles_and_must_all_be_there() {
+    let mut kit = Kit::new("report");
+    let with = "title = \"T\"\nnames = [\"sources\"]\nlabels = { ";
+    let good = format!("{with}\"sources · source\" = \"Figure 7\" }}");
+    let out = kit.run(&good, &[PARTS.as_bytes()]).unwrap();
+    assert!(out[0].contains("<figure id=\\\"s0-figure-7-sources-source\\\">"), "{}", out[0]);
+    assert!(out[0].contains("figure-7-sources-source.svg"));
+    let error = kit.run(&format!("{with}x = \"Figure 1\" }}"), &[PARTS.as_bytes()]).unwrap_err();
+    insta::assert_snapshot!(error, @"parameters of `report`: `labels`: nothing is called `x`; there are `sources · source`");
+}
