@@ -188,8 +188,11 @@ const HOPPER_ATTENTION: &[Mistake] = &[
     mistake!("scores are not waited for", "attention.hopper_backward", "group_wait<0>();"[0] => "", Numbers, hopper_attention),
     mistake!("keys see too few queries", "attention.hopper_backward", "<= token + column &&"[0] => "< token + column &&", Numbers, hopper_attention),
     mistake!("keys see tokens of the next span", "attention.hopper_backward", "&& token + column < end"[0] => "", Numbers, hopper_attention),
+    mistake!("a tile that is not masked", "attention.hopper_backward", "token < own_first + 64"[0] => "token < own_first", Numbers, hopper_attention),
+    mistake!("a block that is not masked", "attention.hopper_backward", "first + STEP > own_first ||"[0] => "first > own_first ||", Numbers, hopper_attention),
+    mistake!("gradients of keys that are not scaled", "attention.hopper_backward", "d_key, half, scale"[0] => "d_key, half, 1.0f", Numbers, hopper_attention),
     mistake!("a tile is left out that is seen", "attention.hopper_backward", "token + STEP > own_first"[0] => "token > own_first", Numbers, hopper_attention),
-    mistake!("queries see too few keys", "attention.hopper_backward", "key <= own"[0] => "key < own", Numbers, hopper_attention),
+    mistake!("queries see too few keys", "attention.hopper_backward", "first + column <= own"[0] => "first + column < own", Numbers, hopper_attention),
     mistake!("stages are filled without asking", "attention.hopper_backward", "if (n >= STAGES) phase_wait"[1] => "if (n > 99) phase_wait", Launch, hopper_attention),
 ];
 
