@@ -27,6 +27,13 @@ pub struct Packed {
     inputs: usize,
 }
 
+impl Packed {
+    /// The rows.
+    pub(crate) fn rows(&self) -> Matrix<'_, CudaBuffer> {
+        self.rows.view().rows(self.inputs)
+    }
+}
+
 impl Cuda {
     /// Copies numbers of one type from a range of a buffer to a place in another, or in the same where
     /// they do not overlap.
@@ -236,8 +243,7 @@ impl Device for Cuda {
     }
 
     fn linear(&self, x: Mat<'_>, weight: &Packed, out: MatMut<'_>, start: Start) -> Result<()> {
-        let b = weight.rows.view().rows(weight.inputs);
-        self.matmul(Product { form: Form::Xwt, a: x, b, start }, out)
+        self.matmul(Product { form: Form::Xwt, a: x, b: weight.rows(), start }, out)
     }
 
     fn cache(&self, shape: CacheShape) -> Result<CudaCache> {

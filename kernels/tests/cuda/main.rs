@@ -4,9 +4,12 @@
 #[path = "../../emulator/build.rs"]
 mod build;
 mod cases;
+mod decoding;
 mod emulator;
 mod failures;
+mod graphs;
 mod mutations;
+mod picking;
 mod runs;
 
 use std::sync::Arc;
@@ -347,12 +350,19 @@ fn generation_in_bf16_picks_the_processor_s_tokens_whatever_the_company() {
         assert!(distance(&got.nll, &want.nll) < 1e-2);
     }
     // One after another, in small steps: other tiles, the same bits.
-    let alone = kernels::generate::Settings { rows: 1, step_tokens: 5, cache_tokens: 128 };
+    let alone = kernels::generate::Settings { rows: 1, step_tokens: 5, cache_tokens: 160 };
     let known = |mut it: kernels::generate::Output| {
         it.known_tokens = 0;
         it
     };
     let all = |it: Vec<kernels::generate::Output>| it.into_iter().map(known).collect::<Vec<_>>();
     assert_eq!(all(runs::generate_with(&on_cuda, alone).unwrap()), all(got));
+    let crowded = kernels::generate::Settings { rows: 4, step_tokens: 16, cache_tokens: 160 };
+    let (want, n) = runs::crowd(&on_cuda, alone).unwrap();
+    assert_eq!(n, 0);
+    // Sequences give their blocks back, and what was picked before is computed as it was.
+    let (got, n) = runs::crowd(&on_cuda, crowded).unwrap();
+    assert!(n > 0, "nobody was sent back");
+    assert_eq!(all(got), all(want));
     assert_eq!(runs::score_with(&on_cuda, alone).unwrap(), scores);
 }

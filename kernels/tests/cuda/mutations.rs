@@ -6,10 +6,11 @@ use std::sync::Arc;
 use kernels::cuda::Numerics;
 use kernels::ops::attention::Heads;
 use kernels::ops::matmul::{Form, Product, Start};
-use kernels::{Cuda, Device, Dtype, View, ViewMut};
+use kernels::{Cuda, Decode, Device, Dtype, View, ViewMut};
 
 use crate::cases::{self, Results};
 use crate::emulator::{Emulator, emulator};
+use crate::{decoding, picking};
 
 /// What finds a mistake.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -87,6 +88,12 @@ const EXACT: &[Mistake] = &[
     mistake!("an upper half that is cut off", "adamw", "bits + 0x8000u"[0] => "bits", Numbers, cases::adamw),
     mistake!("keys into the wrong place of a block", "paged", "at[1] % BLOCK"[0] => "(at[1] + 1) % BLOCK", Numbers, paged),
     mistake!("values of the wrong sign", "rope", "-turned"[0] => "turned", Numbers, cases::rope),
+    mistake!("no barrier before buckets are filled", "sample", "__syncthreads();"[3] => "", Numbers, picking::some),
+    mistake!("no barrier before buckets are read", "sample", "__syncthreads();"[4] => "", Launch, picking::some),
+    mistake!("no barrier before exponentials are added", "sample", "__syncthreads();"[9] => "", Numbers, picking::some),
+    mistake!("ties that all stay", "sample", "i <= last"[0] => "true", Numbers, picking::some),
+    mistake!("a draw one token early", "sample", "sum + all > bound"[0] => "sum + all >= bound", Numbers, picking::some),
+    mistake!("a digit of too few bits", "sample", "shift >= 0"[0] => "shift > 0", Numbers, picking::some),
     mistake!("gate and up exchanged", "swiglu", "at + width"[0] => "at", Numbers, cases::swiglu),
 ];
 
@@ -132,6 +139,31 @@ const TENSOR: &[Mistake] = &[
     mistake!("the last tokens of a tile are left out", "attention.tensor_backward", "min(tokens, end - token) * group"[0] => "(min(tokens, end - token) - 1) * group", Numbers, tensor_attention),
 ];
 
+/// In those for decoding.
+const DECODING: &[Mistake] = &[
+    mistake!("a wait for too few copies", "decode.product", "copy_wait<STAGES - 2>"[0] => "copy_wait<STAGES - 1>", Numbers, decode_product),
+    mistake!("no barrier after the wait", "decode.product", "__syncthreads();"[0] => "", Numbers, decode_product),
+    mistake!("a stage is overwritten too early", "decode.product", "(stage + STAGES - 1) % STAGES"[0] => "stage", Numbers, decode_product),
+    mistake!("a part goes on into the next", "decode.product", "start + each < depth ? start + each : depth"[0] => "depth", Numbers, decode_product),
+    mistake!("rows exchanged where they are read", "decode.product", "j * 8 + line + third"[0] => "j * 8 + line + second", Numbers, decode_product),
+    mistake!("one feature too many", "decode.product", "feature < features &&"[0] => "feature <= features &&", Guards, decode_product),
+    mistake!("the last part is left out", "decode", "part < n"[0] => "part + 1 < n", Numbers, decoding::finishing),
+    mistake!("no barrier before squares are added", "decode", "__syncthreads();"[0] => "", Numbers, decoding::finishing),
+    mistake!("gate and up exchanged", "decode", "sum_of(parts, at + width"[0] => "sum_of(parts, at", Numbers, decoding::finishing),
+    mistake!("values are turned too", "decode", "head < query_heads + kv_heads)"[0] => "head < query_heads + 2 * kv_heads)", Numbers, decode_attention),
+    mistake!("a wrong place in a block of the cache", "decode", "position % BLOCK) * dim"[0] => "position % 16) * dim", Numbers, decode_attention),
+    mistake!("no barrier before what warps found is read", "decode.attention", "__syncthreads();"[0] => "", Numbers, decode_attention),
+    mistake!("no barrier before keys are read", "decode.attention", "__syncthreads();"[1] => "", Numbers, decode_attention),
+    mistake!("no barrier before keys are overwritten", "decode.attention", "__syncthreads();"[2] => "", Numbers, decode_attention),
+    mistake!("keys are not waited for", "decode.attention", "copy_wait<1>();"[0] => "", Numbers, decode_attention),
+    mistake!("a token does not see itself", "decode.attention", "position + 1 - start"[0] => "position - start", Numbers, decode_attention),
+    mistake!("results do not shrink", "decode.attention", "running.sums[d][half] *= shrink;"[0] => "", Numbers, decode_attention),
+    mistake!("weights that are not turned", "decode.attention", "turn_matrix(pack(scores[2], scores[3]))"[0] => "pack(scores[2], scores[3])", Numbers, decode_attention),
+    mistake!("splits that are not weighed", "decode.attention", "sum = fmaf(by, sums["[0] => "sum = fmaf(1.0f, sums[", Numbers, decode_attention),
+    mistake!("the last split is left out", "decode.attention", "position / SPLIT + 1"[0] => "(position + 1) / SPLIT", Numbers, decode_attention),
+    mistake!("a wrong block of the cache", "decode.attention", "row * stride + key"[0] => "key", Numbers, decode_attention),
+];
+
 /// In those for Hopper.
 const HOPPER: &[Mistake] = &[
     mistake!("copies are not waited for", "matmul.hopper", "phase_wait(full + stage, n / STAGES % 2);"[0] => "", Launch, hopper_product),
@@ -144,6 +176,13 @@ const HOPPER: &[Mistake] = &[
     mistake!("both warpgroups have the same rows", "matmul.hopper", "consumer * BOX_BYTES"[0] => "0", Numbers, hopper_product),
     mistake!("an operand that does not go on", "matmul.hopper", "right + step"[0] => "right + 0 * step", Numbers, hopper_product),
     mistake!("a turned operand that is not", "matmul.hopper", "A_TURNED ? LINE : 2"[0] => "2", Numbers, hopper_product),
+    mistake!("copies are not waited for", "decode.hopper", "phase_wait(full + stage, n / STAGES % 2);"[0] => "", Launch, decode_product),
+    mistake!("stages are given back before they are read", "decode.hopper", "group_wait<1>();"[0] => "", Numbers, decode_product),
+    mistake!("products are not waited for", "decode.hopper", "group_wait<0>();"[0] => "", Numbers, decode_product),
+    mistake!("stages are never given back", "decode.hopper", "phase_arrive(empty"[0] => "if (n > 99) phase_arrive(empty", Launch, decode_product),
+    mistake!("too few bytes are announced", "decode.hopper", "full + stage, STAGE_BYTES"[0] => "full + stage, A_BYTES", Launch, decode_product),
+    mistake!("all parts are the first", "decode.hopper", "u32(start) + n * STEP"[0] => "n * STEP", Numbers, decode_product),
+    mistake!("both halves of the rows are the first", "decode.hopper", "t * EACH * LINE"[0] => "0", Numbers, decode_product),
     mistake!("one row too many", "matmul.hopper", "if (r >= rows"[0] => "if (r > rows", Guards, whole_tensor_product),
 ];
 
@@ -231,6 +270,19 @@ fn whole_tensor_product<D: Device>(device: &D) -> Results {
     let product = Product { form: Form::Xwt, a, b, start: Start::Zero };
     device.matmul(product, ViewMut::all(&mut c).rows(8)).unwrap();
     vec![("one product".into(), cases::download(device, &c))]
+}
+
+/// Several parts of few rows, more rows than one instruction has, and more steps than stages.
+fn decode_product<D: Decode>(device: &D) -> Results {
+    let sizes = [(13, 66, 1032), (100, 70, 24), (5, 10, 504)];
+    let product = |(rows, features, depth)| {
+        (format!("{rows} rows"), decoding::product(device, rows, features, depth))
+    };
+    sizes.map(product).into()
+}
+
+fn decode_attention<D: Decode>(device: &D) -> Results {
+    decoding::attention_with(device, decoding::HEADS[1])
 }
 
 fn tensor_attention<D: Device>(device: &D) -> Results {
@@ -324,6 +376,11 @@ fn all_are_found(numerics: Numerics, mistakes: &[Mistake]) {
 #[test]
 fn mistakes_planted_in_the_kernels_for_all_types_are_found() {
     all_are_found(Numerics::Exact, EXACT);
+}
+
+#[test]
+fn mistakes_planted_in_the_kernels_for_decoding_are_found() {
+    all_are_found(Numerics::Bf16, DECODING);
 }
 
 #[test]

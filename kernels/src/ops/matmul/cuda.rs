@@ -71,7 +71,7 @@ pub(crate) struct Operand {
 
 impl Operand {
     /// Whether its rows can be copied 16 bytes at a time.
-    pub(super) fn is_aligned(&self) -> bool {
+    pub(crate) fn is_aligned(&self) -> bool {
         self.dtype == Dtype::Bf16 && self.stride.is_multiple_of(8) && self.at.is_multiple_of(16)
     }
 
