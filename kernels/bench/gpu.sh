@@ -5,7 +5,12 @@
 #   gpu.sh              there, in the folder where FILE was unpacked: checks, measures, prints a table
 #
 # The other machine needs a driver, NVRTC (by the loader, or KUN_CUDA_LIBRARIES names its folder; the
-# one that comes with PyTorch is looked for) and Python; PyTorch for the comparison. No Rust.
+# one that comes with PyTorch is looked for) and Python; PyTorch and transformers for the comparison. No Rust.
+#
+# What is most wanted comes first, each part ends after a time of its own, all together within ten minutes,
+# and what was measured by then is kept: lines of JSON in ours.jsonl and peers.jsonl, parts.jsonl for how each
+# part ended, all of it in results.json. KUN_BENCH=tiny makes everything tiny, to see that the script runs;
+# KUN_EMULATOR=1 says that the device is emulated, so that nothing has to be a real one.
 set -euo pipefail
 
 if [ "${1:-}" = pack ]; then
@@ -22,6 +27,7 @@ if [ "${1:-}" = pack ]; then
     cp -r tests/oracle/fixtures/{gqa,bf16} "$work/fixtures"
     tar -C "$work" -czf "$out" .
     ls -l "$out"
+    [ "$(stat -c %s "$out")" -le $((60 << 20)) ] || { echo "larger than 60 MiB"; exit 1; }
     exit
 fi
 
@@ -33,14 +39,42 @@ for it in sys.path:
         print(os.path.dirname(lib)); sys.exit()' || true)
     [ -n "$found" ] && export KUN_CUDA_LIBRARIES=$found
 fi
-export KUN_REQUIRE_GPU=1 KUN_FIXTURES=$PWD/fixtures KUN_CUDA_CACHE=${TMPDIR:-/tmp}/kun-cuda-kernels
-echo "== every primitive, every kernel against its twin, training and generation of tiny models"
-./checks --test-threads 1 --skip failures --skip mutations
-echo "== times"
-./measure | tee ours.jsonl
-if python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
-    python3 peers.py | tee peers.jsonl
+export KUN_FIXTURES=$PWD/fixtures KUN_CUDA_CACHE=${KUN_CUDA_CACHE:-${TMPDIR:-/tmp}/kun-cuda-kernels}
+[ -n "${KUN_EMULATOR:-}" ] || export KUN_REQUIRE_GPU=1
+rm -f ours.jsonl peers.jsonl parts.jsonl results.json
+touch ours.jsonl peers.jsonl
+failed=0
+
+part() { # seconds at most, file of its lines or -, command...
+    local most=$1 lines=$2 start=$SECONDS ended=0
+    shift 2
+    printf '\n== %s\n' "$*"
+    if [ "$lines" = - ]; then
+        timeout "$most" "$@" || ended=$?
+    else
+        timeout "$most" "$@" | tee -a "$lines" || ended=$?
+    fi
+    [ "$ended" = 0 ] || failed=1
+    printf '{"command": "%s", "status": %d, "took_seconds": %d}\n' "$*" "$ended" "$((SECONDS - start))" | tee -a parts.jsonl
+}
+
+checks=(./checks --test-threads "${KUN_CHECK_THREADS:-1}" --skip failures --skip mutations)
+# Every primitive, as the kernels believe it to be; then the figures that were asked for; then each kernel
+# against its twin, and whole runs of tiny models; then what PyTorch takes.
+part 40 - ./checks --test-threads 1 matrices_lie
+part 40 ours.jsonl ./measure probe products
+part 20 ours.jsonl ./measure attention
+part 110 ours.jsonl ./measure training
+part 70 ours.jsonl ./measure generation
+if python3 -c 'import torch, sys; sys.exit(not (torch.cuda.is_available() or "KUN_EMULATOR" in __import__("os").environ))' 2>/dev/null; then
+    part 40 peers.jsonl python3 peers.py ceilings products attention
+    part 70 peers.jsonl python3 peers.py training
+    part 60 peers.jsonl python3 peers.py generation
+    part 20 peers.jsonl python3 peers.py rows optimizer decoding
 else
-    echo "no PyTorch with a device: nothing to compare with"
+    echo "no PyTorch with a device: nothing to compare with" | tee -a parts.jsonl
 fi
-python3 table.py ours.jsonl peers.jsonl
+part 40 ours.jsonl ./measure rows loss optimizer decoding
+part 90 - "${checks[@]}"
+python3 table.py ours.jsonl peers.jsonl parts.jsonl
+exit $failed

@@ -1,29 +1,51 @@
-"""What PyTorch takes for the same work as kernels/examples/gpu.rs, as lines of JSON with the same names."""
+"""What PyTorch and transformers take for the same work as kernels/examples/gpu.rs, as lines of JSON with the
+same names: peers.py [PART...], all parts where none is named. KUN_BENCH=tiny makes all of it tiny; without a
+CUDA device it runs on the processor, which says nothing but that it runs."""
 
+import gc
 import json
+import os
+import sys
 import time
 
 import torch
 import torch.nn.functional as functional
 
-TOKENS, SPAN, HIDDEN, WIDE, VOCABULARY = 8192, 2048, 4096, 11008, 64000
-HEADS, KV_HEADS, DIM = 32, 4, 128
-REPEATS = 10
+TINY = os.environ.get("KUN_BENCH") == "tiny"
+HERE = "cuda" if torch.cuda.is_available() else "cpu"
+TOKENS, SPAN, HIDDEN, WIDE, VOCABULARY = (64, 32, 64, 96, 128) if TINY else (8192, 2048, 4096, 11008, 64000)
+HEADS, KV_HEADS, DIM, LAYERS = (2, 1, 32, 2) if TINY else (32, 4, 128, 32)
+TEXTS, TEXT_TOKENS, STEPS = (2, 16, 1) if TINY else (16, 512, 3)
+PROMPT, NEW = (16, 4) if TINY else (512, 64)
+REPEATS = 1 if TINY else 10
+
+
+def say(**line):
+    print(json.dumps(line), flush=True)
+
+
+def wait():
+    if HERE == "cuda":
+        torch.cuda.synchronize()
 
 
 def numbers(*shape):
-    return (torch.rand(*shape, device="cuda", dtype=torch.float32) * 0.2 - 0.1).to(torch.bfloat16)
+    return (torch.rand(*shape, device=HERE, dtype=torch.float32) * 0.2 - 0.1).to(torch.bfloat16)
+
+
+def seconds_of(call, repeats):
+    wait()
+    start = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    wait()
+    return (time.perf_counter() - start) / repeats
 
 
 def timed(name, call):
     for _ in range(2):
         call()
-    torch.cuda.synchronize()
-    start = time.perf_counter()
-    for _ in range(REPEATS):
-        call()
-    torch.cuda.synchronize()
-    print(json.dumps({"name": name, "seconds": (time.perf_counter() - start) / REPEATS}), flush=True)
+    say(name=name, seconds=seconds_of(call, REPEATS))
 
 
 def products():
@@ -60,7 +82,7 @@ def rows():
 
 
 def optimizer():
-    weight = torch.zeros(HIDDEN * WIDE, device="cuda", requires_grad=True)
+    weight = torch.zeros(HIDDEN * WIDE, device=HERE, requires_grad=True)
     weight.grad = torch.zeros_like(weight)
     step = torch.optim.AdamW([weight], lr=1e-4, fused=True)
     timed("adamw", step.step)
@@ -74,14 +96,101 @@ def decoding():
 
 
 def ceilings():
-    size = 1 << 31
-    a, b = (torch.empty(size, dtype=torch.uint8, device="cuda") for _ in range(2))
+    size = 1 << (20 if TINY else 31)
+    a, b = (torch.empty(size, dtype=torch.uint8, device=HERE) for _ in range(2))
     timed("ceiling copy of 2 GiB", lambda: b.copy_(a))
-    x = numbers(8192, 8192)
+    x = numbers(*([64 if TINY else 8192] * 2))
     timed("ceiling product of 8192", lambda: x @ x)
 
 
+def model(layers):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(hidden_size=HIDDEN, intermediate_size=WIDE, vocab_size=VOCABULARY, num_hidden_layers=layers,
+                         num_attention_heads=HEADS, num_key_value_heads=KV_HEADS, head_dim=DIM, rope_theta=5e6,
+                         max_position_embeddings=4096, tie_word_embeddings=False, attn_implementation="sdpa",
+                         eos_token_id=None, bos_token_id=None, pad_token_id=None)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        with torch.device(HERE):
+            return LlamaForCausalLM(config)
+    finally:
+        torch.set_default_dtype(before)
+
+
+def emptied(failed):
+    """Whether memory was what failed; it is free again afterwards."""
+    gc.collect()
+    if HERE == "cuda":
+        torch.cuda.empty_cache()
+    return isinstance(failed, torch.OutOfMemoryError)
+
+
+def train(layers, again):
+    it = model(layers)
+    it.train()
+    if again:
+        it.gradient_checkpointing_enable()
+    # Weights, gradients and moments all bf16: fewer bytes than ours, which has exact weights and moments in f32.
+    optimizer = torch.optim.AdamW(it.parameters(), lr=1e-5, fused=True)
+    ids = torch.randint(VOCABULARY, (TEXTS, TEXT_TOKENS), device=HERE)
+
+    def step():
+        loss = it(input_ids=ids, labels=ids, use_cache=False).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(it.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    step()
+    took = seconds_of(step, STEPS)
+    name = f"train step {TEXTS}x{TEXT_TOKENS}"
+    say(name=name, seconds=took, tokens_per_second=TEXTS * TEXT_TOKENS / took, layers=layers,
+        of_layers=LAYERS, checkpoints=again, states="bf16")
+
+
+def training():
+    for layers in (LAYERS, LAYERS // 2, LAYERS // 4):
+        for again in (False, True):
+            try:
+                return train(layers, again)
+            except RuntimeError as failed:
+                if not emptied(failed):
+                    raise
+            emptied(None)
+    say(failed="train step", reason="nothing fits")
+
+
+def generation():
+    it = model(LAYERS)
+    it.eval()
+    for batch in (64, 1):
+        ids = torch.randint(VOCABULARY, (batch, PROMPT), device=HERE)
+
+        def generate(new):
+            with torch.no_grad():
+                it.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=new, min_new_tokens=new, do_sample=False)
+
+        try:
+            generate(2)
+            one = seconds_of(lambda: generate(1), 1)
+            all_of_them = seconds_of(lambda: generate(NEW), 1)
+        except RuntimeError as failed:
+            if not emptied(failed):
+                raise
+            say(failed=f"generate, batch {batch}", reason="does not fit")
+            continue
+        # The prompt is not counted: the first token comes with it.
+        took = (all_of_them - one) / (NEW - 1)
+        say(name=f"generate, batch {batch}", seconds=took, tokens_per_second=batch / took,
+            with_prompt_seconds=all_of_them, prompt=PROMPT, new_tokens=NEW)
+
+
+PARTS = {it.__name__: it for it in (ceilings, products, attention, training, generation, rows, optimizer, decoding)}
+
 if __name__ == "__main__":
-    print(json.dumps({"torch": torch.__version__, "device": torch.cuda.get_device_name(0)}))
-    for part in (ceilings, products, attention, rows, optimizer, decoding):
-        part()
+    name = torch.cuda.get_device_name(0) if HERE == "cuda" else "the processor"
+    say(torch=torch.__version__, on=name)
+    for part in sys.argv[1:] or PARTS:
+        PARTS[part]()

@@ -114,12 +114,16 @@ std::set<void*>& graphs() {  // captured ones and such that can be launched
 // Of the calling thread, so that tests can run side by side.
 thread_local int allocations_left = -1, launches_left = -1;
 thread_local unsigned long long seed = 0;
-thread_local int capability = 80;
-thread_local size_t own = 0;
+// `KUN_EMULATOR_CAPABILITY`, such as 90, is what devices are where nobody says.
+int first_capability() {
+    const char* const it = getenv("KUN_EMULATOR_CAPABILITY");
+    return it ? atoi(it) : 80;
+}
+thread_local int capability = first_capability();
+thread_local size_t own = 0, allocations = 0, graph_launches = 0;
 thread_local bool broken = false;  // an error of a launch stays, as on a device
 thread_local std::string last_failure;
 thread_local Graph* capturing = nullptr;
-thread_local int graph_launches = 0, allocations = 0;
 
 bool intact(const Piece& it) {
     const char* const user = it.start + ALIGNMENT;
@@ -179,11 +183,11 @@ void kun_emulator_set_capability(int it) { capability = it; }
 // Why the last launch failed.
 const char* kun_emulator_failure() { return last_failure.c_str(); }
 // How many graphs this thread has launched.
-int kun_emulator_graphs() { return graph_launches; }
-// How often this thread has allocated.
-int kun_emulator_allocations() { return allocations; }
+size_t kun_emulator_graphs() { return graph_launches; }
 // How many bytes this thread has allocated. It frees them itself.
 size_t kun_emulator_used() { return own; }
+// How often this thread has allocated.
+size_t kun_emulator_allocations() { return allocations; }
 
 int cuInit(unsigned) { return SUCCESS; }
 int cuDriverGetVersion(int* version) { *version = 13000; return SUCCESS; }
@@ -229,6 +233,7 @@ int cuMemAllocAsync(uint64_t* at, size_t bytes, void*) {
     if (posix_memalign(&start, ALIGNMENT, ALIGNMENT + bytes + GUARD) != 0) return OUT_OF_MEMORY;
     const Piece piece = {static_cast<char*>(start), bytes, &own, ++last_piece};
     own += bytes;
+    allocations += 1;
     char* const user = piece.start + ALIGNMENT;
     memset(user - GUARD, GUARD_BYTE, GUARD);
     memset(user, POISON, bytes);
@@ -239,7 +244,6 @@ int cuMemAllocAsync(uint64_t* at, size_t bytes, void*) {
 #endif
     *at = reinterpret_cast<uint64_t>(user);
     pieces()[*at] = piece;
-    allocations += 1;
     used += bytes;
     return SUCCESS;
 }

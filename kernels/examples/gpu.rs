@@ -1,8 +1,15 @@
-//! Times the CUDA kernels at the sizes of Yi-6B, as lines of JSON: `gpu [--tiny]`. Of a device that is
-//! emulated the times mean nothing; `--tiny` is for seeing that it runs.
+//! Times the CUDA kernels at the sizes of Yi-6B, as lines of JSON: `gpu [PART…]`, all parts where none is
+//! named. Of a device that is emulated the times mean nothing; with `KUN_BENCH=tiny` the sizes are tiny, for
+//! seeing that it runs. A part that panics is a line too, and the others go on.
 #![expect(clippy::unwrap_used, reason = "a measurement that fails may panic")]
 #![expect(clippy::print_stdout, reason = "what is measured is told")]
 
+#[path = "gpu/generation.rs"]
+mod generation;
+#[path = "gpu/training.rs"]
+mod training;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use half::bf16;
@@ -13,6 +20,7 @@ use kernels::ops::cross_entropy::{Gradients, LinearCrossEntropy};
 use kernels::ops::matmul::{Form, Product, Start};
 use kernels::ops::paged::{CacheShape, Run, Tokens};
 use kernels::ops::rms_norm;
+use kernels::ops::rope::{Direction, RopeTable};
 use kernels::{Cuda, CudaBuffer, Device, Dtype, View, ViewMut, machine};
 
 /// The sizes of a model and a batch.
@@ -24,6 +32,13 @@ struct Sizes {
     wide: usize,
     vocabulary: usize,
     heads: Heads,
+    /// Of a whole model.
+    layers: usize,
+    /// Texts of a step of training, and tokens of each.
+    texts: usize,
+    text_tokens: usize,
+    /// Steps of training that are timed.
+    steps: u64,
     /// How often each is done.
     repeats: u32,
 }
@@ -35,6 +50,10 @@ const YI: Sizes = Sizes {
     wide: 11_008,
     vocabulary: 64_000,
     heads: Heads { query: 32, kv: 4, dim: 128 },
+    layers: 32,
+    texts: 16,
+    text_tokens: 512,
+    steps: 5,
     repeats: 10,
 };
 
@@ -45,24 +64,56 @@ const TINY: Sizes = Sizes {
     wide: 96,
     vocabulary: 128,
     heads: Heads { query: 2, kv: 1, dim: 32 },
+    layers: 2,
+    texts: 2,
+    text_tokens: 16,
+    steps: 1,
     repeats: 1,
 };
 
+/// What is measured on a device that was just opened.
+type Part = fn(Bench);
+
+/// What can be measured, the most wanted first.
+const PARTS: [(&str, Part); 9] = [
+    ("probe", |it| it.cuda.probe().unwrap()),
+    ("products", |it| it.products()),
+    ("attention", |it| it.attention()),
+    ("training", |it| training::measure(it.cuda, &it.sizes)),
+    ("generation", |it| generation::measure(it.cuda, &it.sizes)),
+    ("rows", |it| it.rows()),
+    ("loss", |it| it.loss()),
+    ("optimizer", |it| it.optimizer()),
+    ("decoding", |it| it.decoding()),
+];
+
 fn main() {
-    let tiny = std::env::args().any(|it| it == "--tiny");
+    let tiny = std::env::var("KUN_BENCH").is_ok_and(|it| it == "tiny");
     let sizes = if tiny { TINY } else { YI };
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let unknown = wanted.iter().find(|it| !PARTS.iter().any(|part| part.0 == it.as_str()));
+    assert!(unknown.is_none(), "there is no part {unknown:?}");
     let facts = machine::Cuda::here();
     let device = facts.devices.unwrap().first().unwrap().to_string();
-    println!("{}", serde_json::json!({"device": device, "driver": facts.driver}));
-    let cuda = Cuda::open(Settings::new(Numerics::Bf16)).unwrap();
-    cuda.probe().unwrap();
-    let it = Bench { cuda, sizes };
-    it.products();
-    it.attention();
-    it.rows();
-    it.loss();
-    it.optimizer();
-    it.decoding();
+    say(&serde_json::json!({"device": device, "driver": facts.driver}));
+    for (name, part) in PARTS {
+        if !wanted.is_empty() && !wanted.iter().any(|it| it == name) {
+            continue;
+        }
+        let start = Instant::now();
+        let measured = || {
+            let cuda = Cuda::open(Settings::new(Numerics::Bf16)).unwrap();
+            part(Bench { cuda, sizes });
+        };
+        let ended = catch_unwind(AssertUnwindSafe(measured)).is_ok();
+        let seconds = start.elapsed().as_secs_f64();
+        say(&serde_json::json!({"part": name, "ended_well": ended, "took_seconds": seconds}));
+    }
+}
+
+/// A line of JSON; it is out before the next is measured.
+fn say(line: &serde_json::Value) {
+    println!("{line}");
 }
 
 struct Bench {
@@ -109,7 +160,7 @@ impl Bench {
             Work::Flop(it) => ("flop", it),
             Work::Bytes(it) => ("bytes", it),
         };
-        println!("{}", serde_json::json!({"name": name, "seconds": seconds, kind: amount}));
+        say(&serde_json::json!({"name": name, "seconds": seconds, kind: amount}));
     }
 
     fn products(&self) {
@@ -141,6 +192,36 @@ impl Bench {
                 it.matmul(product, ViewMut::all(&mut dw).rows(k)).unwrap();
             });
         }
+        self.fused();
+    }
+
+    /// Products with what comes right after them: the same operations, and no more bytes than it writes.
+    fn fused(&self) {
+        let Sizes { tokens, hidden, wide, heads, .. } = self.sizes;
+        let (x, from) = (self.bf16(tokens * hidden, 1), self.bf16(tokens * hidden, 2));
+        let x = View::all(&x).rows(hidden);
+        let flop = |n: usize| Work::Flop(2.0 * tokens as f64 * n as f64 * hidden as f64);
+        let (w, mut out) = (self.bf16(hidden * hidden, 3), self.bf16(tokens * hidden, 4));
+        self.time("gemm o with residual", flop(hidden), |it| {
+            let pair = (x, View::all(&w).rows(hidden));
+            it.matmul_onto(View::all(&from), pair, ViewMut::all(&mut out)).unwrap();
+        });
+        let table = RopeTable::new(&self.cuda, 5e6, heads.dim, self.sizes.span).unwrap();
+        let positions: Vec<u32> = (0..tokens).map(|it| (it % self.sizes.span) as u32).collect();
+        let positions = self.cuda.upload(&positions).unwrap();
+        let (w, mut qkv) = (self.bf16(heads.row() * hidden, 3), self.bf16(tokens * heads.row(), 4));
+        self.time("gemm qkv with turn", flop(heads.row()), |it| {
+            let turn = (View::all(&positions), table.turn(heads, Direction::Forward));
+            let pair = (x, View::all(&w).rows(hidden));
+            it.matmul_turned(pair, ViewMut::all(&mut qkv), turn).unwrap();
+        });
+        let (w, mut gates) = (self.bf16(2 * wide * hidden, 3), self.bf16(tokens * 2 * wide, 4));
+        let mut product = self.bf16(tokens * wide, 5);
+        self.time("gemm gate_up with swiglu", flop(2 * wide), |it| {
+            let pair = (x, View::all(&w).rows(hidden));
+            let to = (ViewMut::all(&mut gates), ViewMut::all(&mut product));
+            it.matmul_gated(pair, to.0, to.1).unwrap();
+        });
     }
 
     fn attention(&self) {
@@ -188,9 +269,45 @@ impl Bench {
             };
             it.rms_norm_backward(given, ViewMut::all(&mut d_x), None).unwrap();
         });
+        let mut d_gain = self.f32(hidden);
+        self.time("rms_norm backward with gain", Work::Bytes(4.0 * bytes), |it| {
+            let given = rms_norm::Backward {
+                d_out: View::all(&d_out),
+                x: View::all(&x),
+                gain: View::all(&gain),
+                scale: View::all(&scale),
+            };
+            let to = Some(ViewMut::all(&mut d_gain));
+            it.rms_norm_backward(given, ViewMut::all(&mut d_x), to).unwrap();
+        });
         let (gate_up, mut product) = (self.bf16(tokens * 2 * wide, 1), self.bf16(tokens * wide, 2));
         self.time("swiglu forward", Work::Bytes((tokens * wide * 6) as f64), |it| {
             it.swiglu(View::all(&gate_up), wide, ViewMut::all(&mut product)).unwrap();
+        });
+        let mut d_gate_up = self.bf16(tokens * 2 * wide, 3);
+        self.time("swiglu backward", Work::Bytes((tokens * wide * 10) as f64), |it| {
+            let (d_out, to) = (View::all(&product), ViewMut::all(&mut d_gate_up));
+            it.swiglu_backward(d_out, View::all(&gate_up), wide, to).unwrap();
+        });
+        self.embedding();
+    }
+
+    fn embedding(&self) {
+        let Sizes { tokens, hidden, vocabulary, .. } = self.sizes;
+        let d_out = self.bf16(tokens * hidden, 1);
+        // A tenth of the tokens are one and the same, as in texts.
+        let id = |it: usize| if it.is_multiple_of(10) { 3 } else { it * 7919 % vocabulary };
+        let ids: Vec<u32> = (0..tokens).map(|it| id(it) as u32).collect();
+        let ids = self.cuda.upload(&ids).unwrap();
+        let mut d_table = self.f32(vocabulary * hidden);
+        self.time("embedding backward", Work::Bytes((tokens * hidden * 10) as f64), |it| {
+            let to = ViewMut::all(&mut d_table).rows(hidden);
+            it.embed_backward(View::all(&d_out), View::all(&ids), to).unwrap();
+        });
+        let gradients = self.f32(hidden * self.sizes.wide);
+        let bytes = (hidden * self.sizes.wide * 4) as f64;
+        self.time("square sum", Work::Bytes(bytes), |it| {
+            it.square_sum(View::all(&gradients)).unwrap();
         });
     }
 

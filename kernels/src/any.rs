@@ -190,8 +190,8 @@ impl Device for AnyDevice {
         on!(self, it => it.activations())
     }
 
-    fn expect(&self, rows: usize) {
-        on!(self, it => it.expect(rows));
+    fn expect(&self, rows: usize) -> Result<()> {
+        on!(self, it => it.expect(rows))
     }
 
     fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
@@ -200,6 +200,13 @@ impl Device for AnyDevice {
 
     fn zeros(&self, dtype: Dtype, len: usize) -> Result<AnyBuffer> {
         Ok(made!(self, AnyBuffer, it => it.zeros(dtype, len)?))
+    }
+
+    fn zeros_of(&self, lengths: &[(Dtype, usize)]) -> Result<Vec<AnyBuffer>> {
+        Ok(match self {
+            AnyDevice::Cpu(it) => it.zeros_of(lengths)?.into_iter().map(AnyBuffer::Cpu).collect(),
+            AnyDevice::Cuda(it) => it.zeros_of(lengths)?.into_iter().map(AnyBuffer::Cuda).collect(),
+        })
     }
 
     fn upload<E: Element>(&self, data: &[E]) -> Result<AnyBuffer> {

@@ -245,13 +245,19 @@ pub trait Device: Send + Sync + Sized + 'static {
 
     /// From now on batches have up to this many rows: what a device keeps for a moment is made for them, so
     /// that a step after the first takes no memory.
-    fn expect(&self, _rows: usize) {}
+    fn expect(&self, _rows: usize) -> Result<()> {
+        Ok(())
+    }
 
     /// Does work on the device's threads. Wrap whole steps in it: entering costs a switch of threads.
     fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R;
 
     /// New memory, all zero.
     fn zeros(&self, dtype: Dtype, len: usize) -> Result<Self::Buffer>;
+    /// The same of several types and lengths, which may be parts of one piece.
+    fn zeros_of(&self, lengths: &[(Dtype, usize)]) -> Result<Vec<Self::Buffer>> {
+        lengths.iter().map(|it| self.zeros(it.0, it.1)).collect()
+    }
     /// New memory with this in it.
     fn upload<E: Element>(&self, data: &[E]) -> Result<Self::Buffer>;
     /// Writes numbers of the view's own type.

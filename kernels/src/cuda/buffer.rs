@@ -9,6 +9,9 @@ use super::refused;
 use crate::device::Buffer;
 use crate::{Dtype, Element, Error, Result};
 
+/// Where parts of a piece of memory begin: at multiples of this, as whole pieces do.
+const ALIGNMENT: usize = 256;
+
 /// The driver refuses to give nothing.
 const LEAST_BYTES: usize = 16;
 
@@ -16,8 +19,11 @@ const LEAST_BYTES: usize = 16;
 pub struct CudaBuffer {
     dtype: Dtype,
     len: usize,
-    bytes: CudaSlice<u8>,
+    /// What it is a part of.
+    bytes: Arc<CudaSlice<u8>>,
     start: u64,
+    /// How many bytes are its own.
+    capacity: usize,
 }
 
 impl Buffer for CudaBuffer {
@@ -38,8 +44,32 @@ impl CudaBuffer {
         // the kernels it is for.
         let memory = unsafe { stream.alloc::<u8>(bytes.max(LEAST_BYTES)) };
         let memory = memory.map_err(|it| out_of_memory(it, bytes))?;
-        let start = memory.device_ptr(stream).0;
-        Ok(Self { dtype, len, bytes: memory, start })
+        let (start, capacity) = (memory.device_ptr(stream).0, memory.len());
+        Ok(Self { dtype, len, bytes: Arc::new(memory), start, capacity })
+    }
+
+    /// Zeros of several types and lengths, in one piece of memory.
+    pub(super) fn zeros_of(
+        stream: &Arc<CudaStream>,
+        lengths: &[(Dtype, usize)],
+    ) -> Result<Vec<Self>> {
+        let bytes_of = |it: &(Dtype, usize)| {
+            let bytes = it.1.checked_mul(it.0.bytes())?;
+            bytes.checked_next_multiple_of(ALIGNMENT)
+        };
+        let all = lengths.iter().try_fold(0usize, |all, it| all.checked_add(bytes_of(it)?));
+        let all = all.ok_or(Error::Memory { bytes: usize::MAX })?;
+        let whole = Self::new(stream, Dtype::U32, all / Dtype::U32.bytes())?;
+        whole.clear(stream, 0..whole.len)?;
+        let mut start = whole.start;
+        let part = |it: &(Dtype, usize)| {
+            let capacity = bytes_of(it).unwrap_or(0);
+            let part =
+                Self { dtype: it.0, len: it.1, bytes: Arc::clone(&whole.bytes), start, capacity };
+            start += capacity as u64;
+            part
+        };
+        Ok(lengths.iter().map(part).collect())
     }
 
     /// Zeros.
@@ -56,7 +86,7 @@ impl CudaBuffer {
 
     /// How many bytes there are.
     pub(super) fn capacity(&self) -> usize {
-        self.bytes.len()
+        self.capacity
     }
 
     /// The same memory with other numbers in it, as far as there is room.

@@ -66,8 +66,9 @@ impl Device for Cuda {
         self.numerics().activations()
     }
 
-    fn expect(&self, rows: usize) {
+    fn expect(&self, rows: usize) -> Result<()> {
         self.expect_rows(rows);
+        self.make_tables()
     }
 
     fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
@@ -76,6 +77,10 @@ impl Device for Cuda {
 
     fn zeros(&self, dtype: Dtype, len: usize) -> Result<CudaBuffer> {
         CudaBuffer::zeros(&self.stream, dtype, len)
+    }
+
+    fn zeros_of(&self, lengths: &[(Dtype, usize)]) -> Result<Vec<CudaBuffer>> {
+        CudaBuffer::zeros_of(&self.stream, lengths)
     }
 
     fn upload<E: Element>(&self, data: &[E]) -> Result<CudaBuffer> {

@@ -19,6 +19,18 @@ const MOST: usize = 16;
 const EACH: usize = 4;
 
 impl Cuda {
+    /// Room for all the tables that are kept, as large as they may get.
+    pub(super) fn make_tables(&self) -> Result<()> {
+        let mut kept = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.clear();
+        for _ in 0..MOST {
+            let room = EACH * self.at_least(0);
+            let buffer = CudaBuffer::new(&self.stream, Dtype::U32, room)?.reuse(Dtype::U32, 0);
+            kept.push_back((Vec::new(), Arc::new(buffer)));
+        }
+        Ok(())
+    }
+
     /// The table on the device.
     pub(crate) fn table(&self, table: Vec<u32>) -> Result<Upload> {
         let mut kept = self.places.lock().unwrap_or_else(PoisonError::into_inner);
@@ -33,7 +45,7 @@ impl Cuda {
             Some(it) if fits(&it) => it.reuse(Dtype::U32, table.len()),
             old => {
                 old.into_iter().for_each(|it| self.give_back(it));
-                let room = (EACH * self.at_least(0)).max(table.len()).next_power_of_two();
+                let room = (EACH * self.at_least(0)).max(table.len());
                 self.take(Dtype::U32, room)?.reuse(Dtype::U32, table.len())
             }
         };

@@ -105,6 +105,38 @@ impl MemoryPlan {
         Err(Error::NoRoom { plan: Box::new(least), available, changes })
     }
 
+    /// How long a token takes, for comparing plans of one run: what is computed again, and what each
+    /// micro-batch costs however large it is, mostly the gradients that it is added to.
+    fn cost(&self, recompute: Recompute) -> f64 {
+        /// As if each micro-batch had so many tokens more; doc/decisions/0013-cuda.md.
+        const MORE_TOKENS: f64 = 500.0;
+        let tokens = self.micro_tokens as f64;
+        recompute.work() * (tokens + MORE_TOKENS) / tokens
+    }
+
+    /// The plan that makes a run fastest, with its level of recomputation, which is one of these; of equally
+    /// fast ones the first.
+    pub fn fastest(
+        config: &Config,
+        settings: &Settings,
+        levels: &[Recompute],
+        (demand, limits): (Demand, Limits),
+    ) -> Result<(Recompute, Self)> {
+        let mut best: Option<(Recompute, Self)> = None;
+        let mut refused = Error::Setting { field: "recompute", reason: "has no level".to_owned() };
+        for level in levels {
+            let settings = Settings { recompute: *level, ..settings.clone() };
+            match Self::choose(config, &settings, demand, limits) {
+                Ok(plan) if best.is_none_or(|it| plan.cost(*level) < it.1.cost(it.0)) => {
+                    best = Some((*level, plan));
+                }
+                Ok(_) => (),
+                Err(it) => refused = it,
+            }
+        }
+        best.ok_or(refused)
+    }
+
     /// All of it.
     pub fn total(&self) -> u64 {
         self.weights + self.gradients + self.optimizer + self.activations + self.logits
@@ -217,5 +249,34 @@ mod tests {
         let lora = Lora { rank: 16, alpha: 32.0, dropout: 0.0, targets: all };
         let settings = Settings { lora: Some(lora), ..settings };
         assert!(choose(&settings, 24 << 30).unwrap().weights >> 30 == 11);
+    }
+
+    #[test]
+    fn what_is_computed_again_follows_from_the_memory_of_the_device() {
+        const ALL: [Recompute; 3] = [Recompute::Nothing, Recompute::Light, Recompute::Layers];
+        let demand = Demand { longest: 512, step: 16 * 512 };
+        let fastest = |settings: &Settings, gib: u64| {
+            let limits = Limits { available: gib << 30, micro_tokens: 8192 };
+            MemoryPlan::fastest(&yi_6b(), settings, &ALL, (demand, limits))
+        };
+        let full = Settings { precision: Precision::Bf16, ..Settings::new() };
+        let level = |settings: &Settings, gib| {
+            let (level, plan) = fastest(settings, gib).unwrap();
+            assert!(plan.total() <= gib << 30);
+            (level, plan.micro_tokens)
+        };
+        // Yi-6B in full: an H200 with all of its memory, with nine tenths, and with other programs.
+        assert_eq!(level(&full, 139), (Recompute::Nothing, 8192));
+        assert_eq!(level(&full, 125), (Recompute::Light, 8192));
+        assert_eq!(level(&full, 110), (Recompute::Light, 3138));
+        let halves = Settings { precision: Precision::Bf16Low, ..full.clone() };
+        assert_eq!(level(&halves, 125), (Recompute::Nothing, 8192));
+        assert!(fastest(&full, 80).is_err());
+        // Adapters: a card of 24 GiB and one of 80.
+        let targets = Target::ALL.to_vec();
+        let lora = Some(Lora { rank: 16, alpha: 32.0, dropout: 0.0, targets });
+        let adapters = Settings { lora, ..full };
+        assert_eq!(level(&adapters, 22), (Recompute::Light, 3848));
+        assert_eq!(level(&adapters, 72), (Recompute::Nothing, 8192));
     }
 }

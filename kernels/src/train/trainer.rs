@@ -14,7 +14,9 @@ use crate::device::{View, ViewMut};
 use crate::ops::adamw::{AdamW, State};
 use crate::yi::Config;
 use crate::yi::save::{Save, Weights};
-use crate::yi::train::{Activations, Gradients, Micro, Model, OnDevice, StepPart, masters};
+use crate::yi::train::{
+    Activations, Gradients, Micro, Model, OnDevice, Recompute, StepPart, masters,
+};
 use crate::{Buffer, Device, Dtype};
 
 /// How many losses are kept for a crash.
@@ -71,12 +73,29 @@ impl<'d, D: Device> Trainer<'d, D> {
         data: &Data,
         limits: Limits,
     ) -> Result<(MemoryPlan, u64)> {
+        let (demand, steps) = Self::demand(config, settings, data)?;
+        Ok((MemoryPlan::choose(config, settings, demand, limits)?, steps))
+    }
+
+    /// The same with the level of recomputation, one of these, that makes the run fastest.
+    pub fn fastest(
+        config: &Config,
+        settings: &Settings,
+        levels: &[Recompute],
+        (data, limits): (&Data, Limits),
+    ) -> Result<(Settings, MemoryPlan, u64)> {
+        let (demand, steps) = Self::demand(config, settings, data)?;
+        let (recompute, plan) = MemoryPlan::fastest(config, settings, levels, (demand, limits))?;
+        Ok((Settings { recompute, ..settings.clone() }, plan, steps))
+    }
+
+    /// What the texts ask for, and how many steps there are.
+    fn demand(config: &Config, settings: &Settings, data: &Data) -> Result<(Demand, u64)> {
         settings.check()?;
         check_samples(config, &data.train)?;
         check_samples(config, &data.eval)?;
         let order = Order::new(&data.train, settings)?;
-        let demand = Demand { longest: longest(data), step: order.largest_step() };
-        Ok((MemoryPlan::choose(config, settings, demand, limits)?, order.steps()))
+        Ok((Demand { longest: longest(data), step: order.largest_step() }, order.steps()))
     }
 
     /// A run from these weights.
@@ -89,7 +108,7 @@ impl<'d, D: Device> Trainer<'d, D> {
     ) -> Result<Self> {
         let (plan, _) = Self::plan(config, &settings, &data, limits)?;
         let order = Order::new(&data.train, &settings)?;
-        device.expect(plan.micro_tokens);
+        device.expect(plan.micro_tokens)?;
         let precision = settings.precision;
         let positions = longest(&data);
         let mut model = Model::new(device, config, precision, weights, positions)?;
@@ -173,7 +192,7 @@ impl<'d, D: Device> Trainer<'d, D> {
     /// The loss of a batch and the length of its gradient, which is left in `gradients`.
     fn differentiate(&mut self, batch: &Batch) -> Result<(f64, f64)> {
         let (device, model) = (self.device, &self.state.model);
-        self.gradients.clear(device)?;
+        self.gradients.clear(device, model)?;
         let mut sum = 0.0;
         let (step, scale) = (self.progress.step, 1.0 / batch.targets as f32);
         let mut first_token = 0;

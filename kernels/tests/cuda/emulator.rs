@@ -112,23 +112,22 @@ impl Emulator {
 
     /// How many bytes this thread has allocated.
     pub(crate) fn used(&self) -> usize {
-        // SAFETY: the function has this type in driver.cpp.
-        unsafe { self.driver().get::<extern "C" fn() -> usize>(b"kun_emulator_used").unwrap()() }
+        self.count("kun_emulator_used")
+    }
+
+    /// How often it has allocated.
+    pub(crate) fn allocations(&self) -> usize {
+        self.count("kun_emulator_allocations")
+    }
+
+    fn count(&self, name: &str) -> usize {
+        // SAFETY: the functions have this type in driver.cpp.
+        unsafe { self.driver().get::<extern "C" fn() -> usize>(name.as_bytes()).unwrap()() }
     }
 
     /// How many graphs this thread has launched.
-    pub(crate) fn graphs(&self) -> i32 {
-        self.count(b"kun_emulator_graphs")
-    }
-
-    /// How often this thread has allocated memory.
-    pub(crate) fn allocations(&self) -> i32 {
-        self.count(b"kun_emulator_allocations")
-    }
-
-    fn count(&self, name: &[u8]) -> i32 {
-        // SAFETY: the functions have this type in driver.cpp.
-        unsafe { self.driver().get::<extern "C" fn() -> i32>(name).unwrap()() }
+    pub(crate) fn graphs(&self) -> usize {
+        self.count("kun_emulator_graphs")
     }
 
     /// Why this thread's last launch failed.

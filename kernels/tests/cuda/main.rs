@@ -300,6 +300,25 @@ fn training_in_bf16_is_near_the_processor_s_and_repeats_itself() {
 }
 
 #[test]
+fn a_step_after_the_first_takes_no_memory() {
+    let Some(it) = emulator() else { return };
+    let (exact, bf16) = (Numerics::Exact, Numerics::Bf16);
+    for (capability, numerics, sizes, (precision, adapters)) in [
+        (80, exact, runs::TINY, (Precision::Bf16Weights, None)),
+        (80, bf16, runs::TINY, (Precision::Bf16, Some(0.3))),
+        (80, bf16, runs::TINY, (Precision::Bf16, None)),
+        (90, bf16, runs::WIDE, (Precision::Bf16Low, None)),
+    ] {
+        it.set_capability(capability);
+        let cuda = it.open(numerics);
+        it.set_capability(80);
+        let settings = runs::training(precision, adapters);
+        let rises = runs::counted_steps(&cuda, sizes, &settings, || it.allocations());
+        assert_eq!(rises, [0, 0], "{capability} {numerics:?} {precision:?} {adapters:?}");
+    }
+}
+
+#[test]
 fn generation_in_bf16_picks_the_processor_s_tokens_whatever_the_company() {
     let Some(it) = device() else { return };
     let (cpu, cuda) = (Arc::new(Cpu::new(2).unwrap()), Arc::new(it.open(Numerics::Bf16)));

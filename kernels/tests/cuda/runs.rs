@@ -108,6 +108,28 @@ pub(crate) fn train_sized<D: Device>(
     Ok(Trained { records, eval, weights })
 }
 
+/// How much `count` rises in each step of a run after the first.
+pub(crate) fn counted_steps<D: Device>(
+    device: &D,
+    sizes: Sizes,
+    settings: &train::Settings,
+    count: impl Fn() -> usize,
+) -> Vec<usize> {
+    let config = config_of(sizes, false);
+    let fresh = Fresh::new(&config, 3);
+    let settings = settings.clone();
+    let mut trainer = Trainer::new(device, (&config, &fresh), settings, data(), LIMITS).unwrap();
+    trainer.step().unwrap().unwrap();
+    let mut before = count();
+    let mut rises = Vec::new();
+    while trainer.step().unwrap().is_some() {
+        let now = count();
+        rises.push(now - before);
+        before = now;
+    }
+    rises
+}
+
 /// A model of the oracle.
 pub(crate) fn model<D: Device>(device: Arc<D>, name: &str) -> Result<Arc<Model<D>>, Error> {
     let here = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/oracle/fixtures");

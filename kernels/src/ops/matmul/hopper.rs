@@ -2,7 +2,7 @@
 
 use super::cuda::Operand;
 use super::{Form, Shape};
-use crate::cuda::{Arg, Boxed, Cuda, Grid, Kernel, Pointer, Source, Variant, type_name};
+use crate::cuda::{Arg, Boxed, Cuda, Fault, Grid, Kernel, Pointer, Source, Variant, type_name};
 use crate::{Dtype, Result};
 
 const SOURCE: Source = Source::hopper("matmul.hopper", include_str!("hopper.cu"));
@@ -66,12 +66,11 @@ pub(super) fn is_wide(rows: usize) -> bool {
 }
 
 /// What is done to a product before it is written; for [`Form::Xwt`], bf16 and many rows.
-#[expect(clippy::large_enum_variant, reason = "there is one at a time, on the stack of a launch")]
 pub(super) enum After {
     /// Nothing.
     Nothing,
     /// Heads are turned: positions, cosines and sines, how many positions there are, and how many heads.
-    Turn { tables: [Pointer; 3], table: usize, heads: usize, fault: Arg },
+    Turn { tables: [Pointer; 3], table: usize, heads: usize },
     /// Products of gates are made; the columns of the shape are those of gates alone.
     Gates { products: Pointer },
 }
@@ -87,11 +86,11 @@ impl After {
     }
 
     /// The parameters that the kernel has for it.
-    fn args(self) -> Vec<Arg> {
+    fn args(self, cuda: &Cuda) -> Vec<Arg> {
         match self {
             After::Nothing => Vec::new(),
-            After::Turn { tables, table, heads, fault } => {
-                let sizes = [Arg::Size(table), Arg::Size(heads), fault];
+            After::Turn { tables, table, heads } => {
+                let sizes = [Arg::Size(table), Arg::Size(heads), cuda.fault(Fault::Rope)];
                 tables.map(Arg::Pointer).into_iter().chain(sizes).collect()
             }
             After::Gates { products } => vec![Arg::Pointer(products)],
@@ -133,7 +132,7 @@ pub(super) unsafe fn multiply(
     let mut args = vec![Arg::Map(cuda.map(a)?), Arg::Map(cuda.map(b)?)];
     args.extend([from, out.at].map(Arg::Pointer));
     args.extend([rows, columns, depth, out.stride].map(Arg::Size));
-    args.extend(after.args());
+    args.extend(after.args(cuda));
     let numbers = STAGES * (tile.rows() + tile.columns) * STEP;
     let grid = Grid {
         blocks: (rows.div_ceil(tile.rows()) * columns.div_ceil(tile.columns / parts), 1),

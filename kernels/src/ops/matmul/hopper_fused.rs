@@ -4,7 +4,7 @@ use super::cuda::Operand;
 use super::fused::{self, Pair};
 use super::hopper::{self, After};
 use super::{Shape, cuda::multiply_from};
-use crate::cuda::{Cuda, CudaBuffer, Fault, pointer, pointer_mut};
+use crate::cuda::{Cuda, CudaBuffer, pointer, pointer_mut};
 use crate::device::{View, ViewMut};
 use crate::ops::attention::Heads;
 use crate::ops::matmul::Form;
@@ -80,7 +80,6 @@ pub(crate) fn turned(
         tables: [&positions, &turn.cosines, &turn.sines].map(pointer),
         table: turn.cosines.len() / half,
         heads: query + kv,
-        fault: cuda.fault(Fault::Rope),
     };
     let shape = shape(&pair, pair.1.rows);
     // SAFETY: the operands have these sizes, and there is a position for each row.

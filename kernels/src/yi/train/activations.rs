@@ -1,5 +1,7 @@
 //! The memory of a forward and a backward pass, made once for the largest micro-batch.
 
+use std::cell::RefCell;
+
 use super::Recompute;
 use super::model::Precision;
 use crate::yi::config::Config;
@@ -125,56 +127,89 @@ impl Sizes {
     }
 }
 
-impl<D: Device> Activations<D> {
-    /// Memory for micro-batches of up to this many tokens.
-    pub fn new(device: &D, sizes: Sizes, recompute: Recompute, tokens: usize) -> Result<Self> {
-        let real = |width: usize| device.zeros(sizes.real, tokens * width);
-        let wide = |width: usize| device.zeros(Dtype::F32, tokens * width);
-        let whole = || device.zeros(Dtype::U32, tokens);
-        let heavy = || {
-            Ok(Heavy {
-                scale1: wide(1)?,
-                qkv: real(sizes.qkv)?,
-                attended: real(sizes.attended)?,
-                lse: wide(sizes.heads)?,
-                middle: real(sizes.hidden)?,
-                scale2: wide(1)?,
-                gate_up: real(2 * sizes.wide)?,
-            })
+/// The parts, whatever they are made of.
+struct Parts<B> {
+    stream: Vec<B>,
+    heavy: Vec<Heavy<B>>,
+    light: Vec<Light<B>>,
+    ends: [B; 3],  // normed, scale, nll
+    given: [B; 3], // ids, positions, targets
+    work: Work<B>,
+}
+
+impl<B> Parts<B> {
+    /// Each is made by its type and length, always in this order.
+    fn new(
+        sizes: Sizes,
+        recompute: Recompute,
+        tokens: usize,
+        make: &dyn Fn(Dtype, usize) -> B,
+    ) -> Self {
+        let real = |width: usize| make(sizes.real, tokens * width);
+        let wide = |width: usize| make(Dtype::F32, tokens * width);
+        let whole = || make(Dtype::U32, tokens);
+        let heavy = || Heavy {
+            scale1: wide(1),
+            qkv: real(sizes.qkv),
+            attended: real(sizes.attended),
+            lse: wide(sizes.heads),
+            middle: real(sizes.hidden),
+            scale2: wide(1),
+            gate_up: real(2 * sizes.wide),
         };
-        let light = || {
-            Ok(Light {
-                normed1: real(sizes.hidden)?,
-                normed2: real(sizes.hidden)?,
-                product: real(sizes.wide)?,
-            })
+        let light = || Light {
+            normed1: real(sizes.hidden),
+            normed2: real(sizes.hidden),
+            product: real(sizes.wide),
         };
         let (n_heavy, n_light) = sizes.kept(recompute);
+        Self {
+            stream: (0..=sizes.layers).map(|_| real(sizes.hidden)).collect(),
+            heavy: (0..n_heavy).map(|_| heavy()).collect(),
+            light: (0..n_light).map(|_| light()).collect(),
+            ends: [real(sizes.hidden), wide(1), wide(1)],
+            given: [whole(), whole(), whole()],
+            work: Work {
+                d_stream: real(sizes.hidden),
+                d_normed: real(sizes.hidden),
+                d_qkv: real(sizes.qkv),
+                d_attended: real(sizes.attended),
+                d_gate_up: real(2 * sizes.wide),
+                d_product: real(sizes.wide),
+                low: Low {
+                    inner: wide(sizes.rank),
+                    d_inner: wide(sizes.rank),
+                    dropped: real(sizes.dropped),
+                },
+            },
+        }
+    }
+}
+
+impl<D: Device> Activations<D> {
+    /// Memory for micro-batches of up to this many tokens: one piece of the device's.
+    pub fn new(device: &D, sizes: Sizes, recompute: Recompute, tokens: usize) -> Result<Self> {
+        let lengths = RefCell::new(Vec::new());
+        Parts::new(sizes, recompute, tokens, &|dtype, len| lengths.borrow_mut().push((dtype, len)));
+        let buffers = RefCell::new(device.zeros_of(&lengths.into_inner())?.into_iter());
+        let made = Parts::new(sizes, recompute, tokens, &|_, _| {
+            buffers.borrow_mut().next().expect("one was made for each")
+        });
+        let Parts { stream, heavy, light, ends, given, work } = made;
+        let ([normed, scale, nll], [ids, positions, targets]) = (ends, given);
         Ok(Self {
             tokens,
             recompute,
-            stream: (0..=sizes.layers).map(|_| real(sizes.hidden)).collect::<Result<_>>()?,
-            heavy: (0..n_heavy).map(|_| heavy()).collect::<Result<_>>()?,
-            light: (0..n_light).map(|_| light()).collect::<Result<_>>()?,
-            normed: real(sizes.hidden)?,
-            scale: wide(1)?,
-            nll: wide(1)?,
-            ids: whole()?,
-            positions: whole()?,
-            targets: whole()?,
-            work: Work {
-                d_stream: real(sizes.hidden)?,
-                d_normed: real(sizes.hidden)?,
-                d_qkv: real(sizes.qkv)?,
-                d_attended: real(sizes.attended)?,
-                d_gate_up: real(2 * sizes.wide)?,
-                d_product: real(sizes.wide)?,
-                low: Low {
-                    inner: wide(sizes.rank)?,
-                    d_inner: wide(sizes.rank)?,
-                    dropped: real(sizes.dropped)?,
-                },
-            },
+            stream,
+            heavy,
+            light,
+            normed,
+            scale,
+            nll,
+            ids,
+            positions,
+            targets,
+            work,
         })
     }
 

@@ -9,6 +9,7 @@ use super::model::{Gradients, Model};
 use crate::device::{View, ViewMut};
 use crate::ops::attention;
 use crate::ops::cross_entropy::{Gradients as LossGradients, LinearCrossEntropy};
+use crate::ops::matmul::Start;
 use crate::ops::rms_norm;
 use crate::ops::rope::Direction;
 use crate::yi::layout::Part;
@@ -49,6 +50,7 @@ impl<D: Device> Model<D> {
             let table = gradients.slot(self, Part::Embed);
             device.embed_backward(d_stream, first(&memory.ids, tokens), table)?;
         }
+        gradients.start = Start::Add;
         device.read(first(&memory.nll, tokens))
     }
 

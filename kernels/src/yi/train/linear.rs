@@ -106,7 +106,8 @@ impl<D: Device> Pass<'_, D> {
         let product = Product { form: Form::Dyw, a: d_out, b: weight, start: Start::Zero };
         self.device.matmul(product, d_x.again())?;
         let Some(adapters) = &self.model.adapters else {
-            let product = Product { form: Form::Dytx, a: d_out, b: x, start: Start::Add };
+            let start = sinks.gradients.start;
+            let product = Product { form: Form::Dytx, a: d_out, b: x, start };
             return self.device.matmul(product, sinks.gradients.slot(self.model, part));
         };
         let mut sinks = sinks;

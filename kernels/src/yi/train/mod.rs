@@ -33,6 +33,15 @@ pub enum Recompute {
 }
 
 impl Recompute {
+    /// The work of a step, where nothing is computed again as one.
+    pub(crate) fn work(self) -> f64 {
+        match self {
+            Recompute::Nothing => 1.0,
+            Recompute::Light => 1.01,
+            Recompute::Layers => 4.0 / 3.0,
+        }
+    }
+
     /// What is computed again, for people.
     pub fn word(self) -> &'static str {
         match self {

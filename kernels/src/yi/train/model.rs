@@ -191,6 +191,9 @@ pub struct Gradients<D: Device> {
     /// Those of a tied model's output layer, apart until the step's last micro-batch: two chains,
     /// each over all tokens.
     pub(super) head: Option<D::Buffer>,
+    /// What the chains of weights that one product a micro-batch adds to begin with: nothing has been added
+    /// yet, and what is there is of another step.
+    pub(super) start: Start,
 }
 
 impl<D: Device> Gradients<D> {
@@ -202,12 +205,21 @@ impl<D: Device> Gradients<D> {
             (None, true) => Some(device.zeros(Dtype::F32, model.layout.slot(Part::Head).len())?),
             _ => None,
         };
-        Ok(Self { all, head })
+        Ok(Self { all, head, start: Start::Zero })
     }
 
-    /// Makes them zero.
-    pub fn clear(&mut self, device: &D) -> crate::Result<()> {
-        device.clear(ViewMut::all(&mut self.all))?;
+    /// Begins a step. What a step writes anyhow before it adds is left as it is: to make all of it zero would
+    /// be to write it once more.
+    pub fn clear(&mut self, device: &D, model: &Model<D>) -> crate::Result<()> {
+        self.start = Start::Zero;
+        if model.adapters.is_some() {
+            return device.clear(ViewMut::all(&mut self.all));
+        }
+        let is_product =
+            |it: &Part| matches!(it, Part::Qkv(_) | Part::O(_) | Part::GateUp(_) | Part::Down(_));
+        for slot in model.layout.slots().iter().filter(|it| !is_product(&it.part)) {
+            device.clear(ViewMut::all(&mut self.all).part(slot.range()))?;
+        }
         self.head.as_mut().map_or(Ok(()), |it| device.clear(ViewMut::all(it)))
     }
 

@@ -32,17 +32,20 @@ pub fn json(table: &Table) -> String {
 }
 
 fn flat(table: &Table) -> (Vec<String>, Vec<Vec<Value>>) {
-    let sure = |i: usize| table.rows.iter().any(|it| matches!(it.get(i), Some(Cell::Sure { .. })));
+    // Asked once: a curve has tens of thousands of rows.
+    let has_intervals =
+        |i: usize| table.rows.iter().any(|it| matches!(it.get(i), Some(Cell::Sure { .. })));
+    let sure: Vec<bool> = (0..table.columns.len()).map(has_intervals).collect();
     let mut columns = Vec::new();
-    for (i, name) in table.columns.iter().enumerate() {
+    for (name, sure) in table.columns.iter().zip(&sure) {
         columns.push(name.clone());
-        if sure(i) {
+        if *sure {
             columns.extend([format!("{name} low"), format!("{name} high")]);
         }
     }
     let row = |row: &Vec<Cell>| {
         let mut cells = Vec::new();
-        for i in 0..table.columns.len() {
+        for (i, sure) in sure.iter().enumerate() {
             let mut all = match row.get(i).unwrap_or(&Cell::Empty) {
                 Cell::Empty => vec![Value::Null],
                 Cell::Text(it) => vec![it.as_str().into()],
@@ -52,7 +55,7 @@ fn flat(table: &Table) -> (Vec<String>, Vec<Vec<Value>>) {
                     vec![(*share).into(), (*low).into(), (*high).into()]
                 }
             };
-            all.resize(if sure(i) { 3 } else { 1 }, Value::Null);
+            all.resize(if *sure { 3 } else { 1 }, Value::Null);
             cells.extend(all);
         }
         cells

@@ -81,31 +81,23 @@ fn limits(device: &AnyDevice) -> Result<Limits, StepError> {
     Ok(Limits { available, micro_tokens: MICRO_TOKENS })
 }
 
-/// The settings with the first level of recomputation that fits into memory; says the plan.
+/// The settings with the level of recomputation that makes the run fastest in this memory; says the plan.
 fn fitting(job: &Job<'_>, limits: Limits, cx: &mut Cx<'_>) -> Result<Settings, StepError> {
-    let mut refused = None;
-    for recompute in &job.settled.levels {
-        let settings = Settings { recompute: *recompute, ..job.settled.settings.clone() };
-        match Trainer::<AnyDevice>::plan(job.config, &settings, &job.data, limits) {
-            Ok((plan, steps)) => {
-                let [weights, gradients, optimizer, activations, logits] =
-                    [plan.weights, plan.gradients, plan.optimizer, plan.activations, plan.logits]
-                        .map(mebibytes);
-                let (total, micro) = (mebibytes(plan.total()), plan.micro_tokens);
-                (cx.report)(Say::Note(format!(
-                    "{steps} steps, {micro} tokens at once; {total} of memory: weights {weights}, \
-                     gradients {gradients}, optimizer {optimizer}, activations {activations}, \
-                     logits {logits}; computed again: {}",
-                    recompute.word()
-                )));
-                return Ok(settings);
-            }
-            Err(it @ Error::NoRoom { .. }) => refused = Some(it),
-            Err(it) => return Err(it.into()),
-        }
-    }
-    let none = StepError::Wiring { what: "level", name: "gradient_checkpointing" };
-    Err(refused.map_or(none, StepError::from))
+    let (settings, levels) = (&job.settled.settings, &job.settled.levels);
+    let texts = (&job.data, limits);
+    let (settings, plan, steps) =
+        Trainer::<AnyDevice>::fastest(job.config, settings, levels, texts)?;
+    let [weights, gradients, optimizer, activations, logits] =
+        [plan.weights, plan.gradients, plan.optimizer, plan.activations, plan.logits]
+            .map(mebibytes);
+    let (total, micro) = (mebibytes(plan.total()), plan.micro_tokens);
+    (cx.report)(Say::Note(format!(
+        "{steps} steps, {micro} tokens at once; {total} of memory: weights {weights}, \
+         gradients {gradients}, optimizer {optimizer}, activations {activations}, \
+         logits {logits}; computed again: {}",
+        settings.recompute.word()
+    )));
+    Ok(settings)
 }
 
 fn mebibytes(bytes: u64) -> String {
