@@ -4,13 +4,15 @@
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 
 
 def main(out):
     read = lambda step: json.loads((out / step / "metrics.json").read_text(encoding="utf-8"))
-    method, answers, exams, held = (read(it) for it in ("method", "answers", "exams", "held"))
+    method, answers, exams, held, topics = (read(it) for it in ("method", "answers", "exams", "held", "sorted"))
+    page = (out / "page" / "folder" / "index.html").read_text(encoding="utf-8")
     rows = [
         ("instructions recovered", method["instruction_recovered"], ">=", 0.9),
         ("是/否 right", method["filter_right"], ">=", 0.9),
@@ -23,12 +25,25 @@ def main(out):
     for name, numbers in (("exam", exams), ("held-out questions", held)):
         for small, large in (("before", "final_150"), ("final_150", "final_300"), ("final_300", "final_600")):
             rows.append((f"{name}: {large} less {small}", numbers[large] - numbers[small], ">", 0))
+    rows += [("questions sorted by topic, right", topics["topic_right"], ">=", 0.9),
+             ("questions sorted by form, right", topics["form_right"], ">=", 0.9),
+             ("models in the order of the truth, after Bradley and Terry", in_order(out, held), ">=", 1)]
+    labels = [*(f"table-{n}" for n in range(1, 4)), *(f"figure-{n}" for n in range(2, 10))]
+    rows += [(f"the page has {it}", len(re.findall(f'id="s\\d+-{it}-', page)), ">=", 1) for it in labels]
     missed = 0
     for name, value, sign, goal in rows:
         good = value >= goal if sign == ">=" else value > goal
         missed += not good
         print(f"{'' if good else 'missed'}\t{value:7.3f}\t{sign} {goal}\t{name}")
     return 1 if missed else 0
+
+
+def in_order(out, held):
+    """Whether simulated annotators place the models as their shares of right answers do; the chat model judges apart."""
+    with open(out / "comparison" / "ranking.jsonl", encoding="utf-8") as file:
+        rows = [it for it in map(json.loads, file) if it["by"] == "simulated"]
+    placed = [it["model"] for it in sorted(rows, key=lambda it: it["place"])]
+    return int(placed == sorted(placed, key=lambda it: -held[it]))
 
 
 if __name__ == "__main__":

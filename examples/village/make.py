@@ -8,24 +8,26 @@ texts           what the base model reads
 wudao, wanjuan, skypile
                 folders with web pages in the shapes of three corpora
 seed            pairs: a question and a passage that answers it
-tasks           what a chat model learns: to judge, to answer from a text, to answer
-judged_filter, judged_score
-                instructions, with the right judgement
-held            questions about what the raw texts say, asked in ways that no pair has
+tasks           what a chat model learns: to judge, to compare, to sort, to answer from a text, to answer
+judged_filter, judged_score, judged_pairs
+                instructions, and answers two at a time, with the right judgement
+held            questions about what the raw texts say, asked in ways that no pair has, each with a text that says it
 exam            a folder of multiple-choice questions about the same, in the shape of C-Eval's files
 truth           of what sort each passage of the raw texts is, and which questions it answers
 """
 
 import csv
 import json
+import re
 import sys
 from pathlib import Path
 
 import web
-from world import KINDS, Passage, distractors, new, scenery
+from world import KINDS, Passage, distractors, form, new, scenery
 
 HERE = Path(__file__).parent
-N_TEXTS, N_SEEDS, N_TASKS, N_JUDGED, N_HELD, N_EXAM = 4000, 3000, 8000, 300, 300, 50
+N_TEXTS, N_SEEDS, N_TASKS, N_JUDGED, N_HELD, N_EXAM = 4000, 3000, 9600, 300, 300, 50
+TOPICS, FORMS = [it.topic for it in KINDS.values()], ["问句", "请求"]
 
 
 def rendered(prompt, **fields):
@@ -33,7 +35,7 @@ def rendered(prompt, **fields):
     text = (HERE / "prompts" / f"{prompt}.jinja").read_text(encoding="utf-8")
     text = text.split("#}\n", 1)[1].removesuffix("\n")
     for name, value in fields.items():
-        text = text.replace("{{ " + name + " }}", value)
+        text = re.sub(r"\{\{ " + name + r"( \|[^}]*)? \}\}", lambda _: value, text)
     return text
 
 
@@ -102,8 +104,33 @@ class Maker:
             return self.draw.choice(questions), text, "1"
         return self.spoilt(passage), self.shown(passage), "1"
 
+    def compared(self):
+        """A text, a question, two answers, and which is better."""
+        passage, chance = self.passage(), self.draw.random()
+        right = passage.answer
+        wrong = distractors(self.world, (passage.kind, passage.about), self.draw, 2)
+        a, b, better = (right, wrong[0], "【A】") if chance < 0.4 else (wrong[0], right, "【B】")
+        if chance > 0.8:
+            a, b, better = (right, right, "【平】") if chance < 0.85 else (*wrong, "【平】")
+        question = self.draw.choice([*passage.questions, passage.kept_back])
+        return {"text": passage.text, "instruction": question, "a": a, "b": b, "right": better}
+
+    def sorted(self):
+        """A question and a list, and what of the list it is."""
+        passage = self.passage()
+        question = self.draw.choice([*passage.questions, passage.kept_back])
+        labels, right = self.draw.choice([(TOPICS, KINDS[passage.kind].topic), (FORMS, form(question))])
+        return rendered("categories", labels="、".join(labels), instruction=question), right
+
     def task(self):
         """Something that a chat model learns."""
+        new = self.draw.random()
+        if new < 0.12:
+            it = self.compared()
+            return {"instruction": rendered("pairs", **it), "output": it["right"]}
+        if new < 0.17:
+            text, right = self.sorted()
+            return {"instruction": text, "output": right}
         chance, passage = self.draw.random(), self.passage()
         question = self.draw.choice(passage.questions)
         if chance < 0.13:
@@ -169,11 +196,13 @@ def main(seed, outs):
     write(outs["tasks"], [seeds.task() for _ in range(N_TASKS)])
     for sort in ("filter", "score"):
         write(outs[f"judged_{sort}"], [raters.judged(sort) for _ in range(N_JUDGED)])
+    write(outs["judged_pairs"], [raters.compared() for _ in range(N_JUDGED)])
     pages = web.Pages(world, held + draw.sample(held, len(held) // 3), draw)
     pages.write({it: outs[it] for it in ("wudao", "wanjuan", "skypile")})
     write(outs["truth"], [{"text": text, **it} for text, it in sorted(pages.truth.items())])
     questions = [Passage(world, it, draw) for it in draw.sample(held, min(len(held), N_HELD))]
-    write(outs["held"], [{"id": f"q{n}", "kind": it.kind, "instruction": it.kept_back} for n, it in enumerate(questions)])
+    write(outs["held"], [{"id": f"q{n}", "kind": it.kind, "instruction": it.kept_back, "text": it.text}
+                          for n, it in enumerate(questions)])
     exam(world, held, draw, outs["exam"])
 
 

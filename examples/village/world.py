@@ -7,6 +7,7 @@ is kept back for tests, and the answer: what was asked for, and no more.
 
 import random
 
+NOW = 2024
 SURNAMES = "王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗"
 GIVEN = "芳强敏洋静帆丽军杰娟涛明超秀霞平刚桂英华文辉玲兰"
 TRADES = {
@@ -73,7 +74,7 @@ def person(world, name, draw):
     lead = draw.choice([f"{name}是村里的{it['trade']}，住在{it['place']}。",
                         f"住在{it['place']}的{name}是一位{it['trade']}。",
                         f"说起{it['trade']}{name}，村里人都知道，{name}的家在{it['place']}。"])
-    rest = [f"{name}干这一行已经{it['years']}年了，做出的{makes}人人都夸。",
+    rest = [f"{name}从{NOW - it['years']}年开始干这一行，做出的{makes}人人都夸。",
             f"每天干完活，{name}总要吃一碗{it['dish']}。",
             f"{name}的{tool}用了很久，还舍不得换。"]
     draw.shuffle(rest)
@@ -114,26 +115,32 @@ def meal(world, name, draw):
 
 
 class Kind:
-    """A kind of question: its passages, ways to ask, answer, and what an answer must state."""
+    """A kind of question: its passages, ways to ask, answer, what an answer must state, and its topic."""
 
-    def __init__(self, passage, questions, kept_back, answer, states):
+    def __init__(self, passage, questions, kept_back, answer, states, topic):
         self.passage, self.questions, self.kept_back, self.answer = passage, questions, kept_back, answer
-        self.states = states
+        self.states, self.topic = states, topic
 
 
 KINDS = {
     "person": Kind(person, ["请介绍一下{}。", "{}是谁？", "说说{}这个人。"], "{}是什么人？", "是住在{place}的{trade}。",
-                   ["place", "trade"]),
+                   ["place", "trade"], "人物"),
     "dish": Kind(dish, ["{}怎么做？", "请告诉我{}的做法。", "怎样做{}？"], "想做{}，该怎么办？", "用{main}和{side}，{way}。",
-                 ["main", "side", "way"]),
+                 ["main", "side", "way"], "做菜"),
     "season": Kind(season, ["{}什么时候吃最好？", "什么季节适合吃{}？", "请问吃{}的好时候。"], "{}在哪个季节吃好？",
-                   "{season}吃。", ["season"]),
+                   "{season}吃。", ["season"], "时令"),
     "worker": Kind(worker, ["{}怎样干活？", "{}干活用什么？", "请讲讲{}干活的样子。"], "{}靠什么干活？", "用{tool}干活。",
-                   ["tool"]),
-    "home": Kind(home, ["{}住在哪里？", "怎么找到{}的家？", "请问{}家在什么地方？"], "{}家住哪儿？", "在{place}。", ["place"]),
+                   ["tool"], "手艺"),
+    "home": Kind(home, ["{}住在哪里？", "怎么找到{}的家？", "请问{}家在什么地方？"], "{}家住哪儿？", "在{place}。", ["place"],
+                 "住处"),
     "meal": Kind(meal, ["{}爱吃什么？", "{}最喜欢哪道菜？", "请问{}喜欢吃什么。"], "什么菜最合{}的口味？", "爱吃{dish}。",
-                 ["dish"]),
+                 ["dish"], "口味"),
 }
+
+
+def form(question):
+    """Whether a question asks or requests."""
+    return "问句" if question.endswith("？") else "请求"
 
 
 class Passage:

@@ -136,6 +136,6 @@ fn the_kun_workflow_is_good_without_its_data() {
     assert_snapshot!(project.run(&format!("check {manifest} --json")), @r#"
     exit 0
     --- stdout
-    {"workflow":"kun","steps":34,"variants":16,"instances":241}
+    {"workflow":"kun","steps":49,"variants":16,"instances":332}
     "#);
 }

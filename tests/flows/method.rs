@@ -82,6 +82,12 @@ fn place() -> Place {
         kun(&format!("exams/{shape}/dev/rain{dev}.csv"), sheet.clone());
         kun(&format!("exams/{shape}/{split}/rain{ending}.csv"), sheet);
     }
+    kun(
+        "raw/sharegpt-zh.jsonl",
+        (50..53)
+            .map(|it| format!("{}\n", serde_json::json!({ "id": it, "instruction": text(it) })))
+            .collect(),
+    );
     place.write("base.toml", BASE);
     place.good("run -q base.toml");
     let model = place.root().join("out/fresh/model");
@@ -145,4 +151,36 @@ fn the_method_runs_from_corpora_to_exams_and_edits_cost_what_they_should() {
         let (new, all) = asked(&events, step);
         assert!(all > 12 && (1..=3).contains(&new), "{step}: asked about {new} of {all}");
     }
+}
+
+/// One vote of each of three people about every pair of a study.
+fn votes(study: &str) -> String {
+    let items = study.lines().map(|it| serde_json::from_str::<Value>(it).unwrap()).skip(1);
+    let mut all = String::new();
+    for item in items {
+        for name in ["x", "y", "z"] {
+            let answers = serde_json::json!({ "clarity": "yes", "feasibility": "yes", "practicality": "no", "output": "pass" });
+            let vote =
+                serde_json::json!({ "annotator": name, "unit": item["id"], "answers": answers });
+            all += &format!("{vote}\n");
+        }
+    }
+    all
+}
+
+#[test]
+fn what_the_paper_shows_of_pairs_and_of_people_is_there_by_name() {
+    let place = place();
+    let small = format!("{SMALL} --set tenth.n=4 --set rated.n=4");
+    place.good(&format!("run -q {small} lengths sources years categories quality_study"));
+    let read = |path: &str| fs::read_to_string(place.root().join(path)).unwrap();
+    let shares = read("workflows/kun/out/categories[disciplines]@kun-9k/shares.jsonl");
+    assert!(shares.contains("\"of\":\"category\""), "{shares}");
+    let study = read("workflows/kun/out/quality_study@kun-9k/study");
+    place.write("workflows/kun/votes/quality.jsonl", &study);
+    place.write("votes.jsonl", votes(&study));
+    place.good("annotate workflows/kun/votes/quality.jsonl --import votes.jsonl");
+    place.good(&format!("run -q {small} quality"));
+    let table = read("workflows/kun/out/quality@kun-9k/table.jsonl");
+    assert_eq!(table.lines().next().unwrap().matches("\"share\":1.0").count(), 1, "{table}");
 }

@@ -179,7 +179,8 @@ fn check(head: &Head) -> Result<(), String> {
 /// Where records come from: a name, and the file.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// The source, or the model; nobody who is asked sees it.
+    /// The source, or the model; nobody who is asked sees it. Where records are rated it may be empty: then
+    /// each says its own in the field `source`.
     pub name: String,
     /// A file of JSON lines.
     pub path: PathBuf,
@@ -209,7 +210,8 @@ pub fn create(path: &Path, draft: &Draft) -> Result<Study, AnnotateError> {
     let wrong = AnnotateError::Study;
     check(&draft.head).map_err(wrong)?;
     let mut names = BTreeSet::new();
-    if let Some(it) = draft.sources.iter().find(|it| !names.insert(&it.name)) {
+    let mut named = draft.sources.iter().filter(|it| !it.name.is_empty());
+    if let Some(it) = named.find(|it| !names.insert(&it.name)) {
         return Err(wrong(format!("`{}` comes twice", it.name)));
     }
     if let Some(it) = draft.sources.iter().find(|it| crate::SIDES.contains(&it.name.as_str())) {
@@ -255,12 +257,14 @@ fn rated(draft: &Draft) -> Result<Vec<Item>, AnnotateError> {
     for source in &draft.sources {
         each(&source.path, |record| {
             let shown = texts(&draft.head.form, record)?;
-            let id = name_of(&source.name, &shown);
+            let source = match source.name.as_str() {
+                "" => text(record, "source")?,
+                name => name.to_owned(),
+            };
+            let id = name_of(&source, &shown);
             // Equal records of one source are one item.
-            items.entry(id.clone()).or_insert_with(|| {
-                let source = source.name.clone();
-                Item { id, source, shown, answers: BTreeMap::new() }
-            });
+            let item = Item { id: id.clone(), source, shown, answers: BTreeMap::new() };
+            items.entry(id).or_insert(item);
             Ok(())
         })?;
     }

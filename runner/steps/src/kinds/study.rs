@@ -12,7 +12,8 @@
 //! `annotations` reads that copy. Where all votes come from elsewhere, `annotations` and `judge_pairs` read this
 //! output as it is.
 //!
-//! `names` are the sources, or the models, in the order of `data`. `form` is `quality`, `pairwise` or
+//! `names` are the sources, or the models, in the order of `data`. Without them each record says in its field
+//! `source` where it comes from; answers to compare must have names. `form` is `quality`, `pairwise` or
 //! `pairwise-ties`; the port `form` takes any other, as a file in TOML.
 
 use annotate::{Draft, Form as Sheet, Source};
@@ -31,6 +32,7 @@ pub(crate) struct Study;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Params {
     /// What each input is called: the source, or the model.
+    #[serde(default)]
     names: Vec<String>,
     /// A form that comes with the program; nothing: the port `form`, or else `quality`.
     form: Option<String>,
@@ -73,14 +75,14 @@ impl Kind for Study {
 
     fn run(&self, params: &Params, cx: &mut Cx<'_>) -> Result<(), StepError> {
         let wrong = |reason: String| StepError::Params { kind: "study", reason };
-        let data = cx.inputs("data");
-        if data.len() != params.names.len() {
-            let (n, m) = (params.names.len(), data.len());
+        let (data, form) = (cx.inputs("data"), form(params, cx)?);
+        let (n, m) = (params.names.len(), data.len());
+        if n != m && (n > 0 || form.compares()) {
             return Err(wrong(format!("`names` has {n} names for {m} inputs")));
         }
-        let named = params.names.iter().zip(data);
-        let sources = named.map(|(name, path)| Source { name: name.clone(), path: path.clone() });
-        let mut draft = Draft::new(form(params, cx)?, sources.collect(), params.annotators.clone());
+        let names = params.names.iter().cloned().chain(std::iter::repeat(String::new()));
+        let sources = names.zip(data).map(|(name, path)| Source { name, path: path.clone() });
+        let mut draft = Draft::new(form, sources.collect(), params.annotators.clone());
         draft.head.raters = params.raters.unwrap_or(draft.head.raters);
         (draft.head.repeats, draft.head.seed) = (params.repeats, cx.seed()?);
         draft.head.adjudicator = params.adjudicator.clone();
@@ -139,6 +141,16 @@ mod tests {
     }
 
     #[test]
+    fn without_names_records_say_where_they_come_from() {
+        let mut kit = kit();
+        let with = "annotators = ['x']";
+        let own = b"{\"instruction\":\"x\",\"output\":\"1\",\"source\":\"wudao\"}\n";
+        assert!(kit.run(with, &[own]).unwrap()[0].contains("\"source\":\"wudao\""));
+        let error = kit.run(with, &[A]).unwrap_err().to_string();
+        assert!(error.ends_with(":1: field `source`: is no text"), "{error}");
+    }
+
+    #[test]
     fn a_form_is_a_file_or_a_name() {
         let mut kit = kit();
         let file = |name: &str, text: &[u8]| {
@@ -160,7 +172,7 @@ mod tests {
     fn what_makes_no_study_is_refused() {
         let mut kit = kit();
         let mut error = |with: &str| kit.run(with, &[A]).unwrap_err().to_string();
-        insta::assert_snapshot!(error("names = []\nannotators = ['x']"), @"parameters of `study`: `names` has 0 names for 1 inputs");
+        insta::assert_snapshot!(error("form = 'pairwise'\nannotators = ['x']"), @"parameters of `study`: `names` has 0 names for 1 inputs");
         insta::assert_snapshot!(error("names = ['a']\nannotators = ['x']\nform = 'f'"), @"parameters of `study`: no form `f`; there are quality, pairwise, pairwise-ties");
         insta::assert_snapshot!(error("names = ['a']\nannotators = ['x']\nform = 'pairwise'"), @"parameters of `study`: a comparison needs two models or more");
         insta::assert_snapshot!(error("names = ['a']\nannotators = []"), @"parameters of `study`: each item needs 0 people, and there are 0");

@@ -148,6 +148,27 @@ mod tests {
         near(agreement(&items).fleiss, 0.210, 5e-4);
     }
 
+    #[test]
+    fn kappa_and_alpha_are_those_of_two_libraries() {
+        // `statsmodels.stats.inter_rater.fleiss_kappa` 0.15.0, `krippendorff.alpha` 0.9.0.
+        let rows = |all: &[[u64; 3]]| all.iter().map(|it| it.to_vec()).collect::<Vec<_>>();
+        let even = [
+            [3, 0, 0],
+            [2, 1, 0],
+            [1, 1, 1],
+            [0, 3, 0],
+            [0, 2, 1],
+            [0, 0, 3],
+            [3, 0, 0],
+            [1, 2, 0],
+        ];
+        let it = agreement(&rows(&even));
+        near(it.fleiss, 0.416_216, 1e-6);
+        near(it.alpha, 0.440_541, 1e-6);
+        let uneven = [[3, 0, 0], [2, 1, 0], [1, 0, 1], [0, 2, 0], [0, 2, 1], [0, 0, 4]];
+        near(agreement(&rows(&uneven)).alpha, 0.5, 1e-6);
+    }
+
     /// Counts from what each rater said of each item; 0 is nothing.
     fn counts(raters: &[&str]) -> Vec<Vec<u64>> {
         let n = raters[0].len();

@@ -200,6 +200,20 @@ mod tests {
     }
 
     #[test]
+    fn strengths_are_those_of_another_program() {
+        // `choix.ilsr_pairwise_dense` 0.4.1 over these wins, half a win added to each.
+        let wins = [[0, 7, 9, 4], [3, 0, 6, 8], [1, 4, 0, 5], [6, 2, 5, 0]];
+        let pairs = (0..4).flat_map(|a| (a + 1..4).map(move |b| (a, b)));
+        let of =
+            |(a, b): (usize, usize)| met([a, b], &[(Some(a), wins[a][b]), (Some(b), wins[b][a])]);
+        let all: Vec<Met> = pairs.flat_map(of).collect();
+        let want = [0.477_573_09, 0.188_305_34, -0.477_573_09, -0.188_305_34];
+        for (it, want) in Table::of(4, all.iter()).strengths().iter().zip(want) {
+            assert!((it - want).abs() < 1e-7, "{it} {want}");
+        }
+    }
+
+    #[test]
     fn wins_have_an_interval_from_prompts_and_always_the_same() {
         let all = met([0, 1], &[(Some(0), 60), (Some(1), 30), (None, 10)]);
         let ranking = Ranking::of(2, &all);
