@@ -155,9 +155,8 @@ fn every_operation_has_a_contract_a_twin_and_tests() {
         if !["cpu.rs", "cpu", "blocks.rs"].iter().any(|it| path.join(it).exists()) {
             mistakes.push(format!("{name}/cpu.rs is not there"));
         }
-        // Tokens are picked by the processor.
         for file in ["kernel.cu", "cuda.rs"] {
-            if name != "sample" && !path.join(file).exists() {
+            if !path.join(file).exists() {
                 mistakes.push(format!("{name}/{file} is not there"));
             }
         }

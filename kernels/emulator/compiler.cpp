@@ -80,6 +80,13 @@ template <class... P>
 static inline void call(void (*kernel)(P...), void** from) {
     call(kernel, from, typename UpTo<sizeof...(P)>::type());
 }
+// How many parameters there are, and their sizes, as far as there is room.
+template <class... P>
+static inline unsigned sizes(void (*)(P...), unsigned* to, unsigned room) {
+    const unsigned all[] = {sizeof(P)..., 0};
+    for (unsigned i = 0; i < sizeof...(P) && i < room; ++i) to[i] = all[i];
+    return sizeof...(P);
+}
 }
 )";
 
@@ -119,7 +126,9 @@ Result compile(Program& program, int n_options, const char* const* options) {
     text << "#line 1 \"" << program.name << "\"\n" << program.text << LAUNCHER;
     for (const std::string& it : kernels(program.text))
         text << "extern \"C\" void emulator_launch_" << it << "(void** from) { emulator::call(&" << it
-             << ", from); }\n";
+             << ", from); }\n"
+             << "extern \"C\" unsigned emulator_sizes_" << it << "(unsigned* to, unsigned room) { return emulator::sizes(&"
+             << it << ", to, room); }\n";
     write(folder + "/kernel.cpp", text.str());
     const std::string command = EMULATOR_COMPILER " -shared -include " EMULATOR_FOLDER "/cuda.h -I " + folder +
                                 defines(n_options, options) + " -o " + folder + "/kernel.so " + folder +

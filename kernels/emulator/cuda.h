@@ -144,10 +144,18 @@ static inline unsigned atomicCAS(unsigned* at, unsigned expected, unsigned value
     return expected;
 }
 
+static inline unsigned atomicOr(unsigned* at, unsigned bits) { return __atomic_fetch_or(at, bits, __ATOMIC_SEQ_CST); }
+static inline unsigned long long atomicAdd(unsigned long long* at, unsigned long long more) {
+    return __atomic_fetch_add(at, more, __ATOMIC_SEQ_CST);
+}
+
 static inline float __uint_as_float(unsigned bits) { float it; __builtin_memcpy(&it, &bits, 4); return it; }
 static inline unsigned __float_as_uint(float it) { unsigned bits; __builtin_memcpy(&bits, &it, 4); return bits; }
 static inline long long __double_as_longlong(double it) { long long bits; __builtin_memcpy(&bits, &it, 8); return bits; }
 static inline double __longlong_as_double(long long bits) { double it; __builtin_memcpy(&it, &bits, 8); return it; }
+static inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) {
+    return (unsigned long long)((unsigned __int128)a * b >> 64);
+}
 static inline unsigned __umulhi(unsigned a, unsigned b) { return unsigned((unsigned long long)a * b >> 32); }
 
 static inline float fmaf(float a, float b, float c) { return __builtin_fmaf(a, b, c); }

@@ -2,7 +2,10 @@
 //
 // Device memory is the processor's, poisoned when it is given out and framed by guards; those of the
 // calling thread are looked at after every launch: who writes beside a buffer is found at once and by
-// name. Everything happens in the order of the calls, at once. `kun_emulator_*` functions let a test make calls fail.
+// name. Everything happens in the order of the calls, at once, but for what a graph captures: that happens when
+// the graph is launched, with the parameters of its capture. What a device forbids while one is captured, such as
+// to wait or to allocate, is an error here too, and so is a graph of memory that was given back meanwhile.
+// `kun_emulator_*` functions let a test make calls fail.
 #include <dlfcn.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -13,7 +16,10 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "fibers.h"
 
@@ -31,8 +37,11 @@ enum Result {
     INVALID_DEVICE = 101,
     INVALID_IMAGE = 200,
     INVALID_HANDLE = 400,
+    ILLEGAL_STATE = 401,
     NOT_FOUND = 500,
     LAUNCH_FAILED = 719,
+    CAPTURE_UNSUPPORTED = 900,
+    CAPTURE_INVALIDATED = 901,
 };
 
 // CUdevice_attribute.
@@ -57,12 +66,32 @@ struct Piece {
     char* start;
     size_t bytes;
     const void* owner;  // the thread that asked for it
+    uint64_t number;    // never used again
 };
 
 struct Function {
     emulator::Kernel kernel;
     std::string name;
+    std::vector<unsigned> sizes;  // of its parameters
     unsigned shared_limit;
+};
+
+// What a graph does: a launch, or a copy or a filling where there is no function.
+struct Node {
+    const Function* function;
+    emulator::Size grid, block;
+    unsigned shared;
+    std::vector<std::vector<uint64_t>> parameters;
+    // The memory that was there for addresses among the parameters.
+    std::vector<std::pair<uint64_t, uint64_t>> uses;  // address, number of the piece
+    uint64_t to, from;
+    size_t bytes;
+    int fill;  // -1: a copy
+};
+
+struct Graph {
+    std::vector<Node> nodes;
+    bool valid = true;
 };
 
 struct Module {
@@ -76,6 +105,11 @@ std::map<uint64_t, Piece>& pieces() {
     return *all;
 }
 size_t used = 0;
+uint64_t last_piece = 0;
+std::set<void*>& graphs() {  // captured ones and such that can be launched
+    static auto* all = new std::set<void*>;
+    return *all;
+}
 
 // Of the calling thread, so that tests can run side by side.
 thread_local int allocations_left = -1, launches_left = -1;
@@ -86,9 +120,10 @@ int first_capability() {
     return it ? atoi(it) : 80;
 }
 thread_local int capability = first_capability();
-thread_local size_t own = 0, allocations = 0;
+thread_local size_t own = 0, allocations = 0, graph_launches = 0;
 thread_local bool broken = false;  // an error of a launch stays, as on a device
 thread_local std::string last_failure;
+thread_local Graph* capturing = nullptr;
 
 bool intact(const Piece& it) {
     const char* const user = it.start + ALIGNMENT;
@@ -103,6 +138,26 @@ bool intact(const Piece& it) {
 bool count_down(int& left) {
     if (left < 0) return false;
     return left-- == 0;
+}
+
+// What must not be done while a graph is captured, which is lost by it.
+bool forbidden() {
+    if (!capturing) return false;
+    capturing->valid = false;
+    return true;
+}
+
+// The number of the piece that an address lies in; 0 if in none. The lock is held.
+uint64_t piece_of(uint64_t at) {
+    auto it = pieces().upper_bound(at);
+    if (it == pieces().begin()) return 0;
+    --it;
+    return at - it->first < it->second.bytes ? it->second.number : 0;
+}
+
+void note_use(Node& node, uint64_t word) {
+    const uint64_t piece = piece_of(word);
+    if (piece != 0) node.uses.push_back({word, piece});
 }
 
 // Kernels find the fibers' functions in this library, however it was loaded.
@@ -127,6 +182,8 @@ void kun_emulator_set_seed(unsigned long long it) { seed = it; }
 void kun_emulator_set_capability(int it) { capability = it; }
 // Why the last launch failed.
 const char* kun_emulator_failure() { return last_failure.c_str(); }
+// How many graphs this thread has launched.
+size_t kun_emulator_graphs() { return graph_launches; }
 // How many bytes this thread has allocated. It frees them itself.
 size_t kun_emulator_used() { return own; }
 // How often this thread has allocated.
@@ -156,7 +213,10 @@ int cuDevicePrimaryCtxRetain(void** context, int) { *context = reinterpret_cast<
 int cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
 int cuCtxSetCurrent(void*) { return SUCCESS; }
 int cuCtxGetCurrent(void** context) { *context = reinterpret_cast<void*>(1); return SUCCESS; }
-int cuCtxSynchronize() { return broken ? LAUNCH_FAILED : SUCCESS; }
+int cuCtxSynchronize() {
+    if (forbidden()) return CAPTURE_UNSUPPORTED;
+    return broken ? LAUNCH_FAILED : SUCCESS;
+}
 int cuMemGetInfo_v2(size_t* free_bytes, size_t* total) {
     *total = MEMORY;
     const std::lock_guard<std::mutex> held(lock);
@@ -165,12 +225,13 @@ int cuMemGetInfo_v2(size_t* free_bytes, size_t* total) {
 }
 
 int cuMemAllocAsync(uint64_t* at, size_t bytes, void*) {
+    if (forbidden()) return CAPTURE_UNSUPPORTED;
     if (count_down(allocations_left)) return OUT_OF_MEMORY;
     const std::lock_guard<std::mutex> held(lock);
     if (bytes > MEMORY - used) return OUT_OF_MEMORY;
     void* start = nullptr;
     if (posix_memalign(&start, ALIGNMENT, ALIGNMENT + bytes + GUARD) != 0) return OUT_OF_MEMORY;
-    const Piece piece = {static_cast<char*>(start), bytes, &own};
+    const Piece piece = {static_cast<char*>(start), bytes, &own, ++last_piece};
     own += bytes;
     allocations += 1;
     char* const user = piece.start + ALIGNMENT;
@@ -187,6 +248,7 @@ int cuMemAllocAsync(uint64_t* at, size_t bytes, void*) {
     return SUCCESS;
 }
 int cuMemFreeAsync(uint64_t at, void*) {
+    if (forbidden()) return CAPTURE_UNSUPPORTED;
     const std::lock_guard<std::mutex> held(lock);
     const auto it = pieces().find(at);
     if (it == pieces().end()) return INVALID_VALUE;
@@ -210,13 +272,25 @@ static bool inside(uint64_t at, size_t bytes) {
     --it;
     return at - it->first <= it->second.bytes && bytes <= it->second.bytes - (at - it->first);
 }
+static int record_memory(uint64_t to, uint64_t from, size_t bytes, int fill) {
+    Node node = {nullptr, {}, {}, 0, {}, {}, to, from, bytes, fill};
+    const std::lock_guard<std::mutex> held(lock);
+    note_use(node, to);
+    note_use(node, from);
+    capturing->nodes.push_back(node);
+    return SUCCESS;
+}
 int cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t bytes, void*) {
+    // A graph would copy from, or to, wherever this memory of the caller's lies when it is launched.
+    if (forbidden()) return CAPTURE_UNSUPPORTED;
     if (broken) return LAUNCH_FAILED;
     if (!inside(to, bytes)) return INVALID_VALUE;
     memcpy(reinterpret_cast<void*>(to), from, bytes);
     return SUCCESS;
 }
 int cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t bytes, void*) {
+    // A graph would copy from, or to, wherever this memory of the caller's lies when it is launched.
+    if (forbidden()) return CAPTURE_UNSUPPORTED;
     if (broken) return LAUNCH_FAILED;
     if (!inside(from, bytes)) return INVALID_VALUE;
     memcpy(to, reinterpret_cast<void*>(from), bytes);
@@ -225,19 +299,21 @@ int cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t bytes, void*) {
 int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, void*) {
     if (broken) return LAUNCH_FAILED;
     if (!inside(from, bytes) || !inside(to, bytes)) return INVALID_VALUE;
+    if (capturing) return record_memory(to, from, bytes, -1);
     memmove(reinterpret_cast<void*>(to), reinterpret_cast<void*>(from), bytes);
     return SUCCESS;
 }
 int cuMemsetD8Async(uint64_t to, unsigned char value, size_t bytes, void*) {
     if (broken) return LAUNCH_FAILED;
     if (!inside(to, bytes)) return INVALID_VALUE;
+    if (capturing) return record_memory(to, 0, bytes, value);
     memset(reinterpret_cast<void*>(to), value, bytes);
     return SUCCESS;
 }
 
 int cuStreamCreate(void** stream, unsigned) { *stream = reinterpret_cast<void*>(2); return SUCCESS; }
 int cuStreamDestroy_v2(void*) { return SUCCESS; }
-int cuStreamSynchronize(void*) { return broken ? LAUNCH_FAILED : SUCCESS; }
+int cuStreamSynchronize(void*) { return cuCtxSynchronize(); }
 int cuStreamWaitEvent(void*, void*, unsigned) { return SUCCESS; }
 int cuEventCreate(void** event, unsigned) { *event = reinterpret_cast<void*>(3); return SUCCESS; }
 int cuEventDestroy_v2(void*) { return SUCCESS; }
@@ -257,6 +333,7 @@ static size_t image_bytes(const unsigned char* image) {
     return size_t(sections) + size_t(size) * count;
 }
 int cuModuleLoadData(void** module, const void* image) {
+    if (forbidden()) return CAPTURE_UNSUPPORTED;
     const size_t bytes = image_bytes(static_cast<const unsigned char*>(image));
     if (bytes == 0) return INVALID_IMAGE;
     const int file = memfd_create("kernel", MFD_CLOEXEC);
@@ -280,7 +357,12 @@ int cuModuleGetFunction(void** function, void* module, const char* name) {
     const std::string symbol = std::string("emulator_launch_") + name;
     void* kernel = dlsym(it->library, symbol.c_str());
     if (!kernel) return NOT_FOUND;
-    Function made = {reinterpret_cast<emulator::Kernel>(kernel), name, SHARED_WITHOUT_ASKING};
+    typedef unsigned (*Sizes)(unsigned*, unsigned);
+    const auto sizes = reinterpret_cast<Sizes>(dlsym(it->library, (std::string("emulator_sizes_") + name).c_str()));
+    if (!sizes) return NOT_FOUND;
+    Function made = {reinterpret_cast<emulator::Kernel>(kernel), name, std::vector<unsigned>(sizes(nullptr, 0)),
+                     SHARED_WITHOUT_ASKING};
+    sizes(made.sizes.data(), unsigned(made.sizes.size()));
     *function = &it->functions.try_emplace(name, made).first->second;
     return SUCCESS;
 }
@@ -312,22 +394,15 @@ int cuTensorMapEncodeTiled(void* map, int type, unsigned rank, void* from, const
     return SUCCESS;
 }
 
-int cuLaunchKernel(void* function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
-                   unsigned block_y, unsigned block_z, unsigned shared, void*, void** parameters, void**) {
-    const auto& it = *static_cast<Function*>(function);
-    const uint64_t threads = uint64_t(block_x) * block_y * block_z;
-    const bool empty = grid_x == 0 || grid_y == 0 || grid_z == 0 || threads == 0;
-    if (empty || grid_y > 65535 || grid_z > 65535 || threads > MOST_THREADS || shared > it.shared_limit)
-        return INVALID_VALUE;
+// Runs a kernel, and looks at the guards of this thread's buffers.
+static int run_now(const Function& it, emulator::Size grid, emulator::Size block, unsigned shared, void** parameters) {
     if (broken) return LAUNCH_FAILED;
     if (count_down(launches_left)) {
         broken = true;
         last_failure = "asked for";
         return LAUNCH_FAILED;
     }
-    const emulator::Launch launch = {
-        it.kernel, parameters, {grid_x, grid_y, grid_z}, {block_x, block_y, block_z}, shared, seed};
-    const char* why = emulator::run(launch);
+    const char* why = emulator::run({it.kernel, parameters, grid, block, shared, seed});
     if (why) last_failure = "`" + it.name + "`: " + why;
     const std::lock_guard<std::mutex> held(lock);
     for (const auto& [at, piece] : pieces()) {
@@ -343,6 +418,104 @@ int cuLaunchKernel(void* function, unsigned grid_x, unsigned grid_y, unsigned gr
     fprintf(stderr, "emulator: %s\n", last_failure.c_str());
     broken = true;
     return LAUNCH_FAILED;
+}
+
+static int record_launch(const Function& it, emulator::Size grid, emulator::Size block, unsigned shared, void** parameters) {
+    Node node = {&it, grid, block, shared, {}, {}, 0, 0, 0, -1};
+    const std::lock_guard<std::mutex> held(lock);
+    for (size_t i = 0; i < it.sizes.size(); ++i) {
+        std::vector<uint64_t> words((it.sizes[i] + 7) / 8);
+        memcpy(words.data(), parameters[i], it.sizes[i]);
+        for (const uint64_t word : words) note_use(node, word);
+        node.parameters.push_back(words);
+    }
+    capturing->nodes.push_back(node);
+    return SUCCESS;
+}
+
+int cuLaunchKernel(void* function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+                   unsigned block_y, unsigned block_z, unsigned shared, void*, void** parameters, void**) {
+    const auto& it = *static_cast<Function*>(function);
+    const uint64_t threads = uint64_t(block_x) * block_y * block_z;
+    const bool empty = grid_x == 0 || grid_y == 0 || grid_z == 0 || threads == 0;
+    if (empty || grid_y > 65535 || grid_z > 65535 || threads > MOST_THREADS || shared > it.shared_limit)
+        return INVALID_VALUE;
+    const emulator::Size grid = {grid_x, grid_y, grid_z}, block = {block_x, block_y, block_z};
+    return capturing ? record_launch(it, grid, block, shared, parameters) : run_now(it, grid, block, shared, parameters);
+}
+
+int cuStreamBeginCapture_v2(void*, int) {
+    if (capturing) return ILLEGAL_STATE;
+    capturing = new Graph;
+    return SUCCESS;
+}
+int cuStreamIsCapturing(void*, int* status) {
+    *status = !capturing ? 0 : capturing->valid ? 1 : 2;
+    return SUCCESS;
+}
+int cuStreamEndCapture(void*, void** graph) {
+    *graph = nullptr;
+    if (!capturing) return ILLEGAL_STATE;
+    Graph* const made = std::exchange(capturing, nullptr);
+    if (!made->valid) {
+        delete made;
+        return CAPTURE_INVALIDATED;
+    }
+    const std::lock_guard<std::mutex> held(lock);
+    graphs().insert(made);
+    *graph = made;
+    return SUCCESS;
+}
+int cuGraphInstantiateWithFlags(void** runnable, void* graph, unsigned long long) {
+    if (forbidden()) return CAPTURE_UNSUPPORTED;
+    const std::lock_guard<std::mutex> held(lock);
+    if (graphs().count(graph) == 0) return INVALID_HANDLE;
+    *runnable = new Graph(*static_cast<Graph*>(graph));
+    graphs().insert(*runnable);
+    return SUCCESS;
+}
+int cuGraphDestroy(void* graph) {
+    const std::lock_guard<std::mutex> held(lock);
+    if (graphs().erase(graph) == 0) return INVALID_HANDLE;
+    delete static_cast<Graph*>(graph);
+    return SUCCESS;
+}
+int cuGraphExecDestroy(void* runnable) { return cuGraphDestroy(runnable); }
+int cuGraphUpload(void*, void*) { return SUCCESS; }
+
+// Whether what a node uses is still there.
+static bool is_there(const Node& node) {
+    const std::lock_guard<std::mutex> held(lock);
+    for (const auto& [at, number] : node.uses)
+        if (piece_of(at) != number) return false;
+    return true;
+}
+int cuGraphLaunch(void* runnable, void*) {
+    if (forbidden()) return CAPTURE_UNSUPPORTED;
+    {
+        const std::lock_guard<std::mutex> held(lock);
+        if (graphs().count(runnable) == 0) return INVALID_HANDLE;
+    }
+    graph_launches += 1;
+    for (Node& node : static_cast<Graph*>(runnable)->nodes) {
+        if (broken) return LAUNCH_FAILED;
+        if (!is_there(node)) {
+            last_failure = "a graph uses memory that was given back";
+            broken = true;
+            return LAUNCH_FAILED;
+        }
+        if (node.function) {
+            std::vector<void*> parameters;
+            for (auto& words : node.parameters) parameters.push_back(words.data());
+            const int result = run_now(*node.function, node.grid, node.block, node.shared, parameters.data());
+            if (result != SUCCESS) return result;
+        } else if (node.fill < 0) {
+            memmove(reinterpret_cast<void*>(node.to), reinterpret_cast<void*>(node.from), node.bytes);
+        } else {
+            memset(reinterpret_cast<void*>(node.to), node.fill, node.bytes);
+        }
+    }
+    return SUCCESS;
 }
 
 }  // extern "C"

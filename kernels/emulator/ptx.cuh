@@ -116,6 +116,21 @@ static inline u32 pack(float low, float high) {
     return near<bf16>(low).bits | u32(near<bf16>(high).bits) << 16;
 }
 
+// A matrix of 8 by 8 of which lane l holds the numbers 2 (l % 4) and the next of row l / 4, turned.
+static inline u32 turn_matrix(u32 pair) {
+    struct Pair { u32 given, got; } mine = {pair, 0};
+    emulator_collective(0xffffffffu, &mine, [](void** all, unsigned) EMULATOR_QUIET {
+        for (unsigned lane = 0; lane < 32; ++lane) {
+            const unsigned row = lane % 4 * 2, column = lane / 4;
+            const auto at = [&](unsigned line) {
+                return emulator::lane_of<Pair>(all, line * 4 + column / 2)->given >> column % 2 * 16 & 0xffffu;
+            };
+            emulator::lane_of<Pair>(all, lane)->got = at(row) | at(row + 1) << 16;
+        }
+    }, "movmatrix");
+    return mine.got;
+}
+
 // Two to the x, to some units of the last place; numbers below the smallest normal one become zero.
 static inline float power_of_two(float x) {
     const float y = float(__builtin_exp2(double(x)));

@@ -2,7 +2,10 @@
 //!
 //! It only hands calls on. A buffer of one device given to the other is a mistake of ours and panics.
 
+mod decode;
+
 use crate::cuda::{Cuda, CudaBuffer};
+use crate::decode::Decode;
 use crate::device::{Buffer, Device, Matrix, MatrixMut, View, ViewMut};
 use crate::ops::adamw::{AdamW, State};
 use crate::ops::attention::{Backward as AttentionBackward, Forward as AttentionForward};
@@ -74,7 +77,7 @@ impl Buffer for AnyBuffer {
 }
 
 /// A device that is one of the kinds.
-trait Kind: Device {
+trait Kind: Decode {
     fn buffer(it: &AnyBuffer) -> Option<&Self::Buffer>;
     fn buffer_mut(it: &mut AnyBuffer) -> Option<&mut Self::Buffer>;
     fn packed(it: &AnyPacked) -> Option<&Self::Packed>;
@@ -160,6 +163,8 @@ macro_rules! on {
         }
     };
 }
+
+use on;
 
 /// What `$body` makes on the device, as `$any`.
 macro_rules! made {

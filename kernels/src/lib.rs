@@ -12,6 +12,7 @@
 pub mod any;
 pub mod cpu;
 pub mod cuda;
+mod decode;
 pub mod device;
 mod dtype;
 mod error;
@@ -28,6 +29,7 @@ pub mod yi;
 pub use any::{AnyBuffer, AnyDevice};
 pub use cpu::{Cpu, CpuBuffer};
 pub use cuda::{Cuda, CudaBuffer};
+pub use decode::Decode;
 pub use device::{Buffer, Device, Matrix, MatrixMut, View, ViewMut};
 pub use dtype::{Dtype, Element, Real};
 pub use error::{Error, Result};

@@ -9,7 +9,7 @@ use crate::ops::adamw::{self, AdamW};
 use crate::ops::attention::{self, Backward as AttentionBackward, Forward as AttentionForward};
 use crate::ops::cross_entropy::{self, Gradients, LinearCrossEntropy};
 use crate::ops::dropout::{self, Dropout};
-use crate::ops::matmul::{self, Form, Pair, Product, Start, hopper_fused};
+use crate::ops::matmul::{self, Form, Pair, Product, Start, fused_cuda};
 use crate::ops::paged::{self, CacheShape, CudaCache, Tokens};
 use crate::ops::rms_norm::{self, Backward as NormBackward, Forward as NormForward};
 use crate::ops::rope::{self, Turn};
@@ -25,6 +25,13 @@ type MatMut<'a> = MatrixMut<'a, CudaBuffer>;
 pub struct Packed {
     rows: CudaBuffer, // [outputs, inputs]
     inputs: usize,
+}
+
+impl Packed {
+    /// The rows.
+    pub(crate) fn rows(&self) -> Matrix<'_, CudaBuffer> {
+        self.rows.view().rows(self.inputs)
+    }
 }
 
 impl Cuda {
@@ -151,7 +158,7 @@ impl Device for Cuda {
     }
 
     fn matmul_onto(&self, from: In<'_>, pair: Pair<'_, CudaBuffer>, out: Out<'_>) -> Result<()> {
-        hopper_fused::onto(self, from, pair, out)
+        fused_cuda::onto(self, from, pair, out)
     }
 
     fn matmul_turned(
@@ -160,7 +167,7 @@ impl Device for Cuda {
         qkv: Out<'_>,
         turn: (In<'_>, Turn<'_, CudaBuffer>),
     ) -> Result<()> {
-        hopper_fused::turned(self, pair, qkv, turn)
+        fused_cuda::turned(self, pair, qkv, turn)
     }
 
     fn matmul_gated(
@@ -169,7 +176,7 @@ impl Device for Cuda {
         gate_up: Out<'_>,
         out: Out<'_>,
     ) -> Result<()> {
-        hopper_fused::gated(self, pair, gate_up, out)
+        fused_cuda::gated(self, pair, gate_up, out)
     }
 
     fn attention(
@@ -236,8 +243,7 @@ impl Device for Cuda {
     }
 
     fn linear(&self, x: Mat<'_>, weight: &Packed, out: MatMut<'_>, start: Start) -> Result<()> {
-        let b = weight.rows.view().rows(weight.inputs);
-        self.matmul(Product { form: Form::Xwt, a: x, b, start }, out)
+        self.matmul(Product { form: Form::Xwt, a: x, b: weight.rows(), start }, out)
     }
 
     fn cache(&self, shape: CacheShape) -> Result<CudaCache> {

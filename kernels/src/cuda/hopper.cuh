@@ -80,6 +80,34 @@ __device__ __forceinline__ void registers_more() { asm volatile("setmaxnreg.inc.
 
 // sums[64, 2 n] += a[64, 16] b[16, 2 n] of a warpgroup, for n numbers of each thread; TURNED operands have
 // the summed index across lines. Without KEEP the sums begin at zero.
+template <int A_TURNED, int B_TURNED>
+__device__ __forceinline__ void multiply_group(float (&sums)[4], u64 a, u64 b) {
+    asm volatile(
+        "wgmma.mma_async.sync.aligned.m64n8k16.f32.bf16.bf16 {%0, %1, %2, %3}, "
+        "%4, %5, 1, 1, 1, %6, %7;"
+        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+        : "l"(a), "l"(b), "n"(A_TURNED), "n"(B_TURNED));
+}
+
+template <int A_TURNED, int B_TURNED>
+__device__ __forceinline__ void multiply_group(float (&sums)[8], u64 a, u64 b) {
+    asm volatile(
+        "wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 {%0, %1, %2, %3, %4, %5, %6, %7}, "
+        "%8, %9, 1, 1, 1, %10, %11;"
+        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3]), "+f"(sums[4]), "+f"(sums[5]), "+f"(sums[6]), "+f"(sums[7])
+        : "l"(a), "l"(b), "n"(A_TURNED), "n"(B_TURNED));
+}
+
+template <int A_TURNED, int B_TURNED>
+__device__ __forceinline__ void multiply_group(float (&sums)[16], u64 a, u64 b) {
+    asm volatile(
+        "wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 {%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}, "
+        "%16, %17, 1, 1, 1, %18, %19;"
+        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3]), "+f"(sums[4]), "+f"(sums[5]), "+f"(sums[6]), "+f"(sums[7]),
+          "+f"(sums[8]), "+f"(sums[9]), "+f"(sums[10]), "+f"(sums[11]), "+f"(sums[12]), "+f"(sums[13]), "+f"(sums[14]), "+f"(sums[15])
+        : "l"(a), "l"(b), "n"(A_TURNED), "n"(B_TURNED));
+}
+
 template <int A_TURNED, int B_TURNED, int KEEP = 1>
 __device__ __forceinline__ void multiply_group(float (&sums)[32], u64 a, u64 b) {
     asm volatile(

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Cuda, CudaBuffer};
 use crate::device::{View, ViewMut};
-use crate::{Dtype, Result};
+use crate::{Dtype, Error, Result};
 
 /// Where numbers lie on the device.
 pub(crate) type Pointer = u64;
@@ -34,6 +34,10 @@ pub(crate) struct Piece<'a> {
     buffer: Option<CudaBuffer>,
 }
 
+/// Pieces of up to so many bytes are taken for anything smaller; larger ones for nothing less than half as
+/// large, which would keep them from those that need them.
+const SMALL_BYTES: usize = 1 << 16;
+
 impl Cuda {
     /// From now on memory for a moment is taken for this many rows where fewer are asked for, so that a
     /// larger batch later needs no more.
@@ -48,18 +52,45 @@ impl Cuda {
 
     /// Memory of any content.
     pub(crate) fn scratch(&self, dtype: Dtype, len: usize) -> Result<Piece<'_>> {
+        let buffer = Some(self.take(dtype, len)?);
+        Ok(Piece { home: self, buffer })
+    }
+
+    /// Numbers on the device for a moment.
+    pub(crate) fn told(&self, numbers: &[u32]) -> Result<Piece<'_>> {
+        let piece = self.scratch(Dtype::U32, numbers.len())?;
+        piece.write_from(&self.stream, 0, numbers)?;
+        Ok(piece)
+    }
+
+    /// Memory of any content, which [`Cuda::give_back`] takes. Pieces are of few sizes, so that soon there are
+    /// enough of each and a step allocates nothing.
+    pub(super) fn take(&self, dtype: Dtype, len: usize) -> Result<CudaBuffer> {
+        let bytes = len.checked_mul(dtype.bytes()).ok_or(Error::Memory { bytes: usize::MAX })?;
+        let most = bytes.saturating_mul(2).max(SMALL_BYTES);
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let fits = |it: &CudaBuffer| it.capacity() >= len * dtype.bytes();
+        let fits = |it: &CudaBuffer| (bytes..=most).contains(&it.capacity());
         let best =
             (0..free.len()).filter(|it| fits(&free[*it])).min_by_key(|it| free[*it].capacity());
-        let buffer = match best {
-            Some(n) => free.swap_remove(n).reuse(dtype, len),
-            None => {
-                drop(free);
-                CudaBuffer::new(&self.stream, dtype, len)?
+        if let Some(n) = best {
+            return Ok(free.swap_remove(n).reuse(dtype, len));
+        }
+        drop(free);
+        // A large one is as large as it has to be: its size comes again.
+        let capacity = if bytes > SMALL_BYTES { len } else { len.next_power_of_two() };
+        Ok(CudaBuffer::new(&self.stream, dtype, capacity)?.reuse(dtype, len))
+    }
+
+    /// Keeps memory for the next user.
+    pub(super) fn give_back(&self, buffer: CudaBuffer) {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        if free.len() >= KEPT {
+            // The smallest goes: it is the cheapest to get again.
+            if let Some(n) = (0..free.len()).min_by_key(|it| free[*it].capacity()) {
+                free.swap_remove(n);
             }
-        };
-        Ok(Piece { home: self, buffer: Some(buffer) })
+        }
+        free.push(buffer);
     }
 }
 
@@ -79,15 +110,9 @@ impl std::ops::DerefMut for Piece<'_> {
 
 impl Drop for Piece<'_> {
     fn drop(&mut self) {
-        let Some(buffer) = self.buffer.take() else { return };
-        let mut free = self.home.free.lock().unwrap_or_else(PoisonError::into_inner);
-        if free.len() >= KEPT {
-            // The smallest goes: it is the cheapest to get again.
-            if let Some(n) = (0..free.len()).min_by_key(|it| free[*it].capacity()) {
-                free.swap_remove(n);
-            }
+        if let Some(buffer) = self.buffer.take() {
+            self.home.give_back(buffer);
         }
-        free.push(buffer);
     }
 }
 

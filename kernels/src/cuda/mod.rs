@@ -15,6 +15,7 @@ mod buffer;
 mod cache;
 mod compile;
 mod device;
+mod graph;
 mod library;
 mod map;
 mod memory;
@@ -25,6 +26,8 @@ mod source;
 
 pub use buffer::CudaBuffer;
 pub use compile::{Arch, Compiled, compile, nvrtc_version};
+pub(crate) use device::Packed as CudaPacked;
+pub use graph::Graph;
 pub(crate) use library::from_environment;
 pub use library::load_libraries;
 pub use source::{Variant, variants};
@@ -78,6 +81,8 @@ pub struct Settings {
     pub cache: Option<PathBuf>,
     /// Keeps to the instructions that all devices have.
     pub portable: bool,
+    /// Launches that are done again and again become graphs, which saves the host's time.
+    pub graphs: bool,
     /// For tests.
     pub edit: Option<Edit>,
 }
@@ -85,7 +90,8 @@ pub struct Settings {
 impl Settings {
     /// The first device, with the cache in the user's folder for such things.
     pub fn new(numerics: Numerics) -> Self {
-        Self { ordinal: 0, numerics, cache: cache::folder(), portable: false, edit: None }
+        let cache = cache::folder();
+        Self { ordinal: 0, numerics, cache, portable: false, graphs: true, edit: None }
     }
 }
 
@@ -103,13 +109,20 @@ pub struct Cuda {
 }
 
 /// The kinds of mistakes that only the device can see: the operation and its operand.
-const FAULTS: [(&str, &str); 2] = [("embed", "ids"), ("rope", "positions")];
+const FAULTS: [(&str, &str); 4] = [
+    ("embed", "ids"),
+    ("rope", "positions"),
+    ("decode_qkv", "positions"),
+    ("decode_qkv", "blocks"),
+];
 
 /// One of [`FAULTS`].
 #[derive(Clone, Copy)]
 pub(crate) enum Fault {
     Embed,
     Rope,
+    /// And after it that of blocks.
+    DecodePositions,
 }
 
 /// A call that the driver refused.

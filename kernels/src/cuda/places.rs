@@ -41,11 +41,12 @@ impl Cuda {
         let old = if kept.len() < MOST { None } else { kept.pop_back() };
         let old = old.and_then(|it| Arc::into_inner(it.1));
         let fits = |it: &CudaBuffer| it.capacity() >= table.len() * Dtype::U32.bytes();
-        let buffer = match old.filter(fits) {
-            Some(it) => it.reuse(Dtype::U32, table.len()),
-            None => {
+        let buffer = match old {
+            Some(it) if fits(&it) => it.reuse(Dtype::U32, table.len()),
+            old => {
+                old.into_iter().for_each(|it| self.give_back(it));
                 let room = (EACH * self.at_least(0)).max(table.len());
-                CudaBuffer::new(&self.stream, Dtype::U32, room)?.reuse(Dtype::U32, table.len())
+                self.take(Dtype::U32, room)?.reuse(Dtype::U32, table.len())
             }
         };
         buffer.write_from(&self.stream, 0, &table)?;

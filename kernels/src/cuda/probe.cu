@@ -62,3 +62,9 @@ pairs(const bf16* __restrict__ from,   // [32, 8]
     for (u32 i = 0; i < 8; ++i) parts[threadIdx.x * 8 + i] = shared[threadIdx.x * 8 + i];
     packed[threadIdx.x] = pack(wide[threadIdx.x * 2], wide[threadIdx.x * 2 + 1]);
 }
+
+// A matrix of 8 by 8, turned.
+extern "C" __global__ void __launch_bounds__(32)
+turns(const u32* __restrict__ straight, u32* __restrict__ turned) {
+    turned[threadIdx.x] = turn_matrix(straight[threadIdx.x]);
+}

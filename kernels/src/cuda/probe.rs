@@ -24,6 +24,7 @@ impl Cuda {
         self.probe_loads()?;
         self.probe_product()?;
         self.probe_pairs()?;
+        self.probe_turns()?;
         if !self.is_hopper() || !self.has_tensor_cores() {
             return Ok(());
         }
@@ -181,6 +182,22 @@ impl Cuda {
             let (row, column) = (n / 8, n % 8);
             let sum: f32 = (0..16).map(|k| a[row * 16 + k] * b[column * 16 + k]).sum();
             same("mma.m16n8k16", n as u32, got.to_bits(), (c[n] + sum).to_bits())?;
+        }
+        Ok(())
+    }
+
+    fn probe_turns(&self) -> Result<()> {
+        // Row `r` and column `c` hold 8 r + c.
+        let pair = |row: u32, column: u32, step: u32| {
+            let at = 8 * row + column;
+            at | (at + step) << 16
+        };
+        let straight: Vec<u32> = (0..32).map(|it| pair(it / 4, it % 4 * 2, 1)).collect();
+        let (straight, turned) = (self.upload(&straight)?, self.zeros(Dtype::U32, 32)?);
+        self.run_probe("turns", &[&straight, &turned])?;
+        let got: Vec<u32> = self.read(View::all(&turned))?;
+        for (n, got) in (0..).zip(got) {
+            same("movmatrix", n, got, pair(n % 4 * 2, n / 4, 8))?;
         }
         Ok(())
     }

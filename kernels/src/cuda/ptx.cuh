@@ -57,6 +57,13 @@ __device__ __forceinline__ u32 pack(float low, float high) {
     return pair;
 }
 
+// A matrix of 8 by 8 of which lane l holds the numbers 2 (l % 4) and the next of row l / 4, turned.
+__device__ __forceinline__ u32 turn_matrix(u32 pair) {
+    u32 result;
+    asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(result) : "r"(pair));
+    return result;
+}
+
 // Two to the x, to some units of the last place; numbers below the smallest normal one become zero.
 __device__ __forceinline__ float power_of_two(float x) {
     float y;

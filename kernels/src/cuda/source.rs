@@ -86,12 +86,14 @@ pub fn variants() -> Vec<Variant> {
         all.extend(ops::matmul::cuda::variants(e));
         all.extend(ops::attention::cuda::variants(e));
         all.extend(ops::paged::cuda::variants(e));
+        all.extend(ops::decode::cuda::variants(e));
         all.extend(ops::swiglu::cuda::variants(e));
         all.extend(ops::dropout::cuda::variants(e));
         all.extend(ops::cross_entropy::cuda::variants(e));
         all.extend(ops::square_sum::cuda::variants(e));
     }
     all.extend(ops::adamw::cuda::variants());
+    all.extend(ops::sample::cuda::variants());
     all.extend(super::probe::variants());
     all.sort_by_key(Variant::title);
     all.dedup_by_key(|it| it.title());

@@ -2,7 +2,8 @@
 //!
 //! A sequence's keys and values lie in blocks of a fixed number of tokens; its [`Table`] lists them.
 //! A block that is full is known by its tokens and all tokens before them, compared as a whole and
-//! never by a digest alone, so that another sequence that begins alike finds and shares it. A block
+//! never by a digest alone, so that another sequence that begins alike finds and shares it. Where a device
+//! decodes in a way of its own, tokens that were picked are not those of a prompt: [`Table::border`]. A block
 //! nobody uses any more stays known until its room is needed; the one that was given back first goes
 //! first. A shared block that is not full is copied before somebody writes to it.
 //!
@@ -11,14 +12,23 @@
 use std::collections::BTreeMap;
 
 /// The blocks of one sequence.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Table {
     /// In the order of the tokens.
     pub(crate) blocks: Vec<u32>,
     /// How many tokens are in them.
     pub(crate) len: usize,
+    /// The tokens before this one are computed as a prompt's, the others as such that were picked.
+    border: usize,
     /// The node of the last known block in each chain, as far as blocks are known.
     nodes: Vec<Node>,
+}
+
+impl Default for Table {
+    /// Nothing, of a sequence that is all prompt.
+    fn default() -> Self {
+        Self { blocks: Vec::new(), len: 0, border: usize::MAX, nodes: Vec::new() }
+    }
 }
 
 /// A place in the tree of known beginnings. Numbers are never used again.
@@ -28,8 +38,8 @@ struct Node(u64);
 /// The node before all tokens.
 const ROOT: Node = Node(0);
 
-/// What makes a full block known: where it continues, and its tokens.
-type Key = (Node, Box<[u32]>);
+/// What makes a full block known: where it continues, its tokens, and how many of them are a prompt's.
+type Key = (Node, Box<[u32]>, usize);
 
 /// A block with its contents to be copied before anything else is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,12 +112,18 @@ impl Blocks {
         tokens.div_ceil(self.size)
     }
 
-    /// A table with the longest known beginning of these tokens, at most `limit` of them.
+    /// A table with the longest known beginning of these tokens, at most `limit` of them, all of a prompt.
     pub(crate) fn find(&mut self, ids: &[u32], limit: usize) -> Table {
-        let mut table = Table::default();
+        self.find_with_border(ids, limit, usize::MAX)
+    }
+
+    /// The same of tokens of which those before the border are a prompt's.
+    pub(crate) fn find_with_border(&mut self, ids: &[u32], limit: usize, border: usize) -> Table {
+        let mut table = Table { border, ..Table::default() };
         let mut parent = ROOT;
-        for tokens in ids[..limit.min(ids.len())].chunks_exact(self.size) {
-            let Some(&block) = self.known.get(&(parent, tokens.into())) else { break };
+        for (i, tokens) in ids[..limit.min(ids.len())].chunks_exact(self.size).enumerate() {
+            let key = (parent, tokens.into(), self.of_prompt(i, border));
+            let Some(&block) = self.known.get(&key) else { break };
             let Some((_, node)) = self.blocks[block as usize].known else { break };
             parent = node;
             self.share(block);
@@ -123,7 +139,13 @@ impl Blocks {
         for &block in &table.blocks {
             self.share(block);
         }
-        Table { blocks: table.blocks.clone(), len: table.len, nodes: table.nodes.clone() }
+        let Table { len, border, .. } = *table;
+        Table { blocks: table.blocks.clone(), len, border, nodes: table.nodes.clone() }
+    }
+
+    /// How many tokens of a sequence's i-th block are a prompt's.
+    fn of_prompt(&self, i: usize, border: usize) -> usize {
+        border.saturating_sub(i * self.size).min(self.size)
     }
 
     /// Makes room for more tokens after those in the table. A block that others use too and that
@@ -161,7 +183,8 @@ impl Blocks {
         table.len = len;
         for i in table.nodes.len()..len / self.size {
             let parent = if i == 0 { ROOT } else { table.nodes[i - 1] };
-            let key: Key = (parent, ids[i * self.size..(i + 1) * self.size].into());
+            let tokens = ids[i * self.size..(i + 1) * self.size].into();
+            let key: Key = (parent, tokens, self.of_prompt(i, table.border));
             let ours = table.blocks[i];
             let twin = self.known.get(&key).copied();
             if let Some(twin) = twin.filter(|it| *it != ours) {
@@ -298,6 +321,22 @@ mod tests {
         blocks.advance(&mut two, &[1, 2], 2);
         assert_eq!(one.blocks, two.blocks);
         assert_eq!(blocks.available(), 3);
+    }
+
+    #[test]
+    fn tokens_that_were_picked_are_not_those_of_a_prompt() {
+        let mut blocks = Blocks::new(8, 4);
+        let ids: Vec<u32> = (0..12).collect();
+        let mut table = blocks.find_with_border(&ids, 12, 6);
+        blocks.extend(&mut table, 12).unwrap();
+        blocks.advance(&mut table, &ids, 12);
+        let found = |blocks: &mut Blocks, border| {
+            let table = blocks.find_with_border(&ids, 12, border);
+            let len = table.len;
+            blocks.release(table);
+            len
+        };
+        assert_eq!([6, 5, 3, 12, usize::MAX].map(|it| found(&mut blocks, it)), [12, 4, 0, 4, 4]);
     }
 
     /// Each block is free, idle or used, its users are the tables that list it, and what is known

@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use super::Error;
 use super::blocks::Blocks;
+use super::decoder::{Picked, Row};
 use super::model::{Batch, Model};
 use super::request::{Finish, Flow, Output, Request, Token};
 use super::schedule::{Part, Schedule};
-use super::sequence::{Numbered, Sequence};
+use super::sequence::{Kind, Numbered, Sequence, Way};
 use super::stage::Stage;
+use crate::decode::Decode;
 use crate::device::Device;
-use crate::ops::sample::{Pick, Sampler};
+use crate::ops::paged::Run;
+use crate::ops::sample::{Given, Pick};
 
 /// How much is done at a time. Nothing here changes a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +68,7 @@ pub struct Counts {
 }
 
 /// Continues many prompts at once.
-pub struct Generator<D: Device> {
+pub struct Generator<D: Decode> {
     stage: Stage<D>,
     schedule: Schedule,
     counts: Counts,
@@ -78,12 +81,12 @@ pub struct Generator<D: Device> {
 /// An output, and the number of its request.
 type Ended = (u64, Output);
 
-impl<D: Device> Generator<D> {
+impl<D: Decode> Generator<D> {
     /// A generator with nothing to do.
     pub fn new(model: Arc<Model<D>>, settings: Settings) -> Result<Self, Error> {
         settings.check()?;
         let blocks = settings.blocks::<D>();
-        let stage = Stage::new(model, settings.step_tokens, blocks)?;
+        let stage = Stage::generating(model, (settings.step_tokens, settings.rows), blocks)?;
         let schedule = Schedule {
             waiting: VecDeque::new(),
             running: Vec::new(),
@@ -125,9 +128,10 @@ impl<D: Device> Generator<D> {
         let (vocab, context) = (self.model().config().vocab, self.model().context());
         request.check(vocab, context, self.cache_tokens)?;
         let (samples, needs_steps) = (request.samples, request.max_new_tokens > 0);
+        let kind = self.kind();
         let numbered = Arc::new(Numbered { number: self.submitted, request });
         self.submitted += 1;
-        let mut first = Sequence::new(numbered, 0, context);
+        let mut first = Sequence::new(numbered, 0, kind);
         first.followers = (1..samples).collect();
         if needs_steps {
             self.schedule.waiting.push_back(first);
@@ -156,13 +160,17 @@ impl<D: Device> Generator<D> {
         gone.into_iter().for_each(|it| self.end_all(it, Finish::Cancelled));
     }
 
+    fn kind(&self) -> Kind {
+        Kind { context: self.stage.model().context(), picked: self.stage.picked() }
+    }
+
     /// Ends an output, and those that wait for its prompt.
     fn end_all(&mut self, mut sequence: Sequence, finish: Finish) {
-        let context = self.stage.model().context();
+        let kind = self.kind();
         let followers = std::mem::take(&mut sequence.followers);
         let others = followers
             .into_iter()
-            .map(|sample| Sequence::new(Arc::clone(&sequence.request), sample, context));
+            .map(|sample| Sequence::new(Arc::clone(&sequence.request), sample, kind));
         let others: Vec<_> = others.collect();
         for it in std::iter::once(sequence).chain(others) {
             self.ready.push((it.request.number, it.into_output(finish)));
@@ -211,41 +219,70 @@ impl<D: Device> Generator<D> {
     fn compute(&mut self) -> Result<Vec<(usize, Pick)>, Error> {
         let plan = self.schedule.plan();
         self.stage.copy(&plan.copies)?;
-        let mut batch = Batch::default();
-        for Part { sequence, rows } in plan.parts.iter().copied() {
-            let it = &self.schedule.running[sequence];
-            let past = it.table.len;
-            batch.push(&it.ids[past..past + rows], past, &it.table.blocks);
-        }
-        self.counts.computed += batch.ids.len();
-        self.stage.forward(&batch)?;
-        // Each sequence that picks, and the row of its logits.
-        let mut picking: Vec<(usize, u32)> = Vec::new();
-        for (part, run) in plan.parts.iter().zip(&batch.runs) {
+        self.counts.computed += plan.rows();
+        let is_picked = |it: &Part| self.schedule.running[it.sequence].way() == Way::Decode;
+        let (picked, prompts): (Vec<Part>, Vec<Part>) =
+            plan.parts.iter().copied().partition(is_picked);
+        let decoded = self.decode(&picked)?;
+        let mut picking = self.prefill(&prompts)?;
+        for part in &plan.parts {
             let it = &mut self.schedule.running[part.sequence];
             let len = it.table.len + part.rows;
             self.schedule.blocks.advance(&mut it.table, &it.ids, len);
-            if it.pending() == 0 {
-                picking.push((part.sequence, (run.first_row + run.rows - 1) as u32));
-            }
         }
+        picking.retain(|it| self.schedule.running[it.0].pending() == 0);
         self.split(&mut picking);
         let rows: Vec<u32> = picking.iter().map(|it| it.1).collect();
         let running = &self.schedule.running;
-        let pick = |sampler: &mut Sampler, i: usize, logits: &[f32]| {
-            let it: &Sequence = &running[picking[i].0];
-            let (row, place) = (it.request.row, it.output().len());
-            let pick = sampler.pick(logits, it.given());
-            pick.map_err(|source| Error::Pick { row, place, source })
-        };
-        let picks = self.stage.each_row(&rows, Sampler::default, pick)?;
-        picking.iter().zip(picks).map(|(it, pick)| Ok((it.0, pick?))).collect()
+        let given: Vec<Given<'_>> = picking.iter().map(|it| running[it.0].given()).collect();
+        let picks = self.stage.pick(&rows, &given)?;
+        let of_prompts = picking.iter().map(|it| it.0).zip(picks);
+        let all = decoded.into_iter().chain(of_prompts);
+        all.map(|(sequence, pick)| Ok((sequence, self.checked(sequence, pick)?))).collect()
+    }
+
+    /// Computes tokens that were picked, and picks after the last of each sequence.
+    fn decode(&mut self, parts: &[Part]) -> Result<Vec<(usize, Picked)>, Error> {
+        let (mut rows, mut sequences) = (Vec::new(), Vec::new());
+        for part in parts {
+            let it = &self.schedule.running[part.sequence];
+            for position in it.table.len..it.table.len + part.rows {
+                let given = (position + 1 == it.ids.len()).then(|| it.given());
+                let (id, blocks) = (it.ids[position], it.table.blocks.as_slice());
+                rows.push(Row { id, position, blocks, given });
+                sequences.push(part.sequence);
+            }
+        }
+        let picks = self.stage.decode(&rows)?;
+        Ok(sequences.into_iter().zip(picks).filter_map(|it| Some((it.0, it.1?))).collect())
+    }
+
+    /// Computes tokens of prompts; each part's sequence, and the row of its last token.
+    fn prefill(&mut self, parts: &[Part]) -> Result<Vec<(usize, u32)>, Error> {
+        let mut batch = Batch::default();
+        for part in parts {
+            let it = &self.schedule.running[part.sequence];
+            let past = it.table.len;
+            batch.push(&it.ids[past..past + part.rows], past, &it.table.blocks);
+        }
+        if !parts.is_empty() {
+            self.stage.forward(&batch)?;
+        }
+        let last = |run: &Run| (run.first_row + run.rows - 1) as u32;
+        Ok(parts.iter().zip(&batch.runs).map(|it| (it.0.sequence, last(it.1))).collect())
+    }
+
+    /// A pick, or where there is none.
+    fn checked(&self, sequence: usize, pick: Picked) -> Result<Pick, Error> {
+        let it = &self.schedule.running[sequence];
+        let (row, place) = (it.request.row, it.output().len());
+        pick.map_err(|source| Error::Pick { row, place, source })
     }
 
     /// Lets the other samples of a request go on from its prompt: now, where there is a place, and
     /// else from the queue, where they find most of it known.
     fn split(&mut self, picking: &mut Vec<(usize, u32)>) {
-        let context = self.stage.model().context();
+        let kind = self.kind();
         for i in 0..picking.len() {
             let (place, row) = picking[i];
             let schedule = &mut self.schedule;
@@ -254,14 +291,14 @@ impl<D: Device> Generator<D> {
             let free = schedule.most_running - schedule.running.len();
             let (now, later) = followers.split_at(free.min(followers.len()));
             for &sample in now {
-                let mut it = Sequence::new(Arc::clone(&request), sample, context);
+                let mut it = Sequence::new(Arc::clone(&request), sample, kind);
                 it.table = schedule.blocks.fork(&schedule.running[place].table);
                 it.known = Some(it.table.len);
                 picking.push((schedule.running.len(), row));
                 schedule.running.push(it);
             }
             for &sample in later.iter().rev() {
-                let it = Sequence::new(Arc::clone(&request), sample, context);
+                let it = Sequence::new(Arc::clone(&request), sample, kind);
                 schedule.waiting.push_front(it);
             }
         }

@@ -11,6 +11,7 @@
 //! Text is not known here: stop strings are the business of whoever watches the tokens.
 
 mod blocks;
+mod decoder;
 mod error;
 mod generator;
 mod model;

@@ -29,20 +29,20 @@ pub struct Model<D: Device> {
     config: Config,
     /// How many positions it has a table for.
     context: usize,
-    embedding: D::Buffer, // [vocab, hidden]
-    layers: Vec<Layer<D>>,
-    norm: D::Buffer, // [hidden]
-    head: D::Packed, // [vocab, hidden]
-    rope: RopeTable<D::Buffer>,
+    pub(super) embedding: D::Buffer, // [vocab, hidden]
+    pub(super) layers: Vec<Layer<D>>,
+    pub(super) norm: D::Buffer, // [hidden]
+    pub(super) head: D::Packed, // [vocab, hidden]
+    pub(super) rope: RopeTable<D::Buffer>,
 }
 
-struct Layer<D: Device> {
-    input_norm: D::Buffer, // [hidden]
-    qkv: D::Packed,        // [(heads + 2 kv) dim, hidden]
-    o: D::Packed,          // [hidden, heads dim]
-    post_norm: D::Buffer,  // [hidden]
-    gate_up: D::Packed,    // [2 intermediate, hidden]
-    down: D::Packed,       // [hidden, intermediate]
+pub(super) struct Layer<D: Device> {
+    pub(super) input_norm: D::Buffer, // [hidden]
+    pub(super) qkv: D::Packed,        // [(heads + 2 kv) dim, hidden]
+    pub(super) o: D::Packed,          // [hidden, heads dim]
+    pub(super) post_norm: D::Buffer,  // [hidden]
+    pub(super) gate_up: D::Packed,    // [2 intermediate, hidden]
+    pub(super) down: D::Packed,       // [hidden, intermediate]
 }
 
 impl<D: Device> Model<D> {
@@ -101,7 +101,7 @@ impl<D: Device> Model<D> {
         Ok(self.device.cache(CacheShape { layers, blocks, kv_heads, head_dim })?)
     }
 
-    fn heads(&self) -> Heads {
+    pub(super) fn heads(&self) -> Heads {
         Heads { query: self.config.heads, kv: self.config.kv_heads, dim: self.config.head_dim }
     }
 
@@ -198,13 +198,13 @@ impl<D: Device> Model<D> {
         Ok(self.device.rms_norm(Forward { x, gain: View::all(gain), eps }, out, scale)?)
     }
 
-    /// The logits of some rows of the last forward pass: `[rows, vocab]`. At most as many rows as
-    /// `work` has room for.
-    pub(crate) fn logits(
+    /// The logits of some rows of the last forward pass: `[rows, vocab]`, in `work`. At most as many rows as
+    /// that has room for.
+    pub(crate) fn logits<'a>(
         &self,
         rows: &[u32],
-        work: &mut Work<D::Buffer>,
-    ) -> Result<Vec<f32>, Error> {
+        work: &'a mut Work<D::Buffer>,
+    ) -> Result<View<'a, D::Buffer>, Error> {
         let (n, hidden, vocab) = (rows.len(), self.config.hidden, self.config.vocab);
         let device = &*self.device;
         let Work { x, picked, chosen, normed, scale, logits, .. } = work;
@@ -218,7 +218,7 @@ impl<D: Device> Model<D> {
         let normed = View::all(normed).part(0..n * hidden).rows(hidden);
         let to = ViewMut::all(logits).part(0..n * vocab).rows(vocab);
         device.linear(normed, &self.head, to, Start::Zero)?;
-        Ok(device.read(View::all(logits).part(0..n * vocab))?)
+        Ok(View::all(logits).part(0..n * vocab))
     }
 
     /// What the residual stream holds.
@@ -269,6 +269,11 @@ pub(crate) struct Work<B> {
 }
 
 impl<B: Buffer> Work<B> {
+    /// What the last layer left of all tokens: `[tokens, hidden]`.
+    pub(crate) fn left(&self) -> View<'_, B> {
+        View::all(&self.x)
+    }
+
     /// How many rows may have logits at once.
     pub(crate) fn rows(&self) -> usize {
         self.picked.len()

@@ -1,7 +1,8 @@
 //! Who computes in the next step: decoding rows first, then prompts in chunks, then new sequences.
 //!
 //! Sequences run in the order in which they came. When blocks run out, the youngest is sent back to
-//! the queue with what it has; its keys and values are made again later, with the same bits. Nothing
+//! the queue with what it has; its keys and values are made again later, in the same way and with the same
+//! bits: a part of a step has tokens of a prompt or such that were picked, never both. Nothing
 //! that is decided here shows in a result, only in when it comes.
 
 use std::collections::VecDeque;
@@ -42,7 +43,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    fn rows(&self) -> usize {
+    /// How many tokens it computes.
+    pub(crate) fn rows(&self) -> usize {
         self.parts.iter().map(|it| it.rows).sum()
     }
 }
@@ -78,9 +80,8 @@ impl Schedule {
     fn plan_prompts(&mut self, plan: &mut Plan) {
         let mut i = 0;
         while i < self.running.len() && plan.rows() < self.step_tokens {
-            let pending = self.running[i].pending();
-            if pending > 1 {
-                let rows = pending.min(self.step_tokens - plan.rows());
+            if self.running[i].pending() > 1 {
+                let rows = self.running[i].next().min(self.step_tokens - plan.rows());
                 while i < self.running.len() && self.take(i, rows, plan) == Err(Full) {
                     if !plan.parts.is_empty() {
                         return;
@@ -97,7 +98,7 @@ impl Schedule {
         while self.running.len() < self.most_running && plan.rows() < self.step_tokens {
             let Some(mut sequence) = self.waiting.pop_front() else { return };
             let n_ids = sequence.ids.len();
-            let table = self.blocks.find(&sequence.ids, n_ids - 1);
+            let table = self.blocks.find_with_border(&sequence.ids, n_ids - 1, sequence.border());
             let more = self.blocks.needed(n_ids + 1) - table.blocks.len();
             // Alone it fits without the one more: it was checked.
             if more > self.blocks.available() && !(self.running.is_empty() && plan.parts.is_empty())
@@ -108,7 +109,7 @@ impl Schedule {
             }
             sequence.known.get_or_insert(table.len.min(sequence.request.prompt.len()));
             sequence.table = table;
-            let rows = sequence.pending().min(self.step_tokens - plan.rows());
+            let rows = sequence.next().min(self.step_tokens - plan.rows());
             self.running.push(sequence);
             let last = self.running.len() - 1;
             if self.take(last, rows, plan) == Err(Full) {

@@ -36,13 +36,30 @@ pub(crate) struct Sequence {
     pub(crate) known: Option<usize>,
     log_probabilities: Vec<f32>,
     seen: Seen,
+    kind: Kind,
+}
+
+/// What a sequence depends on besides its request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
     /// The most tokens that positions allow.
-    context: usize,
+    pub(crate) context: usize,
+    /// How tokens that were picked are computed.
+    pub(crate) picked: Way,
+}
+
+/// How tokens are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// As those of prompts are.
+    Prompt,
+    /// In the device's way of decoding.
+    Decode,
 }
 
 impl Sequence {
     /// An output that has not begun.
-    pub(crate) fn new(request: Arc<Numbered>, sample: u32, context: usize) -> Self {
+    pub(crate) fn new(request: Arc<Numbered>, sample: u32, kind: Kind) -> Self {
         let mut seen = Seen::default();
         if request.sampling.repetition_penalty != 1.0 {
             seen.add(&request.prompt);
@@ -55,7 +72,7 @@ impl Sequence {
             known: None,
             log_probabilities: Vec::new(),
             seen,
-            context,
+            kind,
             request,
         }
     }
@@ -63,6 +80,22 @@ impl Sequence {
     /// Tokens that are not in the cache yet.
     pub(crate) fn pending(&self) -> usize {
         self.ids.len() - self.table.len
+    }
+
+    /// The first token that is not computed as a prompt's.
+    pub(crate) fn border(&self) -> usize {
+        if self.kind.picked == Way::Decode { self.request.prompt.len() } else { usize::MAX }
+    }
+
+    /// How the next tokens are computed.
+    pub(crate) fn way(&self) -> Way {
+        if self.table.len < self.border() { Way::Prompt } else { Way::Decode }
+    }
+
+    /// Pending tokens, as far as they are computed in one way.
+    pub(crate) fn next(&self) -> usize {
+        let to_border = self.border().saturating_sub(self.table.len);
+        if to_border == 0 { self.pending() } else { self.pending().min(to_border) }
     }
 
     /// The tokens after the prompt.
@@ -104,7 +137,7 @@ impl Sequence {
                 return Some(Finish::StopSequence(which));
             }
         }
-        let full = output.len() >= request.max_new_tokens || self.ids.len() >= self.context;
+        let full = output.len() >= request.max_new_tokens || self.ids.len() >= self.kind.context;
         full.then_some(Finish::Length)
     }
 

@@ -87,6 +87,7 @@ fn logits_and_hidden_states_are_those_of_transformers() {
         }
         let picked: Vec<u32> = (0..n as u32).collect();
         let logits = model.logits(&picked, &mut work).unwrap();
+        let logits: Vec<f32> = model.device().read(logits).unwrap();
         assert_close(&logits, &expected("logits"), 2e-4, &format!("{name}, logits"));
         let last = expected(&format!("hidden/{}", model.config().layers));
         assert_close(&model.normed(n, &work), &last, 2e-4, &format!("{name}, last hidden"));

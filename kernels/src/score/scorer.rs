@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::tree::{Chain, Parcel, Role, Tree};
 use super::{Choices, Scored, Text};
-use crate::device::Device;
+use crate::decode::Decode;
 use crate::generate::{Batch, Blocks, Error, Model, Settings, Stage};
 use crate::ops::sample::log_sum_exp;
 
 /// Scores texts with a model.
-pub struct Scorer<D: Device> {
+pub struct Scorer<D: Decode> {
     stage: Stage<D>,
     blocks: Blocks,
     step_tokens: usize,
@@ -38,7 +38,7 @@ struct State<'a> {
     scores: Vec<Vec<Scored>>,
 }
 
-impl<D: Device> Scorer<D> {
+impl<D: Decode> Scorer<D> {
     /// A scorer; of the settings, `rows` has no meaning here.
     pub fn new(model: Arc<Model<D>>, settings: Settings) -> Result<Self, Error> {
         settings.check()?;

@@ -76,6 +76,7 @@ impl Emulator {
             numerics,
             cache: Some(self.kernels.clone()),
             portable: false,
+            graphs: true,
             edit: None,
         }
     }
@@ -122,6 +123,11 @@ impl Emulator {
     fn count(&self, name: &str) -> usize {
         // SAFETY: the functions have this type in driver.cpp.
         unsafe { self.driver().get::<extern "C" fn() -> usize>(name.as_bytes()).unwrap()() }
+    }
+
+    /// How many graphs this thread has launched.
+    pub(crate) fn graphs(&self) -> usize {
+        self.count("kun_emulator_graphs")
     }
 
     /// Why this thread's last launch failed.

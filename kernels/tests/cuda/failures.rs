@@ -52,7 +52,17 @@ fn each_fails(it: &Emulator, fail: fn(&Emulator, i32), is_it: fn(&Error) -> bool
         it.repair();
         result
     };
-    for run in [&train as &dyn Fn(i32) -> Result<(), Error>, &generate] {
+    // With graphs, whose launches fail too.
+    let decode = |n: i32| {
+        let cuda = Arc::new(it.open(Numerics::Bf16));
+        let model = runs::tiny(cuda);
+        fail(it, n);
+        let result = runs::generate(&model).map(|_| ()).map_err(of_generation);
+        fail(it, -1);
+        it.repair();
+        result
+    };
+    for run in [&train as &dyn Fn(i32) -> Result<(), Error>, &generate, &decode] {
         let before = it.used();
         let mut failed = 0;
         for n in (0..12).map(|it| (1 << it) - 1) {

@@ -4,9 +4,12 @@
 #[path = "../../emulator/build.rs"]
 mod build;
 mod cases;
+mod decoding;
 mod emulator;
 mod failures;
+mod graphs;
 mod mutations;
+mod picking;
 mod runs;
 
 use std::sync::Arc;
@@ -162,6 +165,21 @@ fn products_of_hopper_are_those_of_tensor_cores() {
         assert_same(&all(&hopper), &want);
     }
     it.set_capability(80);
+}
+
+#[test]
+fn what_comes_after_a_product_gives_the_same_bits_at_once() {
+    let Some(it) = device() else { return };
+    let bf16 = Dtype::Bf16;
+    for (seed, capability) in SEEDS.into_iter().flat_map(|it| [(it, 80), (it, 90)]) {
+        it.set_seed(seed);
+        it.set_capability(capability);
+        let cuda = it.open(Numerics::Bf16);
+        it.set_capability(80);
+        let want = cases::one_after_another(&cuda, bf16, bf16);
+        assert_same(&cases::fused(&cuda, bf16, bf16), &want);
+    }
+    it.set_seed(SEEDS[0]);
 }
 
 #[test]
@@ -332,12 +350,19 @@ fn generation_in_bf16_picks_the_processor_s_tokens_whatever_the_company() {
         assert!(distance(&got.nll, &want.nll) < 1e-2);
     }
     // One after another, in small steps: other tiles, the same bits.
-    let alone = kernels::generate::Settings { rows: 1, step_tokens: 5, cache_tokens: 128 };
+    let alone = kernels::generate::Settings { rows: 1, step_tokens: 5, cache_tokens: 160 };
     let known = |mut it: kernels::generate::Output| {
         it.known_tokens = 0;
         it
     };
     let all = |it: Vec<kernels::generate::Output>| it.into_iter().map(known).collect::<Vec<_>>();
     assert_eq!(all(runs::generate_with(&on_cuda, alone).unwrap()), all(got));
+    let crowded = kernels::generate::Settings { rows: 4, step_tokens: 16, cache_tokens: 160 };
+    let (want, n) = runs::crowd(&on_cuda, alone).unwrap();
+    assert_eq!(n, 0);
+    // Sequences give their blocks back, and what was picked before is computed as it was.
+    let (got, n) = runs::crowd(&on_cuda, crowded).unwrap();
+    assert!(n > 0, "nobody was sent back");
+    assert_eq!(all(got), all(want));
     assert_eq!(runs::score_with(&on_cuda, alone).unwrap(), scores);
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use kernels::cuda::Numerics;
 use kernels::ops::attention::Heads;
 use kernels::ops::matmul::{Form, Product, Start};
-use kernels::{Cuda, Device, Dtype, View, ViewMut};
+use kernels::{Cuda, Decode, Device, Dtype, View, ViewMut};
 
 use crate::cases::{self, Results};
 use crate::emulator::{Emulator, emulator};
+use crate::{decoding, picking};
 
 /// What finds a mistake.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -87,13 +88,19 @@ const EXACT: &[Mistake] = &[
     mistake!("an upper half that is cut off", "adamw", "bits + 0x8000u"[0] => "bits", Numbers, cases::adamw),
     mistake!("keys into the wrong place of a block", "paged", "at[1] % BLOCK"[0] => "(at[1] + 1) % BLOCK", Numbers, paged),
     mistake!("values of the wrong sign", "rope", "-turned"[0] => "turned", Numbers, cases::rope),
+    mistake!("no barrier before buckets are filled", "sample", "__syncthreads();"[3] => "", Numbers, picking::some),
+    mistake!("no barrier before buckets are read", "sample", "__syncthreads();"[4] => "", Launch, picking::some),
+    mistake!("no barrier before exponentials are added", "sample", "__syncthreads();"[9] => "", Numbers, picking::some),
+    mistake!("ties that all stay", "sample", "i <= last"[0] => "true", Numbers, picking::some),
+    mistake!("a draw one token early", "sample", "sum + all > bound"[0] => "sum + all >= bound", Numbers, picking::some),
+    mistake!("a digit of too few bits", "sample", "shift >= 0"[0] => "shift > 0", Numbers, picking::some),
     mistake!("gate and up exchanged", "swiglu", "at + width"[0] => "at", Numbers, cases::swiglu),
 ];
 
 /// In those for tensor cores.
 const TENSOR: &[Mistake] = &[
     mistake!("a wait for too few copies", "matmul.tensor", "copy_wait<STAGES - 2>"[0] => "copy_wait<STAGES - 1>", Numbers, tensor_product),
-    mistake!("no barrier after the wait", "matmul.tensor", "__syncthreads();"[0] => "", Numbers, tensor_product),
+    mistake!("no barrier after the wait", "matmul.tensor", "__syncthreads();"[2] => "", Numbers, tensor_product),
     mistake!("a stage is overwritten too early", "matmul.tensor", "(stage + STAGES - 1) % STAGES"[0] => "stage", Numbers, tensor_product),
     mistake!("a stage of the wrong steps", "matmul.tensor", "step + (STAGES - 1) * STEP"[0] => "step + STAGES * STEP", Numbers, tensor_product),
     mistake!("chunks exchanged where they are read", "matmul.tensor", "(step + third) / CHUNK"[0] => "(step + 8 - third) / CHUNK", Numbers, tensor_product),
@@ -101,6 +108,12 @@ const TENSOR: &[Mistake] = &[
     mistake!("the end of a line is not cut off", "matmul.tensor", "left < CHUNK ? left : CHUNK"[0] => "CHUNK", Numbers, tensor_product),
     mistake!("one row too many", "matmul.tensor", "if (r < rows"[0] => "if (r <= rows", Guards, whole_tensor_product),
     mistake!("sums that do not go on", "matmul.tensor", "wide(from[r * c_stride + k]) : 0.0f"[0] => "0.0f : 0.0f", Numbers, tensor_product),
+    mistake!("a tile is overwritten before it is read", "matmul.tensor", "__syncthreads();"[0] => "", Numbers, hopper_fused),
+    mistake!("a tile is read before it is there", "matmul.tensor", "__syncthreads();"[1] => "", Numbers, hopper_fused),
+    mistake!("a row's position of another row", "matmul.tensor", "positions + first_row, cosines"[0] => "positions, cosines", Numbers, hopper_fused),
+    mistake!("a value's head is turned", "matmul.tensor", "first_column / COLUMNS < heads"[0] => "first_column / COLUMNS <= heads", Numbers, hopper_fused),
+    mistake!("gates beside themselves", "matmul.tensor", "from_b, columns + first_column"[0] => "from_b, first_column", Numbers, hopper_fused),
+    mistake!("gates beyond the last", "matmul.tensor", "|| at >= left"[0] => "|| at > left", Guards, hopper_fused),
     mistake!("no barrier before parts of a row are read", "rms_norm.rows", "__syncthreads();"[0] => "", Numbers, cases::rms_norm),
     mistake!("parts of two rows in one place", "rms_norm.rows", "at % 2 * WARPS"[0] => "0", Numbers, cases::rms_norm),
     mistake!("no barrier before parts of a gain are read", "rms_norm.rows", "__syncthreads();"[1] => "", Numbers, cases::rms_norm),
@@ -126,6 +139,31 @@ const TENSOR: &[Mistake] = &[
     mistake!("the last tokens of a tile are left out", "attention.tensor_backward", "min(tokens, end - token) * group"[0] => "(min(tokens, end - token) - 1) * group", Numbers, tensor_attention),
 ];
 
+/// In those for decoding.
+const DECODING: &[Mistake] = &[
+    mistake!("a wait for too few copies", "decode.product", "copy_wait<STAGES - 2>"[0] => "copy_wait<STAGES - 1>", Numbers, decode_product),
+    mistake!("no barrier after the wait", "decode.product", "__syncthreads();"[0] => "", Numbers, decode_product),
+    mistake!("a stage is overwritten too early", "decode.product", "(stage + STAGES - 1) % STAGES"[0] => "stage", Numbers, decode_product),
+    mistake!("a part goes on into the next", "decode.product", "start + each < depth ? start + each : depth"[0] => "depth", Numbers, decode_product),
+    mistake!("rows exchanged where they are read", "decode.product", "j * 8 + line + third"[0] => "j * 8 + line + second", Numbers, decode_product),
+    mistake!("one feature too many", "decode.product", "feature < features &&"[0] => "feature <= features &&", Guards, decode_product),
+    mistake!("the last part is left out", "decode", "part < n"[0] => "part + 1 < n", Numbers, decoding::finishing),
+    mistake!("no barrier before squares are added", "decode", "__syncthreads();"[0] => "", Numbers, decoding::finishing),
+    mistake!("gate and up exchanged", "decode", "sum_of(parts, at + width"[0] => "sum_of(parts, at", Numbers, decoding::finishing),
+    mistake!("values are turned too", "decode", "head < query_heads + kv_heads)"[0] => "head < query_heads + 2 * kv_heads)", Numbers, decode_attention),
+    mistake!("a wrong place in a block of the cache", "decode", "position % BLOCK) * dim"[0] => "position % 16) * dim", Numbers, decode_attention),
+    mistake!("no barrier before what warps found is read", "decode.attention", "__syncthreads();"[0] => "", Numbers, decode_attention),
+    mistake!("no barrier before keys are read", "decode.attention", "__syncthreads();"[1] => "", Numbers, decode_attention),
+    mistake!("no barrier before keys are overwritten", "decode.attention", "__syncthreads();"[2] => "", Numbers, decode_attention),
+    mistake!("keys are not waited for", "decode.attention", "copy_wait<1>();"[0] => "", Numbers, decode_attention),
+    mistake!("a token does not see itself", "decode.attention", "position + 1 - start"[0] => "position - start", Numbers, decode_attention),
+    mistake!("results do not shrink", "decode.attention", "running.sums[d][half] *= shrink;"[0] => "", Numbers, decode_attention),
+    mistake!("weights that are not turned", "decode.attention", "turn_matrix(pack(scores[2], scores[3]))"[0] => "pack(scores[2], scores[3])", Numbers, decode_attention),
+    mistake!("splits that are not weighed", "decode.attention", "sum = fmaf(by, sums["[0] => "sum = fmaf(1.0f, sums[", Numbers, decode_attention),
+    mistake!("the last split is left out", "decode.attention", "position / SPLIT + 1"[0] => "(position + 1) / SPLIT", Numbers, decode_attention),
+    mistake!("a wrong block of the cache", "decode.attention", "row * stride + key"[0] => "key", Numbers, decode_attention),
+];
+
 /// In those for Hopper.
 const HOPPER: &[Mistake] = &[
     mistake!("copies are not waited for", "matmul.hopper", "phase_wait(full + stage, n / STAGES % 2);"[0] => "", Launch, hopper_product),
@@ -138,6 +176,13 @@ const HOPPER: &[Mistake] = &[
     mistake!("both warpgroups have the same rows", "matmul.hopper", "consumer * BOX_BYTES"[0] => "0", Numbers, hopper_product),
     mistake!("an operand that does not go on", "matmul.hopper", "right + step"[0] => "right + 0 * step", Numbers, hopper_product),
     mistake!("a turned operand that is not", "matmul.hopper", "A_TURNED ? LINE : 2"[0] => "2", Numbers, hopper_product),
+    mistake!("copies are not waited for", "decode.hopper", "phase_wait(full + stage, n / STAGES % 2);"[0] => "", Launch, decode_product),
+    mistake!("stages are given back before they are read", "decode.hopper", "group_wait<1>();"[0] => "", Numbers, decode_product),
+    mistake!("products are not waited for", "decode.hopper", "group_wait<0>();"[0] => "", Numbers, decode_product),
+    mistake!("stages are never given back", "decode.hopper", "phase_arrive(empty"[0] => "if (n > 99) phase_arrive(empty", Launch, decode_product),
+    mistake!("too few bytes are announced", "decode.hopper", "full + stage, STAGE_BYTES"[0] => "full + stage, A_BYTES", Launch, decode_product),
+    mistake!("all parts are the first", "decode.hopper", "u32(start) + n * STEP"[0] => "n * STEP", Numbers, decode_product),
+    mistake!("an operand that does not go on", "decode.hopper", "right + step"[0] => "right + 0 * step", Numbers, decode_product),
     mistake!("one row too many", "matmul.hopper", "if (r >= rows"[0] => "if (r > rows", Guards, whole_tensor_product),
 ];
 
@@ -149,7 +194,7 @@ const HOPPER_FUSED: &[Mistake] = &[
     mistake!("gates beside themselves", "matmul.hopper", "u32(columns) + tile.column"[0] => "tile.column", Numbers, hopper_fused),
     mistake!("products of the wrong columns", "matmul.hopper", "products + r * columns + k"[0] => "products + r * columns + k - at", Numbers, hopper_fused),
     mistake!("sums that begin elsewhere", "matmul.hopper", "wide(from[r * c_stride + k])"[0] => "wide(c[r * c_stride + k])", Numbers, hopper_fused),
-    mistake!("a pair at the end of a row", "matmul.hopper", "if (k + 1 < columns && size_t"[0] => "if (k < columns && size_t", Guards, odd_tensor_product),
+    mistake!("a pair at the end of a row", "matmul.hopper", "own_column + i / 4 * 8, columns,"[0] => "own_column + i / 4 * 8, columns + 1,", Guards, odd_tensor_product),
 ];
 
 fn hopper_fused<D: Device>(device: &D) -> Results {
@@ -188,8 +233,11 @@ const HOPPER_ATTENTION: &[Mistake] = &[
     mistake!("scores are not waited for", "attention.hopper_backward", "group_wait<0>();"[0] => "", Numbers, hopper_attention),
     mistake!("keys see too few queries", "attention.hopper_backward", "<= token + column &&"[0] => "< token + column &&", Numbers, hopper_attention),
     mistake!("keys see tokens of the next span", "attention.hopper_backward", "&& token + column < end"[0] => "", Numbers, hopper_attention),
+    mistake!("a tile that is not masked", "attention.hopper_backward", "token < own_first + 64"[0] => "token < own_first", Numbers, hopper_attention),
+    mistake!("a block that is not masked", "attention.hopper_backward", "first + STEP > own_first ||"[0] => "first > own_first ||", Numbers, hopper_attention),
+    mistake!("gradients of keys that are not scaled", "attention.hopper_backward", "d_key, half, scale"[0] => "d_key, half, 1.0f", Numbers, hopper_attention),
     mistake!("a tile is left out that is seen", "attention.hopper_backward", "token + STEP > own_first"[0] => "token > own_first", Numbers, hopper_attention),
-    mistake!("queries see too few keys", "attention.hopper_backward", "key <= own"[0] => "key < own", Numbers, hopper_attention),
+    mistake!("queries see too few keys", "attention.hopper_backward", "first + column <= own"[0] => "first + column < own", Numbers, hopper_attention),
     mistake!("stages are filled without asking", "attention.hopper_backward", "if (n >= STAGES) phase_wait"[1] => "if (n > 99) phase_wait", Launch, hopper_attention),
 ];
 
@@ -222,6 +270,19 @@ fn whole_tensor_product<D: Device>(device: &D) -> Results {
     let product = Product { form: Form::Xwt, a, b, start: Start::Zero };
     device.matmul(product, ViewMut::all(&mut c).rows(8)).unwrap();
     vec![("one product".into(), cases::download(device, &c))]
+}
+
+/// Several parts of few rows, more rows than one instruction has, and more steps than stages.
+fn decode_product<D: Decode>(device: &D) -> Results {
+    let sizes = [(13, 66, 1032), (100, 70, 24), (5, 10, 504)];
+    let product = |(rows, features, depth)| {
+        (format!("{rows} rows"), decoding::product(device, rows, features, depth))
+    };
+    sizes.map(product).into()
+}
+
+fn decode_attention<D: Decode>(device: &D) -> Results {
+    decoding::attention_with(device, decoding::HEADS[1])
 }
 
 fn tensor_attention<D: Device>(device: &D) -> Results {
@@ -315,6 +376,11 @@ fn all_are_found(numerics: Numerics, mistakes: &[Mistake]) {
 #[test]
 fn mistakes_planted_in_the_kernels_for_all_types_are_found() {
     all_are_found(Numerics::Exact, EXACT);
+}
+
+#[test]
+fn mistakes_planted_in_the_kernels_for_decoding_are_found() {
+    all_are_found(Numerics::Bf16, DECODING);
 }
 
 #[test]

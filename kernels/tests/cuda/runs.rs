@@ -4,7 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kernels::Device;
 use kernels::generate::{Draws, Error, Flow, Generator, Model, Output, Request, Settings};
 use kernels::ops::sample::Sampling;
 use kernels::score::{Choices, Scored, Scorer, Text};
@@ -12,6 +11,7 @@ use kernels::train::{self, BatchSize, Data, Length, Limits, Record, Sample, Trai
 use kernels::yi::lora::{Lora, Target};
 use kernels::yi::train::{Precision, Recompute};
 use kernels::yi::{Config, Fresh, Save, WeightDtype, WeightFiles};
+use kernels::{Decode, Device};
 
 const LIMITS: Limits = Limits { available: 1 << 30, micro_tokens: 512 };
 
@@ -154,12 +154,12 @@ pub(crate) fn tiny<D: Device>(device: Arc<D>) -> Arc<Model<D>> {
 }
 
 /// Prompts of several lengths, some outputs drawn and some greedy.
-pub(crate) fn generate<D: Device>(model: &Arc<Model<D>>) -> Result<Vec<Output>, Error> {
+pub(crate) fn generate<D: Decode>(model: &Arc<Model<D>>) -> Result<Vec<Output>, Error> {
     generate_with(model, SETTINGS)
 }
 
 /// The same in other steps.
-pub(crate) fn generate_with<D: Device>(
+pub(crate) fn generate_with<D: Decode>(
     model: &Arc<Model<D>>,
     settings: Settings,
 ) -> Result<Vec<Output>, Error> {
@@ -177,13 +177,43 @@ pub(crate) fn generate_with<D: Device>(
     generator.run(requests, &mut |_| Flow::Continue)
 }
 
+/// More rows than there is room for, some of them with the same beginning, one with another's output in its
+/// prompt; and how often one was sent back.
+pub(crate) fn crowd<D: Decode>(
+    model: &Arc<Model<D>>,
+    settings: Settings,
+) -> Result<(Vec<Output>, usize), Error> {
+    let prompt = |n: u32, by: u32| (0..n).map(|it| 3 + it * by % 60).collect::<Vec<u32>>();
+    let mut generator = Generator::new(Arc::clone(model), settings)?;
+    let first = Request::greedy(0, prompt(5, 7), 50);
+    let output = generator.run([first.clone()], &mut |_| Flow::Continue)?.remove(0);
+    let longer = [first.prompt.clone(), output.ids[..38].to_vec()].concat();
+    let others = [(1, prompt(5, 7), 60), (2, longer, 30), (3, prompt(9, 11), 60)];
+    let others = others.map(|(row, prompt, n)| Request::greedy(row, prompt, n));
+    let mut all =
+        generator.run([vec![first], others.to_vec()].concat(), &mut |_| Flow::Continue)?;
+    all.push(output);
+    Ok((all, generator.counts().sent_back))
+}
+
+/// Does the same requests with one generator whenever it is called.
+pub(crate) fn again_and_again<D: Decode>(model: &Arc<Model<D>>) -> impl FnMut() {
+    let mut generator = Generator::new(Arc::clone(model), SETTINGS).unwrap();
+    move || {
+        let prompt = |n: u32, by: u32| (0..n).map(|it| 3 + it * by % 60).collect::<Vec<u32>>();
+        let requests = [(40, 7), (5, 11), (1, 3), (29, 13)];
+        let requests = requests.map(|(n, by)| Request::greedy(n.into(), prompt(n, by), 12));
+        generator.run(requests, &mut |_| Flow::Continue).unwrap();
+    }
+}
+
 /// The losses of a text and of some continuations.
-pub(crate) fn score<D: Device>(model: &Arc<Model<D>>) -> Result<Vec<Scored>, Error> {
+pub(crate) fn score<D: Decode>(model: &Arc<Model<D>>) -> Result<Vec<Scored>, Error> {
     score_with(model, SETTINGS)
 }
 
 /// The same in other steps.
-pub(crate) fn score_with<D: Device>(
+pub(crate) fn score_with<D: Decode>(
     model: &Arc<Model<D>>,
     settings: Settings,
 ) -> Result<Vec<Scored>, Error> {

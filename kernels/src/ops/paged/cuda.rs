@@ -8,7 +8,7 @@ use crate::device::ViewMut;
 use crate::error::{check_dtype, check_len};
 use crate::ops::attention::BLOCK;
 use crate::ops::attention::cuda::{Cached, Queries, Sequence, attend};
-use crate::{Buffer, Device, Error, Result};
+use crate::{Buffer, Device, Dtype, Error, Result};
 
 const SOURCE: Source = Source::new("paged", include_str!("kernel.cu"));
 
@@ -30,8 +30,18 @@ impl CudaCache {
         self.shape.kv_heads * BLOCK * self.shape.head_dim
     }
 
+    /// What it was made for.
+    pub(crate) fn shape(&self) -> CacheShape {
+        self.shape
+    }
+
+    /// What it holds.
+    pub(crate) fn dtype(&self) -> Dtype {
+        self.keys.dtype()
+    }
+
     /// Where a layer's keys and values begin.
-    fn layer(&self, layer: usize) -> [Pointer; 2] {
+    pub(crate) fn layer(&self, layer: usize) -> [Pointer; 2] {
         let start = layer * self.shape.blocks * self.block_len() * self.keys.dtype().bytes();
         [&self.keys, &self.values].map(|it| pointer(&it.view()) + start as u64)
     }

@@ -1,6 +1,8 @@
 //! The processor's pick: one pass for the greatest score, and only what the settings ask for besides.
 
-use super::{Given, Pick, SampleError, Sampling};
+use rayon::prelude::*;
+
+use super::{Given, Pick, SampleError, Sampling, steps_of, whole};
 use crate::cpu::isa::versions;
 use crate::cpu::math;
 use crate::machine::Isa;
@@ -94,15 +96,15 @@ impl Sampler {
 
     /// Top-p over weights: the least likely ones that make at most 1 − p of all are out.
     fn keep_share(&mut self, p: f64) {
-        let all: f64 = self.scores.iter().copied().map(f64::from).sum();
-        let out_at = (1.0 - p) * all;
+        let all: u64 = self.scores.iter().copied().map(whole).sum();
+        let out_at = ((1.0 - p) * all as f64) as u64;
         self.order.clear();
         self.order.extend((0..).zip(&self.scores).filter(|it| *it.1 > 0.0).map(|it| it.0));
         let weights = &self.scores;
         let likely_first =
             |a: &u32, b: &u32| weights[*b as usize].total_cmp(&weights[*a as usize]).then(a.cmp(b));
         // The likely ones are sorted a few at a time: mostly few of many stay.
-        let (mut sorted, mut before) = (0, 0.0);
+        let (mut sorted, mut before) = (0, 0);
         let mut kept = 0;
         'all: while sorted < self.order.len() {
             let rest = &mut self.order[sorted..];
@@ -115,7 +117,7 @@ impl Sampler {
                 if all - before <= out_at && kept > 0 {
                     break 'all;
                 }
-                before += f64::from(self.scores[id as usize]);
+                before += whole(self.scores[id as usize]);
                 kept += 1;
             }
             sorted += n;
@@ -124,6 +126,13 @@ impl Sampler {
             self.scores[id as usize] = 0.0;
         }
     }
+}
+
+/// A token for each row of logits, the rows in parallel.
+pub(crate) fn pick_rows(logits: &[f32], given: &[Given<'_>]) -> Vec<Result<Pick, SampleError>> {
+    let vocab = logits.len() / given.len().max(1);
+    let rows = logits.par_chunks_exact(vocab.max(1)).zip(given);
+    rows.map_init(Sampler::default, |sampler, (row, given)| sampler.pick(row, *given)).collect()
 }
 
 /// Whether the greatest logit is the answer, with nothing before it.
@@ -207,21 +216,16 @@ fn weigh(isa: Isa, scores: &mut [f32]) {
 
 /// The smallest id whose cumulative weight is above this share of all.
 fn draw(weights: &[f32], uniform: f64) -> Option<u32> {
-    let all: f64 = weights.iter().copied().map(f64::from).sum();
-    let bound = uniform * all;
-    let mut sum = 0.0;
-    let mut last = None;
-    for (id, &weight) in (0..).zip(weights) {
-        if weight > 0.0 {
-            sum += f64::from(weight);
-            last = Some(id);
-            if sum > bound {
-                break;
-            }
-        }
-    }
-    // The product may round up to all of it; then it is the last one that can be.
-    last
+    let all: u64 = weights.iter().copied().map(whole).sum();
+    let bound = (u128::from(steps_of(uniform)) * u128::from(all)) >> 53;
+    // A listed number may be 1; then it is the last one that can be.
+    let bound = bound.min(u128::from(all.checked_sub(1)?)) as u64;
+    let mut sum = 0;
+    let above = |it: &f32| {
+        sum += whole(*it);
+        sum > bound
+    };
+    weights.iter().position(above).and_then(|id| u32::try_from(id).ok())
 }
 
 /// ln Σ exp of logits.

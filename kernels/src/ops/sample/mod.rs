@@ -6,25 +6,27 @@
 //! |---|---|
 //! | logits | `[vocab]` f32; minus infinity is a token that cannot be, not a number is an error |
 //! | arithmetic of scores | f32, one rounding per processor |
-//! | arithmetic of probabilities | exponentials f32 of differences to the greatest score, sums f64 in rising order of ids |
+//! | weights | exponentials f32 of differences to the greatest score; where they are added they are whole multiples of 2⁻⁴⁴, rounded down, so that every order of adding gives the same bits |
 //! | log-probability | of the picked token under the bare logits, f32: [`log_sum_exp`] |
 //! | ties | the smaller id comes first, everywhere |
 //!
 //! The processors are those of `transformers`, in its order: repetition penalty over prompt and
 //! output, suppression of the tokens that may not come yet, and then, where the temperature is not
 //! zero, temperature, top-k, top-p and min-p. The pick of a draw is the smallest id whose cumulative
-//! probability is above a uniform number in [0, 1).
+//! weight is above ⌊u · all⌋, for a uniform number u in [0, 1) of 53 bits.
 //!
 //! - Repetition penalty: a score below zero is multiplied by it, another one divided, once for each
 //!   token that occurred.
 //! - Top-k: scores below the k-th greatest are out, so ties with it stay.
-//! - Top-p: a token is out when its probability and that of all less likely ones is at most 1 − p;
-//!   the most likely one stays. Of equal ones the greater id is out first.
+//! - Top-p: a token is out when it and all less likely ones weigh at most ⌊(1 − p) · all⌋, a product in
+//!   f64; the most likely one stays. Of equal ones the greater id is out first.
 //! - Min-p: tokens less likely than this share of the most likely one are out.
 //!
-//! Neither the number of threads nor other rows have a part in it.
+//! Neither the number of threads nor other rows have a part in it, nor the device: a CUDA device picks the
+//! same token from the same logits, with the same bits of its log-probability.
 
 pub(crate) mod cpu;
+pub(crate) mod cuda;
 #[cfg(test)]
 mod tests;
 
@@ -117,6 +119,16 @@ pub enum SampleError {
         /// How many there are.
         vocab: usize,
     },
+}
+
+/// A weight between 0 and 1 as a multiple of 2⁻⁴⁴; 0 of what is no number.
+pub(crate) fn whole(weight: f32) -> u64 {
+    (f64::from(weight) * (1u64 << 44) as f64) as u64
+}
+
+/// A number in [0, 1) as a multiple of 2⁻⁵³.
+pub(crate) fn steps_of(uniform: f64) -> u64 {
+    (uniform * (1u64 << 53) as f64) as u64
 }
 
 /// The tokens that occurred, each once.
