@@ -113,6 +113,12 @@ fn a_step_with_a_device_has_the_processor_s_key_and_bytes() {
     with_device("run -q");
     let on_device = project.read("out/score/data.jsonl");
     assert_eq!(on_device.lines().count(), 2);
+    // In bf16 it is another question, with another answer; asked again, it is there.
+    project.write("workflow.toml", format!("{step}use = {{ gpu = 1 }}\nnumerics = \"bf16\"\n"));
+    assert!(with_device("why score").contains("cuda-bf16-sm_80"));
+    with_device("run -q");
+    assert_ne!(project.read("out/score/data.jsonl"), on_device);
+    assert!(with_device("run").contains("1 reused"));
     // Without the device the result is there already; made anew, it is the same.
     project.write("workflow.toml", step);
     assert!(project.good("run").contains("1 reused"));

@@ -351,7 +351,7 @@ fn unique(bytes: &[u8]) -> Option<Vec<u8>> {
         shard: None,
         checkpoint: None,
         threads: 1,
-        gpu: false,
+        gpu: None,
         memo: &mut Nothing,
         report: &mut |_| (),
         stop: &|| false,

@@ -65,15 +65,16 @@ part 40 - ./checks --test-threads 1 matrices_lie
 part 40 ours.jsonl ./measure probe products
 part 20 ours.jsonl ./measure attention
 part 110 ours.jsonl ./measure training
+part 70 ours.jsonl ./measure generation
 if python3 -c 'import torch, sys; sys.exit(not (torch.cuda.is_available() or "KUN_EMULATOR" in __import__("os").environ))' 2>/dev/null; then
     part 40 peers.jsonl python3 peers.py ceilings products attention
-    part 90 peers.jsonl python3 peers.py training
+    part 70 peers.jsonl python3 peers.py training
     part 60 peers.jsonl python3 peers.py generation
     part 20 peers.jsonl python3 peers.py rows optimizer decoding
 else
     echo "no PyTorch with a device: nothing to compare with" | tee -a parts.jsonl
 fi
 part 40 ours.jsonl ./measure rows loss optimizer decoding
-part 120 - "${checks[@]}"
+part 90 - "${checks[@]}"
 python3 table.py ours.jsonl peers.jsonl parts.jsonl
 exit $failed

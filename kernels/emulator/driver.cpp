@@ -120,11 +120,10 @@ int first_capability() {
     return it ? atoi(it) : 80;
 }
 thread_local int capability = first_capability();
-thread_local size_t own = 0, allocations = 0;
+thread_local size_t own = 0, allocations = 0, graph_launches = 0;
 thread_local bool broken = false;  // an error of a launch stays, as on a device
 thread_local std::string last_failure;
 thread_local Graph* capturing = nullptr;
-thread_local size_t graph_launches = 0;
 
 bool intact(const Piece& it) {
     const char* const user = it.start + ALIGNMENT;

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a measurement that fails may panic")]
 #![expect(clippy::print_stdout, reason = "what is measured is told")]
 
+#[path = "gpu/generation.rs"]
+mod generation;
 #[path = "gpu/training.rs"]
 mod training;
 
@@ -74,11 +76,12 @@ const TINY: Sizes = Sizes {
 type Part = fn(Bench);
 
 /// What can be measured, the most wanted first.
-const PARTS: [(&str, Part); 8] = [
+const PARTS: [(&str, Part); 9] = [
     ("probe", |it| it.cuda.probe().unwrap()),
     ("products", |it| it.products()),
     ("attention", |it| it.attention()),
     ("training", |it| training::measure(it.cuda, &it.sizes)),
+    ("generation", |it| generation::measure(it.cuda, &it.sizes)),
     ("rows", |it| it.rows()),
     ("loss", |it| it.loss()),
     ("optimizer", |it| it.optimizer()),

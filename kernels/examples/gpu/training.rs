@@ -33,10 +33,10 @@ struct Run {
 }
 
 /// Random numbers of a table that is read round and round: drawing six billion would take minutes.
-struct Rounds(Vec<f32>);
+pub(super) struct Rounds(Vec<f32>);
 
 impl Rounds {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let random = Random::new(7, 1);
         // Of no power of two, so that rows differ.
         Self((0..1_000_003).map(|it| (random.unit_at(it) * 0.04 - 0.02) as f32).collect())
@@ -68,7 +68,7 @@ impl Weights for Rounds {
     }
 }
 
-fn config(sizes: &Sizes, layers: usize) -> Config {
+pub(super) fn config(sizes: &Sizes, layers: usize) -> Config {
     let (heads, hidden, wide) = (sizes.heads, sizes.hidden, sizes.wide);
     let text = json!({"model_type": "llama", "hidden_size": hidden, "intermediate_size": wide,
         "vocab_size": sizes.vocabulary, "num_hidden_layers": layers, "head_dim": heads.dim,

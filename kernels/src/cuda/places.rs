@@ -45,7 +45,7 @@ impl Cuda {
             Some(it) if fits(&it) => it.reuse(Dtype::U32, table.len()),
             old => {
                 old.into_iter().for_each(|it| self.give_back(it));
-                let room = (EACH * self.at_least(0)).max(table.len()).next_power_of_two();
+                let room = (EACH * self.at_least(0)).max(table.len());
                 self.take(Dtype::U32, room)?.reuse(Dtype::U32, table.len())
             }
         };

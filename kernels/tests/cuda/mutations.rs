@@ -182,7 +182,7 @@ const HOPPER: &[Mistake] = &[
     mistake!("stages are never given back", "decode.hopper", "phase_arrive(empty"[0] => "if (n > 99) phase_arrive(empty", Launch, decode_product),
     mistake!("too few bytes are announced", "decode.hopper", "full + stage, STAGE_BYTES"[0] => "full + stage, A_BYTES", Launch, decode_product),
     mistake!("all parts are the first", "decode.hopper", "u32(start) + n * STEP"[0] => "n * STEP", Numbers, decode_product),
-    mistake!("both halves of the rows are the first", "decode.hopper", "t * EACH * LINE"[0] => "0", Numbers, decode_product),
+    mistake!("an operand that does not go on", "decode.hopper", "right + step"[0] => "right + 0 * step", Numbers, decode_product),
     mistake!("one row too many", "matmul.hopper", "if (r >= rows"[0] => "if (r > rows", Guards, whole_tensor_product),
 ];
 

@@ -14,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 
 use plan::Endpoint;
 use plan::graph::{Argument, Instance, Piece, Program, Work};
+use plan::kind::Numerics;
 use store::{Attempt, Disk, Error as StoreError, Hashed, Object, Place, Shape, Store};
 
 use crate::job::{self, Job, Memory};
@@ -311,6 +312,7 @@ fn write_job(
         shard,
         threads: instance.how.uses.get("cpu").map_or(1, |it| *it as usize),
         gpu: instance.how.uses.get("gpu").is_some_and(|it| *it > 0),
+        bf16: matches!(instance.work, Work::Kind { numerics: Some(Numerics::Bf16), .. }),
         checkpoint: instance.how.checkpoint.map(|it| (it.every.as_millis() as u64, it.keep)),
         memo: prepared.memory.clone(),
     };

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use plan::graph::Source;
-use plan::{Digest, Facts, Graph};
+use plan::graph::{Source, Work};
+use plan::kind::Numerics;
+use plan::{Digest, Facts, Graph, Instance};
 use store::{Hashed, Stats};
 
 /// The facts, and what was found wrong while gathering them.
@@ -57,6 +58,12 @@ pub fn source_name(source: &Source) -> String {
 pub fn gather(graph: &Graph, root: &Path, stats: &Stats) -> Gathered {
     let mut gathered = Gathered::default();
     gathered.facts.numerics = steps::numerics();
+    let is_bf16 =
+        |it: &Instance| matches!(it.work, Work::Kind { numerics: Some(Numerics::Bf16), .. });
+    // The device is asked for nobody else: that takes a moment.
+    if graph.instances.iter().any(is_bf16) {
+        gathered.facts.numerics_bf16 = steps::numerics_bf16();
+    }
     for (i, source) in graph.sources.iter().enumerate() {
         if let Some(endpoint) = &source.endpoint {
             let text = endpoint.to_string();

@@ -38,6 +38,9 @@ pub struct Job {
     /// Whether it computes on a CUDA device: the first of those that it sees.
     #[serde(default)]
     pub gpu: bool,
+    /// Whether it does so with numbers in bf16, not with those of the processor.
+    #[serde(default)]
+    pub bf16: bool,
     /// How often it writes its state, in milliseconds, and how many states it keeps.
     pub checkpoint: Option<(u64, usize)>,
     /// Where results of single records are kept.

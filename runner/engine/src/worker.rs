@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use plan::Endpoint;
 use plan::graph::Checkpoint;
+use plan::kind::Numerics;
 use steps::{Cx, Say, Secret, Server, Shard, StepError};
 
 use crate::error::chain;
@@ -56,7 +57,7 @@ fn work(job: Job, stop: &AtomicBool) -> Result<(), StepError> {
             .checkpoint
             .map(|(ms, keep)| Checkpoint { every: Duration::from_millis(ms), keep }),
         threads: job.threads,
-        gpu: job.gpu,
+        gpu: job.gpu.then_some(if job.bf16 { Numerics::Bf16 } else { Numerics::Exact }),
         memo: &mut memo,
         report: &mut |news| say(&message(news)),
         stop: &|| stop.load(Ordering::Relaxed),

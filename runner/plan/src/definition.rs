@@ -3,14 +3,16 @@
 //! Not a key: it names inputs by number, lives as long as one graph, and is never stored.
 
 use crate::graph::{Input, Instance, Piece, Program, Surroundings, Work};
+use crate::kind::Numerics;
 
 /// Writes what an instance is, but for its names and how it is run.
 pub(crate) fn write(instance: &Instance, out: &mut Vec<u8>) {
     match &instance.work {
-        Work::Kind { name, version, .. } => {
+        Work::Kind { name, version, numerics, .. } => {
             out.push(b'k');
             text(name, out);
             out.extend(version.to_le_bytes());
+            out.push(u8::from(*numerics == Some(Numerics::Bf16)));
         }
         Work::Program(it) => {
             out.push(b'p');

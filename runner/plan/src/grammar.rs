@@ -3,6 +3,8 @@
 //! One table, two uses: the check for unknown keys and wrong types, and the JSON Schema. What a
 //! reference means and which names exist is not said here.
 
+use crate::kind::Numerics;
+
 /// A table with fixed keys.
 pub(crate) struct Grammar {
     /// What it is called on a screen: `[workflow]`, `a step`.
@@ -345,6 +347,12 @@ pub(crate) static STEP: Grammar = Grammar {
             "The name of its random stream, where that is not its kind's name.",
         ),
         key("use", USES, "What it holds while it runs."),
+        key(
+            "numerics",
+            Shape::Word(Numerics::WORDS),
+            "Which numbers a model computes with: those of the processor, on whatever device, or `bf16` of a CUDA \
+             device: faster, and of a class of their own in the key.",
+        ),
         key(
             "shards",
             Shape::Int(1, 1 << 20),

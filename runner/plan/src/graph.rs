@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::endpoint::Endpoint;
-use crate::kind::Form;
+use crate::kind::{Form, Numerics};
 use crate::origin::Origins;
 use crate::ports::Ports;
 use crate::{Place, Value};
@@ -75,8 +75,8 @@ pub enum Work {
         name: String,
         /// Its version.
         version: u32,
-        /// Whether the numerics class is in the key.
-        numerics: bool,
+        /// Which numbers it computes with, where their class is in the key.
+        numerics: Option<Numerics>,
         /// Names of parameters that stay out of the key.
         unkeyed: Vec<String>,
     },

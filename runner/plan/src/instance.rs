@@ -189,7 +189,9 @@ impl Maker<'_> {
                 Work::Kind {
                     name: spec.name.to_owned(),
                     version: spec.version,
-                    numerics: spec.numerics,
+                    numerics: spec
+                        .numerics
+                        .then_some(step.numerics.map_or_else(Default::default, |it| it.0)),
                     unkeyed: spec.unkeyed.iter().map(|it| (*it).to_owned()).collect(),
                 }
             }

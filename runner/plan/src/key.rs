@@ -12,7 +12,7 @@
 //! | `code.PATH`: the digest of the content | yes | the program sees these files under these paths |
 //! | `env.NAME`: the value; its digest where the name says key, token, secret, password … | yes | the program sees it, and a record is no place for a secret |
 //! | `seed` | yes, where the step draws | |
-//! | `numerics` of kinds whose bits depend on the machine's arithmetic; `endpoint` where a server computes | yes | the bits differ |
+//! | `numerics` of kinds whose bits depend on the machine's arithmetic: the class of the processor, also where a CUDA device computes; the device's own where the step says `bf16`; `endpoint` where a server computes | yes | the bits differ |
 //! | the executable that `run` names | no | declare it as `code` if it must count |
 //! | jobs, shards, threads, retries, time-outs, pools, checkpoints | no | must not change the result; tests say so |
 //! | names of steps, variants and sources; paths, times, host, user | no | renaming or moving costs nothing |
@@ -27,6 +27,7 @@ use std::fmt::Write as _;
 
 use crate::endpoint::NUMERICS;
 use crate::graph::{Argument, Input, Instance, Piece, Surroundings, Work};
+use crate::kind::Numerics;
 use crate::value::{quote, quoted};
 use crate::{Digest, Key, RecursiveKey};
 
@@ -44,6 +45,8 @@ pub struct Facts {
     pub environment: BTreeMap<String, String>,
     /// The class of this machine's arithmetic.
     pub numerics: String,
+    /// The class of its CUDA device's, for steps with `numerics = "bf16"`.
+    pub numerics_bf16: String,
     /// Which of the sources are endpoints, and what of them is in a key.
     pub endpoints: BTreeMap<usize, String>,
 }
@@ -128,10 +131,14 @@ impl Gatherer {
             Work::Kind { name, version, numerics, .. } => {
                 self.part(format_args!("op"), format_args!("{name}"));
                 self.part(format_args!("op.version"), format_args!("{version}"));
-                if *numerics {
+                if let Some(numerics) = numerics {
                     let served =
                         instance.inputs.values().flatten().any(|it| facts.served(it).is_some());
-                    let class = if served { NUMERICS } else { &facts.numerics };
+                    let class = match numerics {
+                        _ if served => NUMERICS,
+                        Numerics::Exact => &facts.numerics,
+                        Numerics::Bf16 => &facts.numerics_bf16,
+                    };
                     self.part(format_args!("numerics"), format_args!("{class}"));
                 }
             }
@@ -380,7 +387,7 @@ mod tests {
             work: Work::Kind {
                 name: "concat".into(),
                 version: 1,
-                numerics: false,
+                numerics: None,
                 unkeyed: vec!["window".into()],
             },
             around: Default::default(),
@@ -457,6 +464,25 @@ mod tests {
     }
 
     #[test]
+    fn the_class_of_numbers_is_a_part_where_the_bits_depend_on_it() {
+        let of = |numerics| {
+            let mut it = instance();
+            it.work = Work::Kind { name: "concat".into(), version: 1, numerics, unkeyed: vec![] };
+            let facts = Facts {
+                sources: vec![Some(Digest([1; 32]))],
+                numerics: "cpu".into(),
+                numerics_bf16: "device".into(),
+                ..Facts::default()
+            };
+            let mut gatherer = Gatherer::default();
+            gatherer.gather(&it, &facts, &mut |_| Known::Content(Digest([2; 32])));
+            gatherer.parts().0.remove("numerics")
+        };
+        let classes = [None, Some(Numerics::Exact), Some(Numerics::Bf16)].map(of);
+        assert_eq!(classes, [None, Some("cpu".into()), Some("device".into())]);
+    }
+
+    #[test]
     fn swapped_inputs_are_two_questions() {
         let mut swapped = instance();
         let a = swapped.inputs["a"].clone();
@@ -475,7 +501,7 @@ mod tests {
                 it.work = Work::Kind {
                     name: "concat".into(),
                     version: 2,
-                    numerics: false,
+                    numerics: None,
                     unkeyed: vec![],
                 }
             },

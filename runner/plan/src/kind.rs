@@ -36,6 +36,30 @@ pub struct KindSpec {
     pub params: fn() -> Vec<Param>,
 }
 
+/// Which numbers a step computes with, where its kind's bits depend on the machine's arithmetic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Numerics {
+    /// Those of the processor, on whatever device.
+    #[default]
+    Exact,
+    /// Those of a CUDA device's tensor cores, with activations in bf16: faster, and of a class of their own.
+    Bf16,
+}
+
+impl Numerics {
+    /// The words of a manifest.
+    pub(crate) const WORDS: &'static [&'static str] = &["exact", "bf16"];
+
+    /// What a word of a manifest means.
+    pub(crate) fn of(word: &str) -> Option<Self> {
+        [Numerics::Exact, Numerics::Bf16]
+            .into_iter()
+            .zip(Self::WORDS)
+            .find(|it| *it.1 == word)
+            .map(|it| it.0)
+    }
+}
+
 /// Something a kind reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Port {

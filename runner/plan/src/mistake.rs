@@ -52,6 +52,7 @@ pub const CODES: &[&str] = &[
     "manifest::missing-key",
     "manifest::missing-with",
     "manifest::no-files",
+    "manifest::no-numerics",
     "manifest::no-seed",
     "manifest::no-shards",
     "manifest::not-an-endpoint",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::endpoint::Served;
 use crate::graph::{How, Output};
-use crate::kind::{KindSpec, Param};
+use crate::kind::{KindSpec, Numerics, Param};
 use crate::load::Project;
 use crate::path::Reach;
 use crate::reference::{Template, VariantPick};
@@ -113,6 +113,8 @@ pub(crate) struct Step {
     pub(crate) how: Arc<How>,
     /// The name of its random stream, where it draws.
     pub(crate) stream: Option<(String, At)>,
+    /// Which numbers it computes with, where that is said.
+    pub(crate) numerics: Option<(Numerics, At)>,
     /// The steps that it reads when it takes place, and those that stand in for it otherwise.
     pub(crate) reads: Vec<Link>,
     pub(crate) passes: Vec<Link>,

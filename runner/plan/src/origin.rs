@@ -37,6 +37,7 @@ impl Step {
             ("code", _) => self.code.first().map(|it| it.1),
             ("env", _) => self.env.at,
             ("out", _) => self.out_at,
+            ("numerics", _) => self.numerics.map(|it| it.1),
             ("seed", _) => self.stream.as_ref().map(|it| it.1),
             _ => None,
         }

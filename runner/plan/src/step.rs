@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::endpoint::{inline_name, is_written};
 use crate::grammar::STEP;
 use crate::graph::Output;
-use crate::kind::{Form, KindSpec};
+use crate::kind::{Form, KindSpec, Numerics};
 use crate::mistake::Mistake;
 use crate::model::{
     Axis, AxisValues, Env, Kinds, Port, Settings, Step, Task, Term, TermData, When,
@@ -92,6 +92,7 @@ impl StepReader<'_, '_> {
             otherwise,
             how,
             stream: get("seed").and_then(|it| Some((it.text()?.to_owned(), it.at))),
+            numerics: get("numerics").and_then(|it| Some((Numerics::of(it.text()?)?, it.at))),
             reads: Vec::new(),
             passes: Vec::new(),
         };

@@ -2,7 +2,7 @@
 //! of the step to another.
 
 use crate::accept;
-use crate::kind::{Arity, KindSpec};
+use crate::kind::{Arity, KindSpec, Numerics};
 use crate::model::{AxisValues, Port, Step, Task, Term, TermData, param_value};
 use crate::reference::{Label, Pick, Reference, Template};
 use crate::step::{Context, StepReader};
@@ -31,6 +31,10 @@ impl StepReader<'_, '_> {
                 {
                     let message = "a program cannot be split into shards".to_owned();
                     self.checker.say("manifest::no-shards", it.at, message);
+                }
+                if let Some((_, at)) = step.numerics {
+                    let message = "a program has numbers of its own".to_owned();
+                    self.checker.say("manifest::no-numerics", at, message);
                 }
             }
             Task::Unknown => {}
@@ -106,6 +110,18 @@ impl StepReader<'_, '_> {
         {
             let message = format!("kind `{}` cannot be split into shards", spec.name);
             self.checker.say("manifest::no-shards", it.at, message);
+        }
+        match step.numerics {
+            Some((_, at)) if !spec.numerics => {
+                let message = format!("kind `{}` has the same numbers everywhere", spec.name);
+                self.checker.say("manifest::no-numerics", at, message);
+            }
+            Some((Numerics::Bf16, at)) if step.how.uses.get("gpu").is_none_or(|it| *it == 0) => {
+                let message = format!("step `{}` has no `gpu` to compute in bf16 on", step.name);
+                let mistake = self.checker.say("manifest::no-numerics", at, message);
+                mistake.help = Some("write `use = { gpu = 1 }` in the step".to_owned());
+            }
+            _ => {}
         }
         match &step.stream {
             Some((_, at)) if !spec.draws => {

@@ -33,6 +33,7 @@ const FIXTURES: &[(&str, &str)] = &[
     ("missing-key", "[sources]\na = {}\n"),
     ("missing-with", "[steps.a]\nop = 'sample'\nin = { data = 'x' }\n"),
     ("no-files", "[steps.a]\nrun = ['f']\ncode = ['*.py']\n"),
+    ("no-numerics", "[steps.a]\nrun = ['f']\nnumerics = 'exact'\n"),
     ("no-seed", "[steps.a]\nrun = ['f', '${seed}']\n"),
     ("no-shards", "[steps.a]\nrun = ['f']\nshards = 2\n"),
     (
@@ -185,6 +186,24 @@ fn all_mistakes_are_said_at_once_with_place_and_advice() {
     manifest::unknown-pool workflow.toml:17:9 no pool `gpus`
       help: did you mean `gpu`?
     "#);
+}
+
+#[test]
+fn numbers_in_bf16_want_a_kind_that_computes_and_a_device() {
+    let step = |name: &str, rest: &str| format!("[steps.{name}]\nnumerics = {rest}\n");
+    let text = [
+        step("a", "'bf16'\nop = 'sft'\nin = { base = 'x', data = 'y' }"),
+        step("b", "'bf16'\nop = 'concat'\nin = { parts = ['x'] }\nuse = { gpu = 1 }"),
+        step("c", "'f16'\nop = 'sft'\nin = { base = 'x', data = 'y' }\nuse = { gpu = 1 }"),
+        step("d", "'bf16'\nop = 'sft'\nin = { base = 'x', data = 'y' }\nuse = { gpu = 1 }"),
+    ];
+    assert_snapshot!(said(&text.concat()), @r"
+    manifest::no-numerics workflow.toml:2:12 step `a` has no `gpu` to compute in bf16 on
+      help: write `use = { gpu = 1 }` in the step
+    manifest::no-numerics workflow.toml:6:12 kind `concat` has the same numbers everywhere
+    manifest::bad-value workflow.toml:11:12 `numerics` cannot be `f16`
+      help: did you mean `bf16`?
+    ");
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn work(
         shard: None,
         checkpoint: None,
         threads: 1,
-        gpu: false,
+        gpu: None,
         memo: &mut NoMemo,
         report: &mut |_: Say| {},
         stop: &|| false,

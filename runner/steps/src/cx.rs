@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use kernels::cuda::{Numerics, Settings};
+use kernels::cuda::Settings;
 use kernels::{AnyDevice, Cpu, Cuda};
 use plan::graph::Checkpoint;
+use plan::kind::Numerics;
 use plan::{Digest, Endpoint};
 
 use crate::StepError;
@@ -31,8 +32,9 @@ pub struct Cx<'a> {
     pub checkpoint: Option<Checkpoint>,
     /// How many threads the step may use; the result does not depend on it.
     pub threads: usize,
-    /// Whether the step computes on a CUDA device; the result does not depend on it.
-    pub gpu: bool,
+    /// With which numbers the step computes on a CUDA device, where it does; with the exact ones the result
+    /// does not depend on it.
+    pub gpu: Option<Numerics>,
     /// The results of single records.
     pub memo: &'a mut dyn Memo,
     /// Takes news; must be quick.
@@ -42,13 +44,14 @@ pub struct Cx<'a> {
 }
 
 impl Cx<'_> {
-    /// What the step computes on: the processor, or the first CUDA device that this process sees, with the
-    /// processor's numbers.
+    /// What the step computes on: the processor, or the first CUDA device that this process sees.
     pub(crate) fn device(&self) -> Result<AnyDevice, StepError> {
-        if !self.gpu {
-            return processor(self.threads);
-        }
-        let cuda = Cuda::open(Settings::new(Numerics::Exact))?;
+        let numerics = match self.gpu {
+            None => return processor(self.threads),
+            Some(Numerics::Exact) => kernels::cuda::Numerics::Exact,
+            Some(Numerics::Bf16) => kernels::cuda::Numerics::Bf16,
+        };
+        let cuda = Cuda::open(Settings::new(numerics))?;
         Ok(AnyDevice::Cuda(Box::new(cuda)))
     }
 }

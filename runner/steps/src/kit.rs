@@ -37,7 +37,7 @@ pub(crate) struct Kit {
     pub(crate) servers: BTreeMap<String, Server>,
     pub(crate) checkpoint: Option<plan::graph::Checkpoint>,
     pub(crate) threads: usize,
-    pub(crate) gpu: bool,
+    pub(crate) gpu: Option<plan::kind::Numerics>,
     /// After how many questions whether to stop the answer is yes.
     pub(crate) stop_after: usize,
 }
@@ -49,7 +49,7 @@ impl Kit {
         let kind = kind(name).unwrap();
         let (shard, seed, checkpoint) = (None, None, None);
         let (threads, stop_after, servers) = (1, usize::MAX, BTreeMap::new());
-        let gpu = false;
+        let gpu = None;
         Self {
             kind,
             folder,

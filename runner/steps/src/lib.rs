@@ -95,3 +95,13 @@ pub fn kind(name: &str) -> Option<&'static dyn AnyKind> {
 pub fn numerics() -> String {
     "cpu-f32".to_owned()
 }
+
+/// The numerics class of steps that compute in bf16 on this machine's CUDA device: the sums of tensor
+/// cores have an order that depends on what the kernels are compiled for.
+pub fn numerics_bf16() -> String {
+    match kernels::machine::Cuda::here().kernels() {
+        Ok(arch) => format!("cuda-bf16-{arch}"),
+        // No step computes with them here; whoever plans has to say something.
+        Err(_) => "cuda-bf16".to_owned(),
+    }
+}

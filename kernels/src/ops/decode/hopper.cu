@@ -8,8 +8,7 @@ constexpr u32 FEATURES = 64;                           // mod.rs: FEATURES
 constexpr u32 STEP = 64;                               // mod.rs: STEP; 128 bytes
 constexpr u32 LINE = 128;                              // bytes of a line of a box
 constexpr u32 A_BYTES = FEATURES * LINE, B_BYTES = TILE_ROWS * LINE, STAGE_BYTES = A_BYTES + B_BYTES;
-constexpr u32 EACH = TILE_ROWS == 128 ? 64 : TILE_ROWS;                // rows of an instruction
-constexpr u32 TIMES = TILE_ROWS / EACH;
+constexpr u32 NUMBERS = TILE_ROWS / 2;                 // of a thread
 
 extern "C" __global__ void __launch_bounds__(160)
 product(const __grid_constant__ TensorMap w, const __grid_constant__ TensorMap x,
@@ -42,11 +41,9 @@ product(const __grid_constant__ TensorMap w, const __grid_constant__ TensorMap x
         }
         return;
     }
-    float sums[TIMES][EACH / 2];
+    float sums[NUMBERS];
 #pragma unroll
-    for (u32 t = 0; t < TIMES; ++t)
-#pragma unroll
-        for (u32 i = 0; i < EACH / 2; ++i) sums[t][i] = 0.0f;
+    for (u32 i = 0; i < NUMBERS; ++i) sums[i] = 0.0f;
     const auto multiply_stage = [&](u32 n) {
         const u32 stage = n % STAGES;
         phase_wait(full + stage, n / STAGES % 2);
@@ -55,15 +52,12 @@ product(const __grid_constant__ TensorMap w, const __grid_constant__ TensorMap x
         group_fence();
 #pragma unroll
         for (u32 step = 0; step < STEP; step += 16)
-#pragma unroll
-            for (u32 t = 0; t < TIMES; ++t)
-                multiply_group<0, 0>(sums[t], operand(left + step * 2, 0), operand(right + t * EACH * LINE + step * 2, 0));
+            multiply_group<0, 0>(sums, operand(left + step * 2, 0), operand(right + step * 2, 0));
         group_commit();
     };
     // The first step by itself: within the loop nothing but products writes to the sums, or the compiler
     // would wait for each of them.
-#pragma unroll
-    for (u32 t = 0; t < TIMES; ++t) group_hold(sums[t]);
+    group_hold(sums);
     multiply_stage(0);
     for (u32 n = 1; n < n_steps; ++n) {
         multiply_stage(n);
@@ -72,18 +66,15 @@ product(const __grid_constant__ TensorMap w, const __grid_constant__ TensorMap x
         if (threadIdx.x == 0) phase_arrive(empty + (n - 1) % STAGES);
     }
     group_wait<0>();
+    group_hold(sums);
     const u32 lane = threadIdx.x % WARP;
     float* const to = parts + blockIdx.y * rows * features;
     // Of four numbers two are of one feature and two rows, and two eight features on; the next four are
     // eight rows on.
 #pragma unroll
-    for (u32 t = 0; t < TIMES; ++t) {
-        group_hold(sums[t]);
-#pragma unroll
-        for (u32 i = 0; i < EACH / 2; ++i) {
-            const size_t feature = first_feature + threadIdx.x / WARP * 16 + lane / 4 + i % 4 / 2 * 8;
-            const size_t row = first_row + t * EACH + i / 4 * 8 + lane % 4 * 2 + i % 2;
-            if (feature < features && row < rows) to[row * features + feature] = sums[t][i];
-        }
+    for (u32 i = 0; i < NUMBERS; ++i) {
+        const size_t feature = first_feature + threadIdx.x / WARP * 16 + lane / 4 + i % 4 / 2 * 8;
+        const size_t row = first_row + i / 4 * 8 + lane % 4 * 2 + i % 2;
+        if (feature < features && row < rows) to[row * features + feature] = sums[i];
     }
 }

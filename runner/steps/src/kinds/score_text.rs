@@ -393,7 +393,7 @@ mod tests {
     #[test]
     fn a_step_with_a_device_has_the_processor_s_numbers_or_says_that_there_is_none() {
         let mut kit = Kit::new("score_text");
-        kit.gpu = true;
+        kit.gpu = Some(plan::kind::Numerics::Exact);
         match run(&mut kit, "", DATA) {
             Ok(out) => assert_eq!(out, run(&mut Kit::new("score_text"), "", DATA).unwrap()),
             Err(why) => assert!(why.to_string().contains("no CUDA device"), "{why}"),
