@@ -13,9 +13,9 @@ import torch.nn.functional as functional
 
 TINY = os.environ.get("KUN_BENCH") == "tiny"
 HERE = "cuda" if torch.cuda.is_available() else "cpu"
-TOKENS, SPAN, HIDDEN, WIDE, VOCABULARY = (64, 32, 64, 96, 128) if TINY else (8192, 2048, 4096, 11008, 64000)
-HEADS, KV_HEADS, DIM, LAYERS = (2, 1, 32, 2) if TINY else (32, 4, 128, 32)
-TEXTS, TEXT_TOKENS, STEPS = (2, 16, 1) if TINY else (16, 512, 3)
+TOKENS, SPAN, HIDDEN, WIDE, VOCABULARY = (128, 64, 128, 96, 128) if TINY else (8192, 2048, 4096, 11008, 64000)
+HEADS, KV_HEADS, DIM, LAYERS = (2, 1, 128, 2) if TINY else (32, 4, 128, 32)
+TEXTS, TEXT_TOKENS, STEPS = (2, 40, 1) if TINY else (16, 512, 3)
 PROMPT, NEW = (16, 4) if TINY else (512, 64)
 REPEATS = 1 if TINY else 10
 

@@ -57,16 +57,17 @@ const YI: Sizes = Sizes {
     repeats: 10,
 };
 
+/// Heads and rows are those that the kernels for whole models take.
 const TINY: Sizes = Sizes {
-    tokens: 64,
-    span: 32,
-    hidden: 64,
+    tokens: 128,
+    span: 64,
+    hidden: 128,
     wide: 96,
     vocabulary: 128,
-    heads: Heads { query: 2, kv: 1, dim: 32 },
+    heads: Heads { query: 2, kv: 1, dim: 128 },
     layers: 2,
     texts: 2,
-    text_tokens: 16,
+    text_tokens: 40,
     steps: 1,
     repeats: 1,
 };

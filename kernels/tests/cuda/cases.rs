@@ -96,30 +96,33 @@ pub(crate) fn embedding<D: Device>(device: &D) -> Results {
 }
 
 pub(crate) fn rms_norm<D: Device>(device: &D) -> Results {
-    let mut results = Results::new();
-    for (e, g) in BOTH.into_iter().flat_map(|a| BOTH.map(|b| (a, b))) {
-        for (rows, width) in [(1, 1), (3, 16), (9, 100), (17, 515), (37, 2064), (70, 40)] {
-            let name = format!("rms_norm {e} {g} {rows}x{width}");
-            let (x, gain) = (upload(device, e, rows * width, 1), upload(device, g, width, 2));
-            let (mut out, mut scale) =
-                (device.zeros(e, rows * width).unwrap(), device.zeros(Dtype::F32, rows).unwrap());
-            let (x, gain) = (View::all(&x), View::all(&gain));
-            let given = NormForward { x, gain, eps: 1e-5 };
-            device.rms_norm(given, ViewMut::all(&mut out), ViewMut::all(&mut scale)).unwrap();
-            let d_out = upload(device, e, rows * width, 3);
-            let mut d_x = upload(device, e, rows * width, 4);
-            let mut d_gain = upload(device, Dtype::F32, width, 5);
-            let given =
-                NormBackward { d_out: View::all(&d_out), x, gain, scale: View::all(&scale) };
-            let to = Some(ViewMut::all(&mut d_gain));
-            device.rms_norm_backward(given, ViewMut::all(&mut d_x), to).unwrap();
-            for (what, it) in [("out", &out), ("scale", &scale), ("d_x", &d_x), ("d_gain", &d_gain)]
-            {
-                results.push((format!("{name} {what}"), download(device, it)));
-            }
-        }
-    }
-    results
+    let types = BOTH.into_iter().flat_map(|a| BOTH.map(|b| (a, b)));
+    let sizes = [(1, 1), (3, 16), (9, 100), (17, 515), (37, 2064), (70, 40)];
+    types.flat_map(|it| sizes.map(|size| rms_norm_of(device, it, size))).flatten().collect()
+}
+
+/// Of rows and gains of these types.
+pub(crate) fn rms_norm_of<D: Device>(
+    device: &D,
+    (e, g): (Dtype, Dtype),
+    (rows, width): (usize, usize),
+) -> Results {
+    let name = format!("rms_norm {e} {g} {rows}x{width}");
+    let (x, gain) = (upload(device, e, rows * width, 1), upload(device, g, width, 2));
+    let (mut out, mut scale) =
+        (device.zeros(e, rows * width).unwrap(), device.zeros(Dtype::F32, rows).unwrap());
+    let (x, gain) = (View::all(&x), View::all(&gain));
+    let given = NormForward { x, gain, eps: 1e-5 };
+    device.rms_norm(given, ViewMut::all(&mut out), ViewMut::all(&mut scale)).unwrap();
+    let d_out = upload(device, e, rows * width, 3);
+    let mut d_x = upload(device, e, rows * width, 4);
+    let mut d_gain = upload(device, Dtype::F32, width, 5);
+    let given = NormBackward { d_out: View::all(&d_out), x, gain, scale: View::all(&scale) };
+    let to = Some(ViewMut::all(&mut d_gain));
+    device.rms_norm_backward(given, ViewMut::all(&mut d_x), to).unwrap();
+    [("out", &out), ("scale", &scale), ("d_x", &d_x), ("d_gain", &d_gain)]
+        .map(|(what, it)| (format!("{name} {what}"), download(device, it)))
+        .into()
 }
 
 pub(crate) fn rope<D: Device>(device: &D) -> Results {
@@ -255,6 +258,12 @@ pub(crate) fn fused<D: Device>(device: &D, e: Dtype, w: Dtype) -> Results {
     fused_or_not(device, (e, w), AtOnce::Yes)
 }
 
+/// Of bf16, with many rows: a residual, a turn, gates.
+pub(crate) fn one_fused<D: Device>(device: &D, which: usize) -> Results {
+    let part = [onto, turned, gated][which];
+    part(device, (Dtype::Bf16, Dtype::Bf16), (131, 72, 128, 136), AtOnce::Yes)
+}
+
 /// The same, one operation after another.
 pub(crate) fn one_after_another<D: Device>(device: &D, e: Dtype, w: Dtype) -> Results {
     fused_or_not(device, (e, w), AtOnce::No)
@@ -277,57 +286,83 @@ fn alone<D: Device>(
     device.matmul(product, to.rows(b.rows)).unwrap();
 }
 
-fn fused_or_not<D: Device>(device: &D, (e, w): (Dtype, Dtype), at_once: AtOnce) -> Results {
-    let is_fused = at_once == AtOnce::Yes;
-    let mut results = Results::new();
-    for (rows, hidden, dim, wide) in [(70, 72, 128, 136), (131, 24, 128, 8), (5, 40, 8, 24)] {
-        let heads = Heads { query: 2, kv: 1, dim };
-        let x = upload(device, e, rows * hidden, 1);
-        let x = View::all(&x).rows(hidden);
-        let (from, w_o) = (upload(device, e, rows * wide, 2), upload(device, w, wide * hidden, 3));
-        let mut out = device.zeros(e, rows * wide).unwrap();
-        let pair = (x, View::all(&w_o).rows(hidden));
-        let (from, mut to) = (View::all(&from), ViewMut::all(&mut out));
-        if is_fused {
-            device.matmul_onto(from, pair, to).unwrap();
-        } else {
-            device.copy(from, to.again()).unwrap();
-            alone(device, pair, to, Start::Add);
-        }
-        let name = format!("fused {e} {w} {rows} {dim}");
-        results.push((format!("{name} onto"), download(device, &out)));
+fn fused_or_not<D: Device>(device: &D, types: (Dtype, Dtype), at_once: AtOnce) -> Results {
+    let shapes = [(70, 72, 128, 136), (131, 24, 128, 8), (5, 40, 8, 24)];
+    let all = shapes.into_iter().flat_map(|it| [onto, turned, gated].map(|part| (it, part)));
+    all.flat_map(|(shape, part)| part(device, types, shape, at_once)).collect()
+}
 
-        let table = RopeTable::new(device, 10_000.0, dim, 40).unwrap();
-        let positions: Vec<u32> = (0..rows as u32).map(|it| it * 7 % 40).collect();
-        let positions = device.upload(&positions).unwrap();
-        let w_qkv = upload(device, w, heads.row() * hidden, 4);
-        let mut qkv = device.zeros(e, rows * heads.row()).unwrap();
-        let turn = (View::all(&positions), table.turn(heads, Direction::Forward));
-        let pair = (x, View::all(&w_qkv).rows(hidden));
-        let mut to = ViewMut::all(&mut qkv);
-        if is_fused {
-            device.matmul_turned(pair, to, turn).unwrap();
-        } else {
-            alone(device, pair, to.again(), Start::Zero);
-            device.rope(to, turn.0, turn.1).unwrap();
-        }
-        results.push((format!("{name} turned"), download(device, &qkv)));
+/// Rows, what is summed over, the width of a head, and of a result.
+type Fused = (usize, usize, usize, usize);
 
-        let w_gates = upload(device, w, 2 * wide * hidden, 5);
-        let mut gates = device.zeros(e, rows * 2 * wide).unwrap();
-        let mut product = device.zeros(e, rows * wide).unwrap();
-        let pair = (x, View::all(&w_gates).rows(hidden));
-        let (mut to, out) = (ViewMut::all(&mut gates), ViewMut::all(&mut product));
-        if is_fused {
-            device.matmul_gated(pair, to, out).unwrap();
-        } else {
-            alone(device, pair, to.again(), Start::Zero);
-            device.swiglu(to.read(), wide, out).unwrap();
-        }
-        results.push((format!("{name} gates"), download(device, &gates)));
-        results.push((format!("{name} products of gates"), download(device, &product)));
+fn onto<D: Device>(
+    device: &D,
+    (e, w): (Dtype, Dtype),
+    (rows, hidden, _, wide): Fused,
+    at_once: AtOnce,
+) -> Results {
+    let (x, from) = (upload(device, e, rows * hidden, 1), upload(device, e, rows * wide, 2));
+    let weight = upload(device, w, wide * hidden, 3);
+    let mut out = device.zeros(e, rows * wide).unwrap();
+    let pair = (View::all(&x).rows(hidden), View::all(&weight).rows(hidden));
+    let (from, mut to) = (View::all(&from), ViewMut::all(&mut out));
+    if at_once == AtOnce::Yes {
+        device.matmul_onto(from, pair, to).unwrap();
+    } else {
+        device.copy(from, to.again()).unwrap();
+        alone(device, pair, to, Start::Add);
     }
-    results
+    vec![(format!("fused {e} {w} {rows} onto"), download(device, &out))]
+}
+
+fn turned<D: Device>(
+    device: &D,
+    (e, w): (Dtype, Dtype),
+    (rows, hidden, dim, _): Fused,
+    at_once: AtOnce,
+) -> Results {
+    let heads = Heads { query: 2, kv: 1, dim };
+    let table = RopeTable::new(device, 10_000.0, dim, 40).unwrap();
+    let positions: Vec<u32> = (0..rows as u32).map(|it| it * 7 % 40).collect();
+    let positions = device.upload(&positions).unwrap();
+    let x = upload(device, e, rows * hidden, 1);
+    let weight = upload(device, w, heads.row() * hidden, 4);
+    let mut qkv = device.zeros(e, rows * heads.row()).unwrap();
+    let turn = (View::all(&positions), table.turn(heads, Direction::Forward));
+    let pair = (View::all(&x).rows(hidden), View::all(&weight).rows(hidden));
+    let mut to = ViewMut::all(&mut qkv);
+    if at_once == AtOnce::Yes {
+        device.matmul_turned(pair, to, turn).unwrap();
+    } else {
+        alone(device, pair, to.again(), Start::Zero);
+        device.rope(to, turn.0, turn.1).unwrap();
+    }
+    vec![(format!("fused {e} {w} {rows} turned"), download(device, &qkv))]
+}
+
+fn gated<D: Device>(
+    device: &D,
+    (e, w): (Dtype, Dtype),
+    (rows, hidden, _, wide): Fused,
+    at_once: AtOnce,
+) -> Results {
+    let x = upload(device, e, rows * hidden, 1);
+    let weight = upload(device, w, 2 * wide * hidden, 5);
+    let mut gates = device.zeros(e, rows * 2 * wide).unwrap();
+    let mut product = device.zeros(e, rows * wide).unwrap();
+    let pair = (View::all(&x).rows(hidden), View::all(&weight).rows(hidden));
+    let (mut to, out) = (ViewMut::all(&mut gates), ViewMut::all(&mut product));
+    if at_once == AtOnce::Yes {
+        device.matmul_gated(pair, to, out).unwrap();
+    } else {
+        alone(device, pair, to.again(), Start::Zero);
+        device.swiglu(to.read(), wide, out).unwrap();
+    }
+    let name = format!("fused {e} {w} {rows}");
+    vec![
+        (format!("{name} gates"), download(device, &gates)),
+        (format!("{name} products of gates"), download(device, &product)),
+    ]
 }
 
 /// Attention forward and backward in the types of a device's activations.

@@ -70,7 +70,7 @@ const EXACT: &[Mistake] = &[
     mistake!("no barrier before queries are overwritten", "attention.backward", "__syncthreads();"[0] => "", Numbers, attention),
     mistake!("no barrier before weights are read", "attention.backward", "__syncthreads();"[2] => "", Numbers, attention),
     mistake!("half of a warp waits for all", "square_sum", "sum += __shfl"[0] => "if (lane < 4) sum += __shfl", Launch, cases::square_sum),
-    mistake!("threads end before the others shuffle", "rms_norm", "square = tree(square);"[0] => "if (!here) return; square = tree(square);", Launch, cases::rms_norm),
+    mistake!("threads end before the others shuffle", "rms_norm", "square = tree(square);"[0] => "if (!here) return; square = tree(square);", Launch, one_norm),
     mistake!("a barrier for one warp alone", "cross_entropy", "__syncthreads();"[2] => "if (threadIdx.x < 32) __syncthreads();", Numbers, cross_entropy),
     mistake!("one number too many", "elementwise", "i < n;"[1] => "i <= n;", Guards, one_sum),
     mistake!("one row too many", "matmul", "at_row < rows &&"[1] => "at_row <= rows &&", Guards, one_product),
@@ -78,12 +78,12 @@ const EXACT: &[Mistake] = &[
     mistake!("the backward pass sees a key too few", "attention.backward", "key + j <= query"[0] => "key + j < query", Numbers, attention),
     mistake!("the last block of keys is left out", "attention", "n <= at.position / BLOCK"[0] => "n < at.position / BLOCK", Numbers, paged),
     mistake!("a wrong head of keys", "attention", "head / (heads.query / heads.kv)"[0] => "head % heads.kv", Numbers, paged),
-    mistake!("a sum that is rounded twice", "rms_norm", "fmaf(wide(from[i]), wide(from[i]), square)"[0] => "wide(from[i]) * wide(from[i]) + square", Numbers, cases::rms_norm),
+    mistake!("a sum that is rounded twice", "rms_norm", "fmaf(wide(from[i]), wide(from[i]), square)"[0] => "wide(from[i]) * wide(from[i]) + square", Numbers, one_norm),
     mistake!("sums that are not rounded alike", "adamw", "fmaf(g * g, one_less_beta2, second.at[k] * beta2)"[0] => "g * g * one_less_beta2 + second.at[k] * beta2", Numbers, cases::adamw),
     mistake!("a random word off by one", "dropout", "place - first >= n"[0] => "place - first > n", Guards, one_dropout),
     mistake!("rows that are added in no order", "embedding", "at = list[1]; at < list[2]; ++at"[0] => "at = list[2]; at-- > list[1];", Numbers, cases::embedding),
-    mistake!("no barrier before factors are overwritten", "rms_norm", "__syncthreads();"[0] => "", Numbers, cases::rms_norm),
-    mistake!("no barrier before factors are read", "rms_norm", "__syncthreads();"[1] => "", Numbers, cases::rms_norm),
+    mistake!("no barrier before factors are overwritten", "rms_norm", "__syncthreads();"[0] => "", Numbers, one_norm),
+    mistake!("no barrier before factors are read", "rms_norm", "__syncthreads();"[1] => "", Numbers, one_norm),
     mistake!("halves that are joined without a sign", "adamw", "u32(int(short(low)))"[0] => "u32(low)", Numbers, cases::adamw),
     mistake!("an upper half that is cut off", "adamw", "bits + 0x8000u"[0] => "bits", Numbers, cases::adamw),
     mistake!("keys into the wrong place of a block", "paged", "at[1] % BLOCK"[0] => "(at[1] + 1) % BLOCK", Numbers, paged),
@@ -108,16 +108,16 @@ const TENSOR: &[Mistake] = &[
     mistake!("the end of a line is not cut off", "matmul.tensor", "left < CHUNK ? left : CHUNK"[0] => "CHUNK", Numbers, tensor_product),
     mistake!("one row too many", "matmul.tensor", "if (r < rows"[0] => "if (r <= rows", Guards, whole_tensor_product),
     mistake!("sums that do not go on", "matmul.tensor", "wide(from[r * c_stride + k]) : 0.0f"[0] => "0.0f : 0.0f", Numbers, tensor_product),
-    mistake!("a tile is overwritten before it is read", "matmul.tensor", "__syncthreads();"[0] => "", Numbers, hopper_fused),
-    mistake!("a tile is read before it is there", "matmul.tensor", "__syncthreads();"[1] => "", Numbers, hopper_fused),
-    mistake!("a row's position of another row", "matmul.tensor", "positions + first_row, cosines"[0] => "positions, cosines", Numbers, hopper_fused),
-    mistake!("a value's head is turned", "matmul.tensor", "first_column / COLUMNS < heads"[0] => "first_column / COLUMNS <= heads", Numbers, hopper_fused),
-    mistake!("gates beside themselves", "matmul.tensor", "from_b, columns + first_column"[0] => "from_b, first_column", Numbers, hopper_fused),
-    mistake!("gates beyond the last", "matmul.tensor", "|| at >= left"[0] => "|| at > left", Guards, hopper_fused),
-    mistake!("no barrier before parts of a row are read", "rms_norm.rows", "__syncthreads();"[0] => "", Numbers, cases::rms_norm),
-    mistake!("parts of two rows in one place", "rms_norm.rows", "at % 2 * WARPS"[0] => "0", Numbers, cases::rms_norm),
-    mistake!("no barrier before parts of a gain are read", "rms_norm.rows", "__syncthreads();"[1] => "", Numbers, cases::rms_norm),
-    mistake!("a gain's sums without the last rows", "rms_norm.rows", "i < blocks; i +="[0] => "i + 1 < blocks; i +=", Numbers, cases::rms_norm),
+    mistake!("a tile is overwritten before it is read", "matmul.tensor", "__syncthreads();"[0] => "", Numbers, one_turned),
+    mistake!("a tile is read before it is there", "matmul.tensor", "__syncthreads();"[1] => "", Numbers, one_turned),
+    mistake!("a row's position of another row", "matmul.tensor", "positions + first_row, cosines"[0] => "positions, cosines", Numbers, one_turned),
+    mistake!("a value's head is turned", "matmul.tensor", "first_column / COLUMNS < heads"[0] => "first_column / COLUMNS <= heads", Numbers, one_turned),
+    mistake!("gates beside themselves", "matmul.tensor", "from_b, columns + first_column"[0] => "from_b, first_column", Numbers, one_gated),
+    mistake!("gates beyond the last", "matmul.tensor", "|| at >= left"[0] => "|| at > left", Guards, one_gated),
+    mistake!("no barrier before parts of a row are read", "rms_norm.rows", "__syncthreads();"[0] => "", Numbers, fast_norm),
+    mistake!("parts of two rows in one place", "rms_norm.rows", "at % 2 * WARPS"[0] => "0", Numbers, fast_norm),
+    mistake!("no barrier before parts of a gain are read", "rms_norm.rows", "__syncthreads();"[1] => "", Numbers, fast_norm),
+    mistake!("a gain's sums without the last rows", "rms_norm.rows", "i < blocks; i +="[0] => "i + 1 < blocks; i +=", Numbers, fast_norm),
     mistake!("no barrier before parts of logits are read", "cross_entropy", "__syncthreads();"[4] => "", Numbers, tensor_loss),
     mistake!("logits that are overwritten before they are read", "cross_entropy", "__syncthreads();"[5] => "", Numbers, tensor_loss),
     mistake!("no barrier before keys are overwritten", "attention.tensor", "__syncthreads();"[0] => "", Numbers, tensor_attention),
@@ -188,17 +188,33 @@ const HOPPER: &[Mistake] = &[
 
 /// In what is done to a product of Hopper before it is written.
 const HOPPER_FUSED: &[Mistake] = &[
-    mistake!("pairs that are not of one head", "matmul.hopper", "n + half * 2 + k + 32"[0] => "n + half * 2 + k + 28", Numbers, hopper_fused),
-    mistake!("a value's head is turned", "matmul.hopper", "first_head + head >= it.heads"[0] => "first_head + head > it.heads", Numbers, hopper_fused),
-    mistake!("sums that are turned before they are rounded", "matmul.hopper", "x = wide(near<C>(low))"[0] => "x = low", Numbers, hopper_fused),
-    mistake!("gates beside themselves", "matmul.hopper", "u32(columns) + tile.column"[0] => "tile.column", Numbers, hopper_fused),
-    mistake!("products of the wrong columns", "matmul.hopper", "products + r * columns + k"[0] => "products + r * columns + k - at", Numbers, hopper_fused),
-    mistake!("sums that begin elsewhere", "matmul.hopper", "wide(from[r * c_stride + k])"[0] => "wide(c[r * c_stride + k])", Numbers, hopper_fused),
+    mistake!("pairs that are not of one head", "matmul.hopper", "n + half * 2 + k + 32"[0] => "n + half * 2 + k + 28", Numbers, one_turned),
+    mistake!("a value's head is turned", "matmul.hopper", "first_head + head >= it.heads"[0] => "first_head + head > it.heads", Numbers, one_turned),
+    mistake!("sums that are turned before they are rounded", "matmul.hopper", "x = wide(near<C>(low))"[0] => "x = low", Numbers, one_turned),
+    mistake!("gates beside themselves", "matmul.hopper", "u32(columns) + tile.column"[0] => "tile.column", Numbers, one_gated),
+    mistake!("products of the wrong columns", "matmul.hopper", "products + r * columns + k"[0] => "products + r * columns + k - at", Numbers, one_gated),
+    mistake!("sums that begin elsewhere", "matmul.hopper", "wide(from[r * c_stride + k])"[0] => "wide(c[r * c_stride + k])", Numbers, one_onto),
     mistake!("a pair at the end of a row", "matmul.hopper", "own_column + i / 4 * 8, columns,"[0] => "own_column + i / 4 * 8, columns + 1,", Guards, odd_tensor_product),
 ];
 
-fn hopper_fused<D: Device>(device: &D) -> Results {
-    cases::fused(device, Dtype::Bf16, Dtype::Bf16)
+fn one_onto<D: Device>(device: &D) -> Results {
+    cases::one_fused(device, 0)
+}
+
+fn one_turned<D: Device>(device: &D) -> Results {
+    cases::one_fused(device, 1)
+}
+
+fn one_gated<D: Device>(device: &D) -> Results {
+    cases::one_fused(device, 2)
+}
+
+fn one_norm<D: Device>(device: &D) -> Results {
+    cases::rms_norm_of(device, (Dtype::F32, Dtype::F32), (71, 100))
+}
+
+fn fast_norm<D: Device>(device: &D) -> Results {
+    cases::rms_norm_of(device, (Dtype::Bf16, Dtype::F32), (150, 2064))
 }
 
 /// A product with an odd number of columns, the last of which is the last number of its buffer.
