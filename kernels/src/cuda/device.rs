@@ -9,7 +9,7 @@ use crate::ops::adamw::{self, AdamW};
 use crate::ops::attention::{self, Backward as AttentionBackward, Forward as AttentionForward};
 use crate::ops::cross_entropy::{self, Gradients, LinearCrossEntropy};
 use crate::ops::dropout::{self, Dropout};
-use crate::ops::matmul::{self, Form, Pair, Product, Start, hopper_fused};
+use crate::ops::matmul::{self, Form, Pair, Product, Start, fused_cuda};
 use crate::ops::paged::{self, CacheShape, CudaCache, Tokens};
 use crate::ops::rms_norm::{self, Backward as NormBackward, Forward as NormForward};
 use crate::ops::rope::{self, Turn};
@@ -158,7 +158,7 @@ impl Device for Cuda {
     }
 
     fn matmul_onto(&self, from: In<'_>, pair: Pair<'_, CudaBuffer>, out: Out<'_>) -> Result<()> {
-        hopper_fused::onto(self, from, pair, out)
+        fused_cuda::onto(self, from, pair, out)
     }
 
     fn matmul_turned(
@@ -167,7 +167,7 @@ impl Device for Cuda {
         qkv: Out<'_>,
         turn: (In<'_>, Turn<'_, CudaBuffer>),
     ) -> Result<()> {
-        hopper_fused::turned(self, pair, qkv, turn)
+        fused_cuda::turned(self, pair, qkv, turn)
     }
 
     fn matmul_gated(
@@ -176,7 +176,7 @@ impl Device for Cuda {
         gate_up: Out<'_>,
         out: Out<'_>,
     ) -> Result<()> {
-        hopper_fused::gated(self, pair, gate_up, out)
+        fused_cuda::gated(self, pair, gate_up, out)
     }
 
     fn attention(

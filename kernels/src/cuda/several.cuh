@@ -67,3 +67,15 @@ __device__ __forceinline__ void write(bf16* to, const Several<N>& it) {
         else *reinterpret_cast<uint2*>(to) = {words[0], words[1]};
     }
 }
+
+// Two numbers of a row, the first of which is column `k` of `columns`; by one access where they lie so.
+template <class T>
+__device__ __forceinline__ void write_pair(T* to, size_t k, size_t columns, float first, float second) {
+    struct __align__(2 * sizeof(T)) Pair { T first, second; };
+    if (k + 1 < columns && size_t(to) % sizeof(Pair) == 0) {
+        *reinterpret_cast<Pair*>(to) = {near<T>(first), near<T>(second)};
+        return;
+    }
+    if (k < columns) to[0] = near<T>(first);
+    if (k + 1 < columns) to[1] = near<T>(second);
+}

@@ -5,7 +5,7 @@ use kernels::ops::adamw::{AdamW, State};
 use kernels::ops::attention::{Backward as AttentionBackward, Forward as AttentionForward, Heads};
 use kernels::ops::cross_entropy::{Gradients, IGNORE, LinearCrossEntropy};
 use kernels::ops::dropout::Dropout;
-use kernels::ops::matmul::{Form, Product, Start};
+use kernels::ops::matmul::{Form, Pair, Product, Start};
 use kernels::ops::paged::{CacheShape, Run, Tokens};
 use kernels::ops::rms_norm::{Backward as NormBackward, Forward as NormForward};
 use kernels::ops::rope::{Direction, RopeTable};
@@ -252,6 +252,33 @@ pub(crate) fn matmul<D: Device>(device: &D) -> Results {
 
 /// Products with what comes right after them: residuals, turns, gates.
 pub(crate) fn fused<D: Device>(device: &D, e: Dtype, w: Dtype) -> Results {
+    fused_or_not(device, (e, w), AtOnce::Yes)
+}
+
+/// The same, one operation after another.
+pub(crate) fn one_after_another<D: Device>(device: &D, e: Dtype, w: Dtype) -> Results {
+    fused_or_not(device, (e, w), AtOnce::No)
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum AtOnce {
+    Yes,
+    No,
+}
+
+/// `x wᵀ`, where it is to be a product alone.
+fn alone<D: Device>(
+    device: &D,
+    (a, b): Pair<'_, D::Buffer>,
+    to: ViewMut<'_, D::Buffer>,
+    start: Start,
+) {
+    let product = Product { form: Form::Xwt, a, b, start };
+    device.matmul(product, to.rows(b.rows)).unwrap();
+}
+
+fn fused_or_not<D: Device>(device: &D, (e, w): (Dtype, Dtype), at_once: AtOnce) -> Results {
+    let is_fused = at_once == AtOnce::Yes;
     let mut results = Results::new();
     for (rows, hidden, dim, wide) in [(70, 72, 128, 136), (131, 24, 128, 8), (5, 40, 8, 24)] {
         let heads = Heads { query: 2, kv: 1, dim };
@@ -260,7 +287,13 @@ pub(crate) fn fused<D: Device>(device: &D, e: Dtype, w: Dtype) -> Results {
         let (from, w_o) = (upload(device, e, rows * wide, 2), upload(device, w, wide * hidden, 3));
         let mut out = device.zeros(e, rows * wide).unwrap();
         let pair = (x, View::all(&w_o).rows(hidden));
-        device.matmul_onto(View::all(&from), pair, ViewMut::all(&mut out)).unwrap();
+        let (from, mut to) = (View::all(&from), ViewMut::all(&mut out));
+        if is_fused {
+            device.matmul_onto(from, pair, to).unwrap();
+        } else {
+            device.copy(from, to.again()).unwrap();
+            alone(device, pair, to, Start::Add);
+        }
         let name = format!("fused {e} {w} {rows} {dim}");
         results.push((format!("{name} onto"), download(device, &out)));
 
@@ -271,15 +304,26 @@ pub(crate) fn fused<D: Device>(device: &D, e: Dtype, w: Dtype) -> Results {
         let mut qkv = device.zeros(e, rows * heads.row()).unwrap();
         let turn = (View::all(&positions), table.turn(heads, Direction::Forward));
         let pair = (x, View::all(&w_qkv).rows(hidden));
-        device.matmul_turned(pair, ViewMut::all(&mut qkv), turn).unwrap();
+        let mut to = ViewMut::all(&mut qkv);
+        if is_fused {
+            device.matmul_turned(pair, to, turn).unwrap();
+        } else {
+            alone(device, pair, to.again(), Start::Zero);
+            device.rope(to, turn.0, turn.1).unwrap();
+        }
         results.push((format!("{name} turned"), download(device, &qkv)));
 
         let w_gates = upload(device, w, 2 * wide * hidden, 5);
         let mut gates = device.zeros(e, rows * 2 * wide).unwrap();
         let mut product = device.zeros(e, rows * wide).unwrap();
         let pair = (x, View::all(&w_gates).rows(hidden));
-        let to = (ViewMut::all(&mut gates), ViewMut::all(&mut product));
-        device.matmul_gated(pair, to.0, to.1).unwrap();
+        let (mut to, out) = (ViewMut::all(&mut gates), ViewMut::all(&mut product));
+        if is_fused {
+            device.matmul_gated(pair, to, out).unwrap();
+        } else {
+            alone(device, pair, to.again(), Start::Zero);
+            device.swiglu(to.read(), wide, out).unwrap();
+        }
         results.push((format!("{name} gates"), download(device, &gates)));
         results.push((format!("{name} products of gates"), download(device, &product)));
     }

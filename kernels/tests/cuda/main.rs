@@ -168,6 +168,21 @@ fn products_of_hopper_are_those_of_tensor_cores() {
 }
 
 #[test]
+fn what_comes_after_a_product_gives_the_same_bits_at_once() {
+    let Some(it) = device() else { return };
+    let bf16 = Dtype::Bf16;
+    for (seed, capability) in SEEDS.into_iter().flat_map(|it| [(it, 80), (it, 90)]) {
+        it.set_seed(seed);
+        it.set_capability(capability);
+        let cuda = it.open(Numerics::Bf16);
+        it.set_capability(80);
+        let want = cases::one_after_another(&cuda, bf16, bf16);
+        assert_same(&cases::fused(&cuda, bf16, bf16), &want);
+    }
+    it.set_seed(SEEDS[0]);
+}
+
+#[test]
 fn attention_gives_the_processor_s_bits() {
     for (heads, spans) in cases::attentions() {
         let e = Dtype::F32;

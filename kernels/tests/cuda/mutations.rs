@@ -100,7 +100,7 @@ const EXACT: &[Mistake] = &[
 /// In those for tensor cores.
 const TENSOR: &[Mistake] = &[
     mistake!("a wait for too few copies", "matmul.tensor", "copy_wait<STAGES - 2>"[0] => "copy_wait<STAGES - 1>", Numbers, tensor_product),
-    mistake!("no barrier after the wait", "matmul.tensor", "__syncthreads();"[0] => "", Numbers, tensor_product),
+    mistake!("no barrier after the wait", "matmul.tensor", "__syncthreads();"[2] => "", Numbers, tensor_product),
     mistake!("a stage is overwritten too early", "matmul.tensor", "(stage + STAGES - 1) % STAGES"[0] => "stage", Numbers, tensor_product),
     mistake!("a stage of the wrong steps", "matmul.tensor", "step + (STAGES - 1) * STEP"[0] => "step + STAGES * STEP", Numbers, tensor_product),
     mistake!("chunks exchanged where they are read", "matmul.tensor", "(step + third) / CHUNK"[0] => "(step + 8 - third) / CHUNK", Numbers, tensor_product),
@@ -108,6 +108,12 @@ const TENSOR: &[Mistake] = &[
     mistake!("the end of a line is not cut off", "matmul.tensor", "left < CHUNK ? left : CHUNK"[0] => "CHUNK", Numbers, tensor_product),
     mistake!("one row too many", "matmul.tensor", "if (r < rows"[0] => "if (r <= rows", Guards, whole_tensor_product),
     mistake!("sums that do not go on", "matmul.tensor", "wide(from[r * c_stride + k]) : 0.0f"[0] => "0.0f : 0.0f", Numbers, tensor_product),
+    mistake!("a tile is overwritten before it is read", "matmul.tensor", "__syncthreads();"[0] => "", Numbers, hopper_fused),
+    mistake!("a tile is read before it is there", "matmul.tensor", "__syncthreads();"[1] => "", Numbers, hopper_fused),
+    mistake!("a row's position of another row", "matmul.tensor", "positions + first_row, cosines"[0] => "positions, cosines", Numbers, hopper_fused),
+    mistake!("a value's head is turned", "matmul.tensor", "first_column / COLUMNS < heads"[0] => "first_column / COLUMNS <= heads", Numbers, hopper_fused),
+    mistake!("gates beside themselves", "matmul.tensor", "from_b, columns + first_column"[0] => "from_b, first_column", Numbers, hopper_fused),
+    mistake!("gates beyond the last", "matmul.tensor", "|| at >= left"[0] => "|| at > left", Guards, hopper_fused),
     mistake!("no barrier before parts of a row are read", "rms_norm.rows", "__syncthreads();"[0] => "", Numbers, cases::rms_norm),
     mistake!("parts of two rows in one place", "rms_norm.rows", "at % 2 * WARPS"[0] => "0", Numbers, cases::rms_norm),
     mistake!("no barrier before parts of a gain are read", "rms_norm.rows", "__syncthreads();"[1] => "", Numbers, cases::rms_norm),
@@ -188,7 +194,7 @@ const HOPPER_FUSED: &[Mistake] = &[
     mistake!("gates beside themselves", "matmul.hopper", "u32(columns) + tile.column"[0] => "tile.column", Numbers, hopper_fused),
     mistake!("products of the wrong columns", "matmul.hopper", "products + r * columns + k"[0] => "products + r * columns + k - at", Numbers, hopper_fused),
     mistake!("sums that begin elsewhere", "matmul.hopper", "wide(from[r * c_stride + k])"[0] => "wide(c[r * c_stride + k])", Numbers, hopper_fused),
-    mistake!("a pair at the end of a row", "matmul.hopper", "if (k + 1 < columns && size_t"[0] => "if (k < columns && size_t", Guards, odd_tensor_product),
+    mistake!("a pair at the end of a row", "matmul.hopper", "own_column + i / 4 * 8, columns,"[0] => "own_column + i / 4 * 8, columns + 1,", Guards, odd_tensor_product),
 ];
 
 fn hopper_fused<D: Device>(device: &D) -> Results {
@@ -227,8 +233,11 @@ const HOPPER_ATTENTION: &[Mistake] = &[
     mistake!("scores are not waited for", "attention.hopper_backward", "group_wait<0>();"[0] => "", Numbers, hopper_attention),
     mistake!("keys see too few queries", "attention.hopper_backward", "<= token + column &&"[0] => "< token + column &&", Numbers, hopper_attention),
     mistake!("keys see tokens of the next span", "attention.hopper_backward", "&& token + column < end"[0] => "", Numbers, hopper_attention),
+    mistake!("a tile that is not masked", "attention.hopper_backward", "token < own_first + 64"[0] => "token < own_first", Numbers, hopper_attention),
+    mistake!("a block that is not masked", "attention.hopper_backward", "first + STEP > own_first ||"[0] => "first > own_first ||", Numbers, hopper_attention),
+    mistake!("gradients of keys that are not scaled", "attention.hopper_backward", "d_key, half, scale"[0] => "d_key, half, 1.0f", Numbers, hopper_attention),
     mistake!("a tile is left out that is seen", "attention.hopper_backward", "token + STEP > own_first"[0] => "token > own_first", Numbers, hopper_attention),
-    mistake!("queries see too few keys", "attention.hopper_backward", "key <= own"[0] => "key < own", Numbers, hopper_attention),
+    mistake!("queries see too few keys", "attention.hopper_backward", "first + column <= own"[0] => "first + column < own", Numbers, hopper_attention),
     mistake!("stages are filled without asking", "attention.hopper_backward", "if (n >= STAGES) phase_wait"[1] => "if (n > 99) phase_wait", Launch, hopper_attention),
 ];
 

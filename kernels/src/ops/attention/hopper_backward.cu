@@ -38,11 +38,18 @@ __device__ __forceinline__ Barriers barriers_in(u64* at, u32 arrivals) {
     return it;
 }
 
-// A score becomes a weight, the gradient of a weight that of a score.
-__device__ __forceinline__ void weigh(float& score, float& d_weight, bool visible, float factor, float scale, float lse, float delta) {
-    const float weight = visible ? power_of_two(fmaf(score, factor, -lse)) : 0.0f;
-    d_weight = visible ? weight * (d_weight - delta) * scale : 0.0f;
-    score = weight;
+// A score becomes a weight, the gradient of a weight that of a score before it was scaled.
+__device__ __forceinline__ void weigh(float& score, float& d_weight, float factor, float lse, float delta) {
+    score = power_of_two(fmaf(score, factor, -lse));
+    d_weight = score * (d_weight - delta);
+}
+
+// Pairs that do not see each other weigh nothing.
+template <class Sees>
+__device__ __forceinline__ void mask(float (&weights)[N], float (&d_scores)[N], const Sees& sees) {
+#pragma unroll
+    for (u32 i = 0; i < N; ++i)
+        if (!sees(i % 4 / 2 * 8, i / 4 * 8 + threadIdx.x % 4 * 2 + i % 2)) weights[i] = d_scores[i] = 0.0f;
 }
 
 // The products of results and their gradients: a thread for each eight numbers of a head.
@@ -133,9 +140,12 @@ backward_keys(const __grid_constant__ TensorMap qkv, const __grid_constant__ Ten
 #pragma unroll
             for (u32 i = 0; i < N; ++i) {
                 const u32 column = i / 4 * 8 + threadIdx.x % 4 * 2 + i % 2;
-                const bool visible = own + i % 4 / 2 * 8 <= token + column && token + column < end;
-                weigh(weights[i], d_scores[i], visible, factor, scale, lses[column], lses[STEP + column]);
+                weigh(weights[i], d_scores[i], factor, lses[column], lses[STEP + column]);
             }
+            if (token < own_first + 64 || token + STEP > end)
+                mask(weights, d_scores, [&](u32 row, u32 column) {
+                    return own + row <= token + column && token + column < end;
+                });
             u32 left[STEP / 16][4], d_left[STEP / 16][4];
             pack_weights(left, weights);
             pack_weights(d_left, d_scores);
@@ -151,7 +161,7 @@ backward_keys(const __grid_constant__ TensorMap qkv, const __grid_constant__ Ten
     for (u32 half = 0; half < 2; ++half) {
         const u32 key = own + half * 8;
         if (key >= end) continue;
-        write_row(d_qkv + key * heads.row() + heads.key(kv), d_key, half, 1.0f);
+        write_row(d_qkv + key * heads.row() + heads.key(kv), d_key, half, scale);
         write_row(d_qkv + key * heads.row() + heads.value(kv), d_value, half, 1.0f);
     }
 }
@@ -211,11 +221,12 @@ backward_queries(const __grid_constant__ TensorMap qkv, const __grid_constant__ 
             group_hold(weights);
             group_hold(d_scores);
 #pragma unroll
-            for (u32 i = 0; i < N; ++i) {
-                const u32 half = i % 4 / 2, key = first + i / 4 * 8 + threadIdx.x % 4 * 2 + i % 2;
-                const bool visible = key <= own + half * 8 && own + half * 8 < end;
-                weigh(weights[i], d_scores[i], visible, factor, scale, own_lse[half], own_delta[half]);
-            }
+            for (u32 i = 0; i < N; ++i)
+                weigh(weights[i], d_scores[i], factor, own_lse[i % 4 / 2], own_delta[i % 4 / 2]);
+            if (first + STEP > own_first || own_first + 64 > end)
+                mask(weights, d_scores, [&](u32 row, u32 column) {
+                    return first + column <= own + row && own + row < end;
+                });
             u32 d_left[STEP / 16][4];
             pack_weights(d_left, d_scores);
             add_weighed<1>(d_query, d_left, keys);
@@ -227,6 +238,6 @@ backward_queries(const __grid_constant__ TensorMap qkv, const __grid_constant__ 
 #pragma unroll
     for (u32 half = 0; half < 2; ++half) {
         const u32 row = own + half * 8;
-        if (row < end) write_row(d_qkv + row * heads.row() + head * DIM, d_query, half, 1.0f);
+        if (row < end) write_row(d_qkv + row * heads.row() + head * DIM, d_query, half, scale);
     }
 }

@@ -1,5 +1,6 @@
 //! Launches of `kernel.cu`, and of `tensor.cu` where both operands are bf16.
 
+use super::after::After;
 use super::{Form, Product, Shape, Start, hopper, shape};
 use crate::cuda::{
     Arg, Cuda, CudaBuffer, Grid, Kernel, Pointer, Source, Variant, pointer, pointer_mut, type_name,
@@ -104,17 +105,23 @@ pub(crate) fn variants(e: &str) -> Vec<Variant> {
         let tiles = TILES.iter().filter(|it| e == "bf16" && (form == "0" || it.rows == 128));
         for (tile, c) in tiles.flat_map(|it| ["float", "bf16"].map(|c| (it, c))) {
             let tile = tile.defines();
-            all.push(Variant::new(&TENSOR, &with_tile([("C", c), ("FORM", form)], &tile)));
+            let first = [("C", c), ("FORM", form), ("FUSED", "0")];
+            all.push(Variant::new(&TENSOR, &with_tile(first, &tile)));
         }
     }
     if e == "bf16" {
+        let tile = TILES[TILES.len() - 1].defines();
+        all.extend(["1", "2"].map(|fused| {
+            let first = [("C", "bf16"), ("FORM", "0"), ("FUSED", fused)];
+            Variant::new(&TENSOR, &with_tile(first, &tile))
+        }));
         all.extend(hopper::variants());
     }
     all
 }
 
 fn with_tile<'a>(
-    first: [(&'static str, &'a str); 2],
+    first: [(&'static str, &'a str); 3],
     tile: &'a [(&'static str, String)],
 ) -> Vec<(&'static str, &'a str)> {
     first.into_iter().chain(tile.iter().map(|(name, value)| (*name, value.as_str()))).collect()
@@ -169,7 +176,7 @@ pub(crate) unsafe fn multiply(
     if cuda.has_tensor_cores() && a.is_aligned() && b.is_aligned() {
         let from = if start == Start::Add { out.at } else { 0 };
         // SAFETY: the caller's promise.
-        return unsafe { multiply_from(cuda, form, shape, [a, b, out], from) };
+        return unsafe { multiply_from(cuda, form, shape, [a, b, out], (from, After::Nothing)) };
     }
     let form = number(form);
     let Shape { rows, columns, depth } = shape;
@@ -196,32 +203,36 @@ fn number(form: Form) -> &'static str {
     }
 }
 
-/// The same by tensor cores, with sums that begin with what lies at `from`, or zero.
+/// The same by tensor cores, with sums that begin with what lies at `from`, or zero, and with what is done
+/// to them before they are written.
 ///
 /// # Safety
 ///
 /// As for [`multiply`], and `from` is null or as large as `out` and lies in such rows, perhaps where `out`
-/// does; `a` and `b` are aligned bf16.
+/// does; `a` and `b` are aligned bf16; what comes after has what kernels read and write, and then `out` is
+/// aligned bf16 with [`super::after::FEWEST_ROWS`] rows or more.
 pub(super) unsafe fn multiply_from(
     cuda: &Cuda,
     form: Form,
     shape: Shape,
     [a, b, out]: [Operand; 3],
-    from: Pointer,
+    (from, after): (Pointer, After),
 ) -> Result<()> {
     let Shape { rows, columns, depth } = shape;
     if cuda.is_hopper() && depth > 0 {
-        let after = (from, hopper::After::Nothing);
         // SAFETY: the caller's promise.
-        return unsafe { hopper::multiply(cuda, form, shape, [a, b, out], after) };
+        return unsafe { hopper::multiply(cuda, form, shape, [a, b, out], (from, after)) };
     }
     let pointers = [a.at, b.at, from, out.at].map(Arg::Pointer);
     let sizes = [rows, columns, depth, a.stride, b.stride, out.stride].map(Arg::Size);
-    let args = [&pointers[..], &sizes].concat();
-    let (tile, form) = (Tile::of(rows), number(form));
-    let of_tile = tile.defines();
-    let defines = with_tile([("C", type_name(out.dtype, OP, "out")?), ("FORM", form)], &of_tile);
+    let tile = Tile::of(rows);
+    let (of_tile, fused) = (tile.defines(), after.number().to_string());
+    let c = type_name(out.dtype, OP, "out")?;
+    let defines = with_tile([("C", c), ("FORM", number(form)), ("FUSED", &fused)], &of_tile);
+    let grid = tile.grid(Shape { columns: columns * after.parts(), ..shape });
+    let args = [&pointers[..], &sizes, &after.args(cuda)].concat();
     let kernel = Kernel { source: &TENSOR, function: "matmul", defines: &defines };
-    // SAFETY: `matmul(const bf16*, const bf16*, const C*, C*, six sizes)`; the rest is the caller's promise.
-    unsafe { cuda.launch(kernel, tile.grid(shape), &args) }
+    // SAFETY: `matmul(const bf16*, const bf16*, const C*, C*, six sizes, …)`, and what comes after; the rest is
+    // the caller's promise.
+    unsafe { cuda.launch(kernel, grid, &args) }
 }

@@ -8,6 +8,7 @@
 // and keys with heads of 128 by their positions, 2 makes products of gates, whose columns and those beside
 // them, `width` further on, a tile has half of each.
 #include "hopper.cuh"
+#include "several.cuh"
 
 constexpr u32 STEP = 64;                               // of the sum: 128 bytes; cuda.rs: BOX
 constexpr u32 STAGES = 4;                              // hopper.rs: STAGES
@@ -63,17 +64,6 @@ __device__ __forceinline__ void turn(float (&sums)[NUMBERS], const Turn& it, siz
     }
 }
 #endif
-
-// Two numbers of a row, the first of which is column `k` of `columns`.
-__device__ __forceinline__ void store(C* to, size_t k, size_t columns, float first, float second) {
-    struct __align__(2 * sizeof(C)) Pair { C first, second; };
-    if (k + 1 < columns && size_t(to) % sizeof(Pair) == 0) {
-        *reinterpret_cast<Pair*>(to) = {near<C>(first), near<C>(second)};
-        return;
-    }
-    if (k < columns) to[0] = near<C>(first);
-    if (k + 1 < columns) to[1] = near<C>(second);
-}
 
 // One operand of a stage: `lines` lines of 64 steps; or, turned, 64 lines of steps for every 64 numbers.
 template <bool TURNED, u32 LINES>
@@ -181,14 +171,14 @@ matmul(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b,
                 const float gate = wide(near<C>(sums[i + n])), up = wide(near<C>(sums[i + n + NUMBERS / 2]));
                 product[n] = wide(near<C>(gate / (1.0f + exponential(-gate)))) * up;
             }
-            store(to + at, k, columns, sums[i], sums[i + 1]);
-            store(to + columns + at, k, columns, sums[i + NUMBERS / 2], sums[i + 1 + NUMBERS / 2]);
-            store(products + r * columns + k, k, columns, product[0], product[1]);
+            write_pair(to + at, k, columns, sums[i], sums[i + 1]);
+            write_pair(to + columns + at, k, columns, sums[i + NUMBERS / 2], sums[i + 1 + NUMBERS / 2]);
+            write_pair(products + r * columns + k, k, columns, product[0], product[1]);
         }
 #else
 #pragma unroll
         for (u32 i = half * 2; i < NUMBERS; i += 4)
-            store(to + i / 4 * 8, own_column + i / 4 * 8, columns, sums[i], sums[i + 1]);
+            write_pair(to + i / 4 * 8, own_column + i / 4 * 8, columns, sums[i], sums[i + 1]);
 #endif
     }
 }

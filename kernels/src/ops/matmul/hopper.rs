@@ -1,8 +1,9 @@
 //! Launches of `hopper.cu`.
 
+use super::after::After;
 use super::cuda::Operand;
 use super::{Form, Shape};
-use crate::cuda::{Arg, Boxed, Cuda, Fault, Grid, Kernel, Pointer, Source, Variant, type_name};
+use crate::cuda::{Arg, Boxed, Cuda, Grid, Kernel, Pointer, Source, Variant, type_name};
 use crate::{Dtype, Result};
 
 const SOURCE: Source = Source::hopper("matmul.hopper", include_str!("hopper.cu"));
@@ -60,44 +61,6 @@ fn variant(defines: &[(&'static str, String)]) -> Variant {
     Variant::new(&SOURCE, &defines)
 }
 
-/// Whether a product of this many rows is made in the larger tiles, which alone can do more at once.
-pub(super) fn is_wide(rows: usize) -> bool {
-    Tile::of(rows).columns == TILES[1].columns
-}
-
-/// What is done to a product before it is written; for [`Form::Xwt`], bf16 and many rows.
-pub(super) enum After {
-    /// Nothing.
-    Nothing,
-    /// Heads are turned: positions, cosines and sines, how many positions there are, and how many heads.
-    Turn { tables: [Pointer; 3], table: usize, heads: usize },
-    /// Products of gates are made; the columns of the shape are those of gates alone.
-    Gates { products: Pointer },
-}
-
-impl After {
-    /// As the kernel knows it.
-    fn number(&self) -> usize {
-        match self {
-            After::Nothing => 0,
-            After::Turn { .. } => 1,
-            After::Gates { .. } => 2,
-        }
-    }
-
-    /// The parameters that the kernel has for it.
-    fn args(self, cuda: &Cuda) -> Vec<Arg> {
-        match self {
-            After::Nothing => Vec::new(),
-            After::Turn { tables, table, heads } => {
-                let sizes = [Arg::Size(table), Arg::Size(heads), cuda.fault(Fault::Rope)];
-                tables.map(Arg::Pointer).into_iter().chain(sizes).collect()
-            }
-            After::Gates { products } => vec![Arg::Pointer(products)],
-        }
-    }
-}
-
 /// A matrix of which boxes of 64 numbers are copied: of `lines` rows where rows are summed along, else of
 /// 64 rows.
 fn boxed(it: &Operand, (rows, columns): (usize, usize), lines: usize) -> Boxed {
@@ -119,8 +82,7 @@ pub(super) unsafe fn multiply(
     let Shape { rows, columns, depth } = shape;
     let tile = Tile::of(rows);
     let fused = after.number();
-    // With gates a tile has half of its columns among them and half beside them.
-    let parts = if let After::Gates { .. } = after { 2 } else { 1 };
+    let parts = after.parts();
     let a = match form {
         Form::Xwt | Form::Dyw => boxed(&a, (rows, depth), tile.rows()),
         Form::Dytx => boxed(&a, (depth, rows), STEP),

@@ -20,11 +20,12 @@
 //! not depend on how a batch is split. The same chains are used where weights lie packed
 //! (`packed.rs`) and inside attention, so a token's numbers do not depend on its company.
 
+mod after;
 pub(crate) mod cpu;
 pub(crate) mod cuda;
 pub(crate) mod fused;
+pub(crate) mod fused_cuda;
 mod hopper;
-pub(crate) mod hopper_fused;
 pub(crate) mod pack;
 pub(crate) mod packed;
 #[cfg(test)]

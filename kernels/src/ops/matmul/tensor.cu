@@ -5,13 +5,17 @@
 //
 // C is the type of the result, FORM as in kernel.cu. ROWS x COLUMNS is the tile of a block, STEP how much
 // of the sum is in shared memory at a time, ROW_WARPS x COLUMN_WARPS how a tile is shared out. Strides are
-// multiples of eight numbers and operands begin at multiples of 16 bytes.
+// multiples of eight numbers and operands begin at multiples of 16 bytes. FUSED is what is done to sums before
+// they are written, as in hopper.cu; then a tile has 128 columns, a head or 64 gates and what is beside them,
+// and its numbers are brought together in shared memory first.
 #include "ptx.cuh"
+#include "several.cuh"
 
 constexpr u32 STAGES = 4;                                  // cuda.rs: STAGES
 constexpr u32 THREADS = ROW_WARPS * COLUMN_WARPS * WARP;   // cuda.rs: `Tile`
 constexpr u32 CHUNK = 8;                                   // numbers of a copy: 16 bytes
 constexpr u32 GROUP = 8;                                   // rows of tiles that are near in time
+constexpr u32 WRITTEN = FUSED == 2 ? COLUMNS / 2 : COLUMNS;  // columns of a tile of the result
 constexpr u32 WARP_ROWS = ROWS / ROW_WARPS, WARP_COLUMNS = COLUMNS / COLUMN_WARPS;
 constexpr u32 M = WARP_ROWS / 16, N = WARP_COLUMNS / 8;    // instructions of a warp, per sixteen steps
 constexpr bool A_TURNED = FORM == 2, B_TURNED = FORM != 0;  // the summed index is not the contiguous one
@@ -89,22 +93,91 @@ __device__ __forceinline__ void multiply_step(float (&sums)[M][N][4], const bf16
 // The tile of a block: columns of tiles one after another within groups of rows of tiles, so that what is
 // worked on at the same time shares operands.
 __device__ __forceinline__ void tile_of(size_t& row, size_t& column, size_t rows, size_t columns) {
-    const size_t n_rows = (rows + ROWS - 1) / ROWS, n_columns = (columns + COLUMNS - 1) / COLUMNS;
+    const size_t n_rows = (rows + ROWS - 1) / ROWS, n_columns = (columns + WRITTEN - 1) / WRITTEN;
     const size_t group = blockIdx.x / (GROUP * n_columns), in_group = blockIdx.x % (GROUP * n_columns);
     const size_t left = n_rows - group * GROUP, height = left < GROUP ? left : GROUP;
     row = (group * GROUP + in_group % height) * ROWS;
-    column = in_group / height * COLUMNS;
+    column = in_group / height * WRITTEN;
 }
+
+// The tile's numbers, as bf16, in lines that begin in different banks.
+constexpr u32 LINE = COLUMNS + CHUNK;
+
+__device__ __forceinline__ void gather(bf16* tile, const float (&sums)[M][N][4], u32 row, u32 column) {
+    const u32 own_row = row + threadIdx.x % WARP / 4, own_column = column + threadIdx.x % 4 * 2;
+    __syncthreads();
+#pragma unroll
+    for (u32 i = 0; i < M; ++i)
+#pragma unroll
+        for (u32 j = 0; j < N; ++j)
+#pragma unroll
+            for (u32 half = 0; half < 2; ++half) {
+                bf16* const to = tile + (own_row + i * 16 + half * 8) * LINE + own_column + j * 8;
+                *reinterpret_cast<u32*>(to) = pack(sums[i][j][2 * half], sums[i][j][2 * half + 1]);
+            }
+    __syncthreads();
+}
+
+#if FUSED == 1
+// Turns a head of each row; see ops/rope.
+__device__ __forceinline__ void turn(bf16* c, const bf16* tile, size_t rows, size_t c_stride, const u32* positions,
+                                     const float* cosines, const float* sines, size_t table, bool is_turned, u32* fault) {
+    constexpr u32 HALF = COLUMNS / 2, CHUNKS = HALF / CHUNK;
+    for (u32 i = threadIdx.x; i < ROWS * CHUNKS; i += THREADS) {
+        const u32 row = i / CHUNKS, at = i % CHUNKS * CHUNK;
+        if (row >= rows) continue;
+        Several<CHUNK> x = read<CHUNK>(tile + row * LINE + at), y = read<CHUNK>(tile + row * LINE + HALF + at);
+        const u32 position = positions[row];
+        if (is_turned && position >= table) note(fault, position, table);
+        if (is_turned && position < table) {
+            const Several<CHUNK> cosine = read<CHUNK>(cosines + size_t(position) * HALF + at);
+            const Several<CHUNK> sine = read<CHUNK>(sines + size_t(position) * HALF + at);
+#pragma unroll
+            for (u32 k = 0; k < CHUNK; ++k) {
+                const float low = fmaf(x.at[k], cosine.at[k], -(y.at[k] * sine.at[k]));
+                y.at[k] = fmaf(y.at[k], cosine.at[k], x.at[k] * sine.at[k]);
+                x.at[k] = low;
+            }
+        }
+        write(c + row * c_stride + at, x);
+        write(c + row * c_stride + HALF + at, y);
+    }
+}
+#elif FUSED == 2
+// Writes gates, what is beside them, and products of gates; see ops/swiglu. `left` columns are there.
+__device__ __forceinline__ void gate(bf16* c, bf16* products, const bf16* tile, size_t rows, size_t left, size_t width) {
+    constexpr u32 CHUNKS = WRITTEN / CHUNK;
+    for (u32 i = threadIdx.x; i < ROWS * CHUNKS; i += THREADS) {
+        const u32 row = i / CHUNKS, at = i % CHUNKS * CHUNK;
+        if (row >= rows || at >= left) continue;
+        const Several<CHUNK> gates = read<CHUNK>(tile + row * LINE + at), ups = read<CHUNK>(tile + row * LINE + WRITTEN + at);
+        Several<CHUNK> result;
+#pragma unroll
+        for (u32 k = 0; k < CHUNK; ++k)
+            result.at[k] = wide(near<bf16>(gates.at[k] / (1.0f + exponential(-gates.at[k])))) * ups.at[k];
+        write(c + row * 2 * width + at, gates);
+        write(c + row * 2 * width + width + at, ups);
+        write(products + row * width + at, result);
+    }
+}
+#endif
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
 matmul(const bf16* __restrict__ a, const bf16* __restrict__ b,
        const C* from,  // what the sums begin with, as `c` lies and perhaps it; null is zero
-       C* c, size_t rows, size_t columns, size_t depth, size_t a_stride, size_t b_stride, size_t c_stride) {
+       C* c, size_t rows, size_t columns, size_t depth, size_t a_stride, size_t b_stride, size_t c_stride
+#if FUSED == 1
+       , const u32* __restrict__ positions, const float* __restrict__ cosines, const float* __restrict__ sines,
+       size_t table, size_t heads, u32* __restrict__ fault
+#elif FUSED == 2
+       , C* __restrict__ products  // [rows, columns]: `columns` are those of gates
+#endif
+) {
     SHARED(memory);
     constexpr u32 A_LENGTH = ROWS * STEP, LENGTH = A_LENGTH + COLUMNS * STEP;
     bf16* const stages = reinterpret_cast<bf16*>(memory);  // [STAGES][LENGTH]
     const Source from_a = {a, a_stride, A_TURNED ? depth : rows, A_TURNED ? rows : depth};
-    const Source from_b = {b, b_stride, B_TURNED ? depth : columns, B_TURNED ? columns : depth};
+    const Source from_b = {b, b_stride, B_TURNED ? depth : columns * (COLUMNS / WRITTEN), B_TURNED ? columns : depth};
     size_t first_row, first_column;
     tile_of(first_row, first_column, rows, columns);
     const auto fetch = [&](u32 stage, size_t step) {
@@ -113,7 +186,11 @@ matmul(const bf16* __restrict__ a, const bf16* __restrict__ b,
         if (A_TURNED) load<STEP, ROWS>(to, from_a, step, first_row);
         else load<ROWS, STEP>(to, from_a, first_row, step);
         if (B_TURNED) load<STEP, COLUMNS>(to + A_LENGTH, from_b, step, first_column);
-        else load<COLUMNS, STEP>(to + A_LENGTH, from_b, first_column, step);
+        else load<WRITTEN, STEP>(to + A_LENGTH, from_b, first_column, step);
+#if FUSED == 2
+        // A half's lines are a multiple of eight, within which chunks are changed by the line.
+        load<COLUMNS - WRITTEN, STEP>(to + A_LENGTH + WRITTEN * STEP, from_b, columns + first_column, step);
+#endif
     };
 #pragma unroll
     for (u32 stage = 0; stage < STAGES - 1; ++stage) {
@@ -147,13 +224,26 @@ matmul(const bf16* __restrict__ a, const bf16* __restrict__ b,
         stage = (stage + 1) % STAGES;
     }
     copy_wait<0>();
+#if FUSED != 0
+    bf16* const together = reinterpret_cast<bf16*>(memory);  // [ROWS][LINE]
+    gather(together, sums, row, column);
+    const size_t left_rows = rows - first_row;
+#endif
+#if FUSED == 1
+    turn(c + first_row * c_stride + first_column, together, left_rows, c_stride, positions + first_row, cosines, sines,
+         table, first_column / COLUMNS < heads, fault);
+#elif FUSED == 2
+    gate(c + first_row * c_stride + first_column, products + first_row * columns + first_column, together, left_rows,
+         columns - first_column, columns);
+#else
 #pragma unroll
     for (u32 i = 0; i < M; ++i)
 #pragma unroll
         for (u32 j = 0; j < N; ++j)
 #pragma unroll
-            for (u32 n = 0; n < 4; ++n) {
-                const size_t r = own_row + i * 16 + n / 2 * 8, k = own_column + j * 8 + n % 2;
-                if (r < rows && k < columns) c[r * c_stride + k] = near<C>(sums[i][j][n]);
+            for (u32 half = 0; half < 2; ++half) {
+                const size_t r = own_row + i * 16 + half * 8, k = own_column + j * 8;
+                if (r < rows) write_pair(c + r * c_stride + k, k, columns, sums[i][j][2 * half], sums[i][j][2 * half + 1]);
             }
+#endif
 }

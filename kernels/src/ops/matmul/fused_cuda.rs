@@ -1,8 +1,8 @@
-//! Products of Hopper with what comes right after them: [`super::fused`] at once.
+//! Products by tensor cores with what comes right after them: [`super::fused`] at once.
 
+use super::after::{After, FEWEST_ROWS};
 use super::cuda::Operand;
 use super::fused::{self, Pair};
-use super::hopper::{self, After};
 use super::{Shape, cuda::multiply_from};
 use crate::cuda::{Cuda, CudaBuffer, pointer, pointer_mut};
 use crate::device::{View, ViewMut};
@@ -12,7 +12,7 @@ use crate::ops::rope::{Direction, Turn};
 use crate::{Dtype, Result};
 
 /// The width of a head that lies in a tile as its threads need it.
-const DIM: usize = 128; // hopper.cu: `turn`
+const DIM: usize = 128; // hopper.cu, tensor.cu: `turn`
 
 type In<'a> = View<'a, CudaBuffer>;
 type Out<'a> = ViewMut<'a, CudaBuffer>;
@@ -50,8 +50,9 @@ pub(crate) fn onto(
         return fused::onto(cuda, from, pair, out);
     }
     let shape = shape(&pair, pair.1.rows);
+    let from = (pointer(&from), After::Nothing);
     // SAFETY: the operands have these sizes, `out` and `from` are of one type and length, as was asked.
-    unsafe { multiply_from(cuda, Form::Xwt, shape, operands, pointer(&from)) }
+    unsafe { multiply_from(cuda, Form::Xwt, shape, operands, from) }
 }
 
 pub(crate) fn turned(
@@ -62,8 +63,10 @@ pub(crate) fn turned(
 ) -> Result<()> {
     let Heads { query, kv, dim } = turn.heads;
     let half = DIM / 2;
-    let fits = cuda.is_hopper()
-        && hopper::is_wide(pair.0.rows)
+    let tables = [&positions, &turn.cosines, &turn.sines].map(pointer);
+    let fits = pair.0.rows >= FEWEST_ROWS
+        && pointer_mut(&qkv).is_multiple_of(16)
+        && tables[1..].iter().all(|it| it.is_multiple_of(16))
         && dim == DIM
         && turn.direction == Direction::Forward
         && qkv.dtype() == Dtype::Bf16
@@ -76,14 +79,10 @@ pub(crate) fn turned(
     let Some(operands) = operands else {
         return fused::turned(cuda, pair, qkv, (positions, turn));
     };
-    let after = After::Turn {
-        tables: [&positions, &turn.cosines, &turn.sines].map(pointer),
-        table: turn.cosines.len() / half,
-        heads: query + kv,
-    };
+    let after = After::Turn { tables, table: turn.cosines.len() / half, heads: query + kv };
     let shape = shape(&pair, pair.1.rows);
     // SAFETY: the operands have these sizes, and there is a position for each row.
-    unsafe { hopper::multiply(cuda, Form::Xwt, shape, operands, (0, after)) }
+    unsafe { multiply_from(cuda, Form::Xwt, shape, operands, (0, after)) }
 }
 
 pub(crate) fn gated(
@@ -93,8 +92,9 @@ pub(crate) fn gated(
     out: Out<'_>,
 ) -> Result<()> {
     let width = pair.1.rows / 2;
-    let fits = cuda.is_hopper()
-        && hopper::is_wide(pair.0.rows)
+    let fits = pair.0.rows >= FEWEST_ROWS
+        && width.is_multiple_of(8)
+        && [pointer_mut(&gate_up), pointer_mut(&out)].iter().all(|it| it.is_multiple_of(16))
         && [gate_up.dtype(), out.dtype()] == [Dtype::Bf16; 2]
         && pair.1.rows == 2 * width
         && out.len() == pair.0.rows * width;
@@ -102,5 +102,5 @@ pub(crate) fn gated(
     let Some(operands) = operands else { return fused::gated(cuda, pair, gate_up, out) };
     let after = After::Gates { products: pointer_mut(&out) };
     // SAFETY: the operands have these sizes, and `out` has a number for each gate.
-    unsafe { hopper::multiply(cuda, Form::Xwt, shape(&pair, width), operands, (0, after)) }
+    unsafe { multiply_from(cuda, Form::Xwt, shape(&pair, width), operands, (0, after)) }
 }
