@@ -122,7 +122,7 @@ static inline u32 turn_matrix(u32 pair) {
     emulator_collective(0xffffffffu, &mine, [](void** all, unsigned) EMULATOR_QUIET {
         for (unsigned lane = 0; lane < 32; ++lane) {
             const unsigned row = lane % 4 * 2, column = lane / 4;
-            const auto at = [&](unsigned line) {
+            const auto at = [&](unsigned line) EMULATOR_QUIET {
                 return emulator::lane_of<Pair>(all, line * 4 + column / 2)->given >> column % 2 * 16 & 0xffffu;
             };
             emulator::lane_of<Pair>(all, lane)->got = at(row) | at(row + 1) << 16;

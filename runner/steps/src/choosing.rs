@@ -189,7 +189,7 @@ impl<'a> Jury<'a> {
             let how = How::greedy(n_tokens, folder.stop_ids(pump.chat.template));
             Answers::of(folder, Arc::clone(&model), how, WRITING)
         });
-        let settings = model::settings(&folder.config, context, 8);
+        let settings = model::settings(&model, 8)?;
         Ok(Self { scorer: Scorer::new(model, settings)?, writer: writer.transpose()? })
     }
 }

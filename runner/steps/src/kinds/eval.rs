@@ -250,7 +250,7 @@ impl<'a> Examiner<'a> {
         let device = Arc::new(device);
         let model = Arc::new(Model::load(device, &folder.config, &folder.weights()?, context)?);
         if asker.way != Way::Written {
-            let settings = model::settings(&folder.config, context, 8);
+            let settings = model::settings(&model, 8)?;
             return Ok(Self::Compares(asker.way, Box::new(Scorer::new(model, settings)?)));
         }
         let stop_ids = match params.template.as_deref() {

@@ -164,7 +164,7 @@ fn scorer(
 ) -> Result<Scorer<AnyDevice>, StepError> {
     let model =
         Model::load(std::sync::Arc::new(device), &folder.config, &folder.weights()?, context)?;
-    let settings = model::settings(&folder.config, context, 8);
+    let settings = model::settings(&model, 8)?;
     Ok(Scorer::new(std::sync::Arc::new(model), settings)?)
 }
 

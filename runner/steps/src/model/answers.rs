@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kernels::AnyDevice;
 use kernels::generate::{Draws, Finish, Flow, Generator, Model, Output, Request, Settings, Token};
 use kernels::ops::sample::Sampling;
 use kernels::yi::Config;
+use kernels::{AnyDevice, Device};
 use serde::{Deserialize, Serialize};
 
 use super::error::TextError;
@@ -109,7 +109,7 @@ impl<'a> Answers<'a> {
         rows: usize,
     ) -> Result<Self, StepError> {
         how.sampling.check().map_err(StepError::Sampling)?;
-        let settings = settings(&folder.config, model.context(), rows);
+        let settings = settings(&model, rows)?;
         let generator = Generator::new(model, settings)?;
         let (watched, parts) = (BTreeMap::new(), BTreeMap::new());
         Ok(Self { tokenizer: &folder.tokenizer, how, generator, watched, parts })
@@ -241,15 +241,22 @@ fn watch<'a>(
     }
 }
 
-/// What is computed at a time, and what keys and values there is room for: a quarter of the
-/// machine's memory at most, but always one text of full length. Nothing of it changes a result.
-pub fn settings(config: &Config, context: usize, rows: usize) -> Settings {
-    let token_bytes = 2 * config.layers * config.kv_heads * config.head_dim * size_of::<f32>();
-    let room = kernels::machine::memory_bytes() / 4 / token_bytes.max(1) as u64;
+/// What is computed at a time, and what keys and values there is room for: a quarter of the machine's
+/// memory at most, or half of what the model left free on a device, but always one text of full length.
+/// Nothing of it changes a result.
+pub fn settings(model: &Model<AnyDevice>, rows: usize) -> Result<Settings, StepError> {
+    let (config, context, device) = (model.config(), model.context(), model.device());
+    let (share, step_tokens) = match &**device {
+        AnyDevice::Cpu(_) => (4, 512),
+        AnyDevice::Cuda(_) => (2, 4096),
+    };
+    let numbers = 2 * config.layers * config.kv_heads * config.head_dim;
+    let token_bytes = (numbers * device.activations().bytes()).max(1) as u64;
+    let room = device.memory_bytes()? / share / token_bytes;
     let room = usize::try_from(room).unwrap_or(usize::MAX);
     let rows = rows.max(1);
     let cache_tokens = room.min(context.saturating_mul(rows)).max(context);
-    Settings { rows, step_tokens: rows.max(512), cache_tokens }
+    Ok(Settings { rows, step_tokens: rows.max(step_tokens), cache_tokens })
 }
 
 /// The longest text: what is asked for, and no more than the model was made for.

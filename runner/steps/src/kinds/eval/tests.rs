@@ -94,8 +94,9 @@ fn the_loss_of_a_text_in_parts_is_that_of_the_whole() {
                 &folder.weights().unwrap(),
                 512,
             );
-            let settings = model::settings(&folder.config, 512, 8);
-            Scorer::new(Arc::new(model.unwrap()), settings).unwrap()
+            let model = model.unwrap();
+            let settings = model::settings(&model, 8).unwrap();
+            Scorer::new(Arc::new(model), settings).unwrap()
         };
         let found = losses::of_wholes(&mut scorer(), &asked).unwrap();
         for (asked, found) in asked.iter().zip(found) {
