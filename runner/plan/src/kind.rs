@@ -36,6 +36,26 @@ pub struct KindSpec {
     pub params: fn() -> Vec<Param>,
 }
 
+impl KindSpec {
+    /// What holds of most kinds: nothing is drawn, no arithmetic shows, nothing can be sharded. A kind
+    /// says what it is called, what it reads and writes, and what is otherwise.
+    pub const PLAIN: Self = Self {
+        name: "",
+        version: 1,
+        about: "",
+        page: "",
+        inputs: &[],
+        outputs: &[],
+        unkeyed: &[],
+        cuts: &[],
+        draws: false,
+        numerics: false,
+        shards: None,
+        runs_programs: false,
+        params: Vec::new,
+    };
+}
+
 /// Which numbers a step computes with, where its kind's bits depend on the machine's arithmetic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Numerics {

@@ -90,13 +90,8 @@ impl Kind for Annotations {
             Slot { name: "annotators", form: Form::Records, about: "each who was asked" },
             Slot { name: "judges", form: Form::Records, about: "each model beside people" },
         ],
-        unkeyed: &[],
-        cuts: &[],
-        draws: false,
-        numerics: false,
-        shards: None,
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

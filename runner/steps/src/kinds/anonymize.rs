@@ -143,13 +143,8 @@ impl Kind for Anonymize {
             Slot { name: "ledger", form: Form::Records, about: "what each record holds" },
             Slot { name: "samples", form: Form::Records, about: "findings, as they stand" },
         ],
-        unkeyed: &[],
-        cuts: &[],
-        draws: false,
-        numerics: false,
-        shards: None,
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

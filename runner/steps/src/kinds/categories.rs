@@ -65,12 +65,11 @@ impl Kind for Categories {
             about: "the records with their categories, in order",
         }],
         unkeyed: &["rows"],
-        cuts: &[],
         draws: true,
         numerics: true,
         shards: Some("data"),
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

@@ -82,13 +82,11 @@ impl Kind for Classify {
             form: Form::Records,
             about: "the records with their labels, in order",
         }],
-        unkeyed: &[],
         cuts: &["most", "min_p"],
-        draws: false,
         numerics: true,
         shards: Some("data"),
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

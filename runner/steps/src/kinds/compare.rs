@@ -73,13 +73,8 @@ impl Kind for Compare {
             Slot { name: "shares", form: Form::Records, about: "each input's share" },
             Slot { name: "pairs", form: Form::Records, about: "each pair's difference" },
         ],
-        unkeyed: &[],
-        cuts: &[],
-        draws: false,
-        numerics: false,
-        shards: None,
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

@@ -40,13 +40,8 @@ impl Kind for Concat {
         page: page!("concat.rs"),
         inputs: &[Port { name: "parts", arity: Arity::Many, about: "the files, in order" }],
         outputs: &[Slot { name: "data", form: Form::File, about: "all of them" }],
-        unkeyed: &[],
-        cuts: &[],
-        draws: false,
-        numerics: false,
-        shards: None,
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

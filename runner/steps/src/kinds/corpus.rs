@@ -160,13 +160,8 @@ impl Kind for Corpus {
             Slot { name: "data", form: Form::Records, about: "what was read" },
             Slot { name: "unread", form: Form::Records, about: "the rows that cannot be read" },
         ],
-        unkeyed: &[],
-        cuts: &[],
-        draws: false,
-        numerics: false,
-        shards: None,
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

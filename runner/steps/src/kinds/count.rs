@@ -45,13 +45,8 @@ impl Kind for Count {
         page: page!("count.rs"),
         inputs: &[Port { name: "data", arity: Arity::Many, about: "the files" }],
         outputs: &[Slot { name: "metrics", form: Form::Metrics, about: "the four numbers" }],
-        unkeyed: &[],
-        cuts: &[],
-        draws: false,
-        numerics: false,
-        shards: None,
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

@@ -71,13 +71,8 @@ impl Kind for Cut {
             Slot { name: "data", form: Form::Records, about: "the records that pass" },
             Slot { name: "ledger", form: Form::Records, about: "the values with the new verdicts" },
         ],
-        unkeyed: &[],
-        cuts: &[],
-        draws: false,
-        numerics: false,
-        shards: None,
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

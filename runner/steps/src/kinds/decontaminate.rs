@@ -83,13 +83,9 @@ impl Kind for Decontaminate {
             Slot { name: "ledger", form: Form::Records, about: "what each record shares" },
             Slot { name: "matches", form: Form::Records, about: "what was dropped, and for what" },
         ],
-        unkeyed: &[],
-        cuts: &[],
-        draws: false,
-        numerics: false,
         shards: Some("data"),
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

@@ -116,13 +116,8 @@ impl Kind for Dedup {
                 about: "what was dropped, and for which",
             },
         ],
-        unkeyed: &[],
-        cuts: &[],
-        draws: false,
-        numerics: false,
-        shards: None,
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

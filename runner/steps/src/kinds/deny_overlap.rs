@@ -58,13 +58,9 @@ impl Kind for DenyOverlap {
             Port { name: "against", arity: Arity::Many, about: "the evaluation items" },
         ],
         outputs: &[Slot { name: "data", form: Form::Records, about: "the records, as they came" }],
-        unkeyed: &[],
-        cuts: &[],
-        draws: false,
-        numerics: false,
         shards: Some("data"),
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

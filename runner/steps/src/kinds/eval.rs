@@ -137,13 +137,9 @@ impl Kind for Eval {
             Slot { name: "subjects", form: Form::Records, about: "accuracy by subject" },
             Slot { name: "predictions", form: Form::Records, about: "every question's answer" },
         ],
-        unkeyed: &[],
-        cuts: &[],
-        draws: false,
         numerics: true,
-        shards: None,
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

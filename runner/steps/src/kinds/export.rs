@@ -114,13 +114,8 @@ impl Kind for Export {
         page: page!("export.rs"),
         inputs: &[Port { name: "data", arity: Arity::One, about: "the records" }],
         outputs: &[Slot { name: "folder", form: Form::Dir, about: "the data set" }],
-        unkeyed: &[],
-        cuts: &[],
-        draws: false,
-        numerics: false,
-        shards: None,
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

@@ -64,13 +64,8 @@ impl Kind for ExportEval {
             Port { name: "subjects", arity: Arity::One, about: "its accuracy by subject" },
         ],
         outputs: &[Slot { name: "folder", form: Form::Dir, about: "results and samples" }],
-        unkeyed: &[],
-        cuts: &[],
-        draws: false,
-        numerics: false,
-        shards: None,
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

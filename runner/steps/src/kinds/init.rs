@@ -119,13 +119,9 @@ impl Kind for Init {
         page: page!("init.rs"),
         inputs: &[Port { name: "tokenizer", arity: Arity::One, about: "a tokenizer's folder" }],
         outputs: &[Slot { name: "model", form: Form::Model, about: "the model" }],
-        unkeyed: &[],
-        cuts: &[],
         draws: true,
-        numerics: false,
-        shards: None,
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

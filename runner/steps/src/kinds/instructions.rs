@@ -76,13 +76,8 @@ impl Kind for Instructions {
             Slot { name: "data", form: Form::Records, about: "the pairs, in one shape" },
             Slot { name: "unread", form: Form::Records, about: "the records that cannot be used" },
         ],
-        unkeyed: &[],
-        cuts: &[],
-        draws: false,
-        numerics: false,
-        shards: None,
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

@@ -144,13 +144,11 @@ impl Kind for Judge {
                 about: "a line for each record, with reasons",
             },
         ],
-        unkeyed: &[],
         cuts: &["keep", "min_p"],
-        draws: false,
         numerics: true,
         shards: Some("data"),
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

@@ -112,13 +112,9 @@ impl Kind for JudgePairs {
             Slot { name: "asked", form: Form::Records, about: "what was said in both orders" },
             Slot { name: "metrics", form: Form::Metrics, about: "how far the place decided" },
         ],
-        unkeyed: &[],
-        cuts: &[],
-        draws: false,
         numerics: true,
-        shards: None,
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

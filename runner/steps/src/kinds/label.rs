@@ -57,12 +57,11 @@ impl Kind for Label {
             about: "the records with their answers, in order",
         }],
         unkeyed: &["rows"],
-        cuts: &[],
         draws: true,
         numerics: true,
         shards: Some("data"),
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

@@ -69,13 +69,8 @@ impl Kind for Lengths {
             Slot { name: "metrics", form: Form::Metrics, about: "each field's numbers" },
             Slot { name: "histogram", form: Form::Records, about: "how many of each length" },
         ],
-        unkeyed: &[],
-        cuts: &[],
-        draws: false,
-        numerics: false,
-        shards: None,
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

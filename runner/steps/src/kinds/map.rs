@@ -84,12 +84,10 @@ impl Kind for Map {
         inputs: &[Port { name: "data", arity: Arity::One, about: "the records" }],
         outputs: &[Slot { name: "data", form: Form::Records, about: "the answers, in order" }],
         unkeyed: &["window", "copies", "max_line_bytes"],
-        cuts: &[],
-        draws: false,
-        numerics: false,
         shards: Some("data"),
         runs_programs: true,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

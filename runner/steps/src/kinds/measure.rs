@@ -66,13 +66,9 @@ impl Kind for Measure {
                 about: "every record's values and verdict",
             },
         ],
-        unkeyed: &[],
-        cuts: &[],
-        draws: false,
-        numerics: false,
         shards: Some("data"),
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

@@ -64,13 +64,8 @@ impl Kind for Mix {
         page: page!("mix.rs"),
         inputs: &[Port { name: "data", arity: Arity::Many, about: "the files of records" }],
         outputs: &[Slot { name: "data", form: Form::Records, about: "the mix" }],
-        unkeyed: &[],
-        cuts: &[],
-        draws: false,
-        numerics: false,
-        shards: None,
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

@@ -46,13 +46,8 @@ impl Kind for Nested {
         page: page!("nested.rs"),
         inputs: &[Port { name: "data", arity: Arity::Many, about: "the files, smallest first" }],
         outputs: &[Slot { name: "metrics", form: Form::Metrics, about: "how long each is" }],
-        unkeyed: &[],
-        cuts: &[],
-        draws: false,
-        numerics: false,
-        shards: None,
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

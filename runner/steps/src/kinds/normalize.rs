@@ -87,13 +87,9 @@ impl Kind for Normalize {
             form: Form::Records,
             about: "the records with their texts normalized, in order",
         }],
-        unkeyed: &[],
-        cuts: &[],
-        draws: false,
-        numerics: false,
         shards: Some("data"),
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

@@ -68,12 +68,10 @@ impl Kind for Pretrain {
         ],
         outputs: OUTPUTS,
         unkeyed: &["save_steps", "gradient_checkpointing", "micro_batch_tokens"],
-        cuts: &[],
         draws: true,
         numerics: true,
-        shards: None,
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

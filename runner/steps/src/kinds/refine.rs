@@ -68,12 +68,11 @@ impl Kind for Refine {
             about: "the records with their answers, in order",
         }],
         unkeyed: &["rows"],
-        cuts: &[],
         draws: true,
         numerics: true,
         shards: Some("data"),
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

@@ -98,13 +98,8 @@ impl Kind for Report {
         page: page!("report.rs"),
         inputs: &[Port { name: "data", arity: Arity::Many, about: "outputs of other steps" }],
         outputs: &[Slot { name: "folder", form: Form::Dir, about: "the page and its tables" }],
-        unkeyed: &[],
-        cuts: &[],
-        draws: false,
-        numerics: false,
-        shards: None,
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

@@ -48,13 +48,9 @@ impl Kind for Sample {
             Slot { name: "data", form: Form::Records, about: "those that were drawn" },
             Slot { name: "ledger", form: Form::Records, about: "whether each record was drawn" },
         ],
-        unkeyed: &[],
-        cuts: &[],
         draws: true,
-        numerics: false,
-        shards: None,
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

@@ -110,13 +110,10 @@ impl Kind for ScoreText {
             form: Form::Records,
             about: "the records with their numbers, in order",
         }],
-        unkeyed: &[],
-        cuts: &[],
-        draws: false,
         numerics: true,
         shards: Some("data"),
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

@@ -73,13 +73,9 @@ impl Kind for Select {
             Slot { name: "data", form: Form::Records, about: "those that were selected" },
             Slot { name: "ledger", form: Form::Records, about: "the rank of each record" },
         ],
-        unkeyed: &[],
-        cuts: &[],
         draws: true,
-        numerics: false,
-        shards: None,
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

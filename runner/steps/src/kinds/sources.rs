@@ -73,13 +73,8 @@ impl Kind for Sources {
             Slot { name: "metrics", form: Form::Metrics, about: "how many records and values" },
             Slot { name: "shares", form: Form::Records, about: "each value's share" },
         ],
-        unkeyed: &[],
-        cuts: &[],
-        draws: false,
-        numerics: false,
-        shards: None,
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

@@ -37,13 +37,8 @@ impl Kind for Split {
         page: page!("split.rs"),
         inputs: &[Port { name: "data", arity: Arity::One, about: "the records" }],
         outputs: &[Slot { name: "parts", form: Form::Dir, about: "the files" }],
-        unkeyed: &[],
-        cuts: &[],
-        draws: false,
-        numerics: false,
-        shards: None,
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

@@ -77,13 +77,8 @@ impl Kind for Stats {
             Slot { name: "metrics", form: Form::Metrics, about: "numbers by name" },
             Slot { name: "table", form: Form::File, about: "the same as a table of text" },
         ],
-        unkeyed: &[],
-        cuts: &[],
-        draws: false,
-        numerics: false,
-        shards: None,
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

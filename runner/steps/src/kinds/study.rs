@@ -63,13 +63,9 @@ impl Kind for Study {
             Port { name: "form", arity: Arity::Optional, about: "what is asked, in TOML" },
         ],
         outputs: &[Slot { name: "study", form: Form::File, about: "for `kun annotate`" }],
-        unkeyed: &[],
-        cuts: &[],
         draws: true,
-        numerics: false,
-        shards: None,
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

@@ -87,13 +87,8 @@ impl Kind for Tokenizer {
             form: Form::Dir,
             about: "`tokenizer.json` and what belongs to it",
         }],
-        unkeyed: &[],
-        cuts: &[],
-        draws: false,
-        numerics: false,
-        shards: None,
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

@@ -69,13 +69,8 @@ impl Kind for Unique {
             },
             Slot { name: "dropped", form: Form::Records, about: "what is not in `data`, and why" },
         ],
-        unkeyed: &[],
-        cuts: &[],
-        draws: false,
-        numerics: false,
-        shards: None,
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 

@@ -78,13 +78,8 @@ impl Kind for Years {
             Slot { name: "metrics", form: Form::Metrics, about: "how many records name years" },
             Slot { name: "histogram", form: Form::Records, about: "how many name each year" },
         ],
-        unkeyed: &[],
-        cuts: &[],
-        draws: false,
-        numerics: false,
-        shards: None,
-        runs_programs: false,
         params: params_of::<Params>,
+        ..KindSpec::PLAIN
     };
     type Params = Params;
 
