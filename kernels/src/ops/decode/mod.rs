@@ -11,7 +11,7 @@
 //! | | |
 //! |---|---|
 //! | rows | as many as [`Places`] has positions; one whose position is [`NOBODY`] is computed as far as that costs nothing, and writes to no cache |
-//! | product | `x wᵀ` in parts: `[parts, rows, features]`, f32. A part is a range of the sum, a multiple of 64 long but for the last one; [`cut`] says how many |
+//! | product | `x wᵀ` in parts: `[parts, rows, features]`, f32. A part is a range of the sum, a multiple of 64 long but for the last one; `cut` says how many |
 //! | a number of a part | a chain over its range in rising order, begun at zero; with tensor cores sixteen steps at a time |
 //! | sums of parts | f32, in the order of the parts; then once rounded |
 //! | norm | the residual stream gets the sum and is rounded; the norm is that of [`super::rms_norm`] but for the order of its sum |
@@ -147,7 +147,7 @@ pub struct Attending<'a, B> {
     pub heads: Heads,
     /// Whose they are.
     pub places: Places<'a, B>,
-    /// Memory for the splits' results, f32: [`room`] numbers.
+    /// Memory for the splits' results, f32: as many numbers as `room` says.
     pub room: ViewMut<'a, B>,
 }
 

@@ -48,9 +48,7 @@ impl Precision {
             Precision::Bf16 | Precision::Bf16Low => Dtype::Bf16,
         }
     }
-}
 
-impl Precision {
     /// What the exact weights are beside the weights; see [`crate::ops::adamw`]. None where the weights are
     /// exact themselves.
     pub fn masters(self) -> Option<Dtype> {

@@ -48,6 +48,17 @@ pub(crate) enum Dtype {
     Bf16,
 }
 
+/// Where the exact weights are when those that are multiplied are bf16.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Masters {
+    /// Beside them, in f32.
+    #[default]
+    Whole,
+    /// In them and the 16 bits that they lack: two bytes less for each.
+    Halves,
+}
+
 /// Adapters.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -81,6 +92,7 @@ pub(crate) struct Common {
     pub(crate) packing: bool,
     pub(crate) shuffle: bool,
     pub(crate) dtype: Dtype,
+    pub(crate) masters: Masters,
     pub(crate) lora: Option<LoraTable>,
     pub(crate) val_size: f64,
     pub(crate) eval_steps: Option<u64>,
@@ -134,9 +146,14 @@ impl Common {
             eps: self.adam_epsilon,
             weight_decay: self.weight_decay,
             max_grad_norm: (self.max_grad_norm > 0.0).then_some(self.max_grad_norm),
-            precision: match self.dtype {
-                Dtype::F32 => Precision::F32,
-                Dtype::Bf16 => Precision::Bf16,
+            precision: match (self.dtype, self.masters) {
+                (Dtype::F32, Masters::Whole) => Precision::F32,
+                (Dtype::Bf16, Masters::Whole) => Precision::Bf16,
+                (Dtype::Bf16, Masters::Halves) => Precision::Bf16Low,
+                (Dtype::F32, Masters::Halves) => {
+                    let reason = "`masters = \"halves\"` is for `dtype = \"bf16\"`: in f32 weights are whole";
+                    return Err(self.wrong(reason.to_owned()));
+                }
             },
             lora: self.lora()?,
             recompute: Recompute::Nothing,
@@ -293,6 +310,10 @@ macro_rules! training_params {
             /// What is trained in, and what the model is saved as.
             #[serde(default)]
             dtype: $crate::training::params::Dtype,
+            /// Where the exact weights are when `dtype` is `bf16`: `halves` takes two bytes less for each
+            /// weight, and rounds a tie away from zero where `whole` rounds it to even.
+            #[serde(default)]
+            masters: $crate::training::params::Masters,
             /// Trains adapters, and adds them to the weights at the end: a table of `rank`, `alpha`
             /// (twice the rank), `dropout` (0) and `targets` (all).
             lora: Option<$crate::training::params::LoraTable>,
@@ -359,6 +380,7 @@ macro_rules! training_params {
                     packing: self.packing,
                     shuffle: self.shuffle,
                     dtype: self.dtype,
+                    masters: self.masters,
                     lora: self.lora.clone(),
                     val_size: self.val_size,
                     eval_steps: self.eval_steps,

@@ -78,7 +78,10 @@ fn the_folder_says_what_ends_an_answer() {
 
 #[test]
 fn answers_on_the_way_are_those_of_the_model_that_is_saved() {
-    for (more, dtype) in [("", "f32"), ("", "bf16"), ("lora = { rank = 2 }", "f32")] {
+    let halves = "masters = 'halves'";
+    for (more, dtype) in
+        [("", "f32"), ("", "bf16"), (halves, "bf16"), ("lora = { rank = 2 }", "f32")]
+    {
         let with = WITH.replace("epochs = 6", "epochs = 60");
         let with = format!("{with}\nshown = 9\ndtype = '{dtype}'\n{more}");
         let (kit, out) = trained("sft", &with, DATA).unwrap();
@@ -322,4 +325,11 @@ fn a_template_that_does_not_show_its_answers_is_refused() {
     let upper = "{% for m in messages %}{{ m.content | upper }}<|im_end|>{% endfor %}";
     assert!(error(upper).ends_with("does not write them as they are"));
     assert!(error("{% for").starts_with("chat template `mine.jinja`: "));
+}
+
+#[test]
+fn halves_of_masters_are_for_bf16() {
+    let wrong =
+        trained("sft", &format!("{WITH}\nmasters = 'halves'"), DATA).map(|_| ()).unwrap_err();
+    insta::assert_snapshot!(wrong, @r#"parameters of `sft`: `masters = "halves"` is for `dtype = "bf16"`: in f32 weights are whole"#);
 }
