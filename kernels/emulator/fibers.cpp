@@ -45,6 +45,7 @@ void __tsan_acquire(void*);
 void __tsan_release(void*);
 void* __tsan_get_current_fiber(void);
 void* __tsan_create_fiber(unsigned);
+void __tsan_destroy_fiber(void*);
 void __tsan_switch_to_fiber(void*, unsigned);
 }
 #else
@@ -161,6 +162,7 @@ emulator_swap:
 
 class Block {
   public:
+    ~Block();
     const char* run(const Launch& launch);
 
     void collective(unsigned mask, void* mine, Operation operation, const char* name);
@@ -207,6 +209,15 @@ class Block {
 thread_local std::unique_ptr<Block> block;
 
 void enter() { block->body(); }
+
+Block::~Block() {
+    for (const auto& it : fibers) {
+#if defined(EMULATOR_THREADS)
+        if (it->tsan) __tsan_destroy_fiber(it->tsan);  // it can count some thousands of threads
+#endif
+        munmap(it->stack, STACK);
+    }
+}
 
 void Block::prepare(const Launch& launch) {
     const unsigned n = launch.block.x * launch.block.y * launch.block.z;
