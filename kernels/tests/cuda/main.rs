@@ -17,6 +17,8 @@ use std::sync::Arc;
 use cases::Results;
 use emulator::{device, emulator};
 use kernels::cuda::Numerics;
+use kernels::ops::adamw::Moments;
+use kernels::train::Settings;
 use kernels::yi::train::Precision;
 use kernels::{AnyDevice, Cpu, Cuda, Device, Dtype, View};
 
@@ -248,6 +250,11 @@ fn training_gives_the_processor_s_bits() {
         let want = runs::train(&cpu, tied, &settings).unwrap();
         assert!(want.records.len() == 3 && want.records[2].grad_norm > 0.0);
         assert_eq!(runs::train(&cuda, tied, &settings).unwrap(), want, "{precision:?}");
+    }
+    for moments in [Moments::Halves, Moments::Bytes] {
+        let settings = Settings { moments, ..runs::training(Precision::Bf16Low, None) };
+        let want = runs::train(&cpu, false, &settings).unwrap();
+        assert_eq!(runs::train(&cuda, false, &settings).unwrap(), want, "{moments:?}");
     }
 }
 
