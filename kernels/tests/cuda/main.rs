@@ -8,6 +8,7 @@ mod decoding;
 mod emulator;
 mod failures;
 mod graphs;
+mod measuring;
 mod mutations;
 mod picking;
 mod runs;
