@@ -4,11 +4,12 @@ use super::Numerics;
 use crate::{Dtype, Error, Result, ops};
 
 /// The headers that kernels may include.
-pub(super) const HEADERS: [(&str, &str); 6] = [
+pub(super) const HEADERS: [(&str, &str); 7] = [
     ("number.cuh", include_str!("number.cuh")),
     ("several.cuh", include_str!("several.cuh")),
     ("ptx.cuh", include_str!("ptx.cuh")),
     ("hopper.cuh", include_str!("hopper.cuh")),
+    ("stages.cuh", include_str!("stages.cuh")),
     ("attention_hopper.cuh", include_str!("../ops/attention/hopper.cuh")),
     ("attention_tensor.cuh", include_str!("../ops/attention/tensor.cuh")),
 ];

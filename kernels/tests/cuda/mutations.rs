@@ -23,6 +23,9 @@ enum Finds {
     Launch,
 }
 
+/// What several kernels include: a mistake in it is planted in one of them.
+const STAGES: &str = include_str!("../../src/cuda/stages.cuh");
+
 /// A text of a kernel that is replaced by another, where it stands for the n-th time.
 struct Mistake {
     what: &'static str,
@@ -166,21 +169,21 @@ const DECODING: &[Mistake] = &[
 
 /// In those for Hopper.
 const HOPPER: &[Mistake] = &[
-    mistake!("copies are not waited for", "matmul.hopper", "phase_wait(full + stage, n / STAGES % 2);"[0] => "", Launch, hopper_product),
+    mistake!("copies are not waited for", "matmul.hopper", "stages.wait_full(n);"[0] => "", Launch, hopper_product),
     mistake!("stages are given back before they are read", "matmul.hopper", "group_wait<1>();"[0] => "", Numbers, hopper_product),
     mistake!("products are not waited for", "matmul.hopper", "group_wait<0>();"[0] => "", Numbers, hopper_product),
-    mistake!("stages are filled without asking", "matmul.hopper", "if (n >= STAGES) phase_wait"[0] => "if (n > 99) phase_wait", Launch, hopper_product),
-    mistake!("stages are never given back", "matmul.hopper", "phase_arrive(empty"[0] => "if (n > 99) phase_arrive(empty", Launch, hopper_product),
-    mistake!("the wrong stage is given back", "matmul.hopper", "empty + (n - 1) % STAGES"[0] => "empty + n % STAGES", Launch, hopper_product),
-    mistake!("too few bytes are announced", "matmul.hopper", "full + stage, STAGE_BYTES"[0] => "full + stage, A_BYTES", Launch, hopper_product),
+    mistake!("stages are filled without asking", "matmul.hopper", "if (n >= COUNT) phase_wait"[0] => "if (n > 99) phase_wait", Launch, hopper_product),
+    mistake!("stages are never given back", "matmul.hopper", "phase_arrive(stages"[0] => "if (n > 99) phase_arrive(stages", Launch, hopper_product),
+    mistake!("the wrong stage is given back", "matmul.hopper", "stages.empty(n - 1)"[0] => "stages.empty(n)", Launch, hopper_product),
+    mistake!("too few bytes are announced", "matmul.hopper", "full, STAGE_BYTES"[0] => "full, A_BYTES", Launch, hopper_product),
     mistake!("both warpgroups have the same rows", "matmul.hopper", "consumer * BOX_BYTES"[0] => "0", Numbers, hopper_product),
     mistake!("an operand that does not go on", "matmul.hopper", "right + step"[0] => "right + 0 * step", Numbers, hopper_product),
     mistake!("a turned operand that is not", "matmul.hopper", "A_TURNED ? LINE : 2"[0] => "2", Numbers, hopper_product),
-    mistake!("copies are not waited for", "decode.hopper", "phase_wait(full + stage, n / STAGES % 2);"[0] => "", Launch, decode_product),
+    mistake!("copies are not waited for", "decode.hopper", "stages.wait_full(n);"[0] => "", Launch, decode_product),
     mistake!("stages are given back before they are read", "decode.hopper", "group_wait<1>();"[0] => "", Numbers, decode_product),
     mistake!("products are not waited for", "decode.hopper", "group_wait<0>();"[0] => "", Numbers, decode_product),
-    mistake!("stages are never given back", "decode.hopper", "phase_arrive(empty"[0] => "if (n > 99) phase_arrive(empty", Launch, decode_product),
-    mistake!("too few bytes are announced", "decode.hopper", "full + stage, STAGE_BYTES"[0] => "full + stage, A_BYTES", Launch, decode_product),
+    mistake!("stages are never given back", "decode.hopper", "phase_arrive(stages"[0] => "if (n > 99) phase_arrive(stages", Launch, decode_product),
+    mistake!("too few bytes are announced", "decode.hopper", "full, STAGE_BYTES"[0] => "full, A_BYTES", Launch, decode_product),
     mistake!("all parts are the first", "decode.hopper", "u32(start) + n * STEP"[0] => "n * STEP", Numbers, decode_product),
     mistake!("an operand that does not go on", "decode.hopper", "right + step"[0] => "right + 0 * step", Numbers, decode_product),
     mistake!("one row too many", "matmul.hopper", "if (r >= rows"[0] => "if (r > rows", Guards, whole_tensor_product),
@@ -244,9 +247,9 @@ const HOPPER_ATTENTION: &[Mistake] = &[
     mistake!("the first masked block is not masked", "attention.hopper", "first + KEYS > lowest + 1"[0] => "first > lowest", Numbers, hopper_attention),
     mistake!("both warpgroups have the same queries", "attention.hopper", "memory + consumer * BOX_BYTES"[0] => "memory", Numbers, hopper_attention),
     mistake!("a wrong head of keys", "attention.hopper", "blockIdx.x / (query_heads / kv_heads)"[0] => "blockIdx.x % kv_heads", Numbers, hopper_attention),
-    mistake!("numbers of tokens are not waited for", "attention.hopper_backward", "1 + NUMBER_THREADS);"[0] => "1);", Launch, hopper_attention),
-    mistake!("stages are given back too early", "attention.hopper_backward", "group_wait<0>();"[1] => "", Numbers, hopper_attention),
-    mistake!("scores are not waited for", "attention.hopper_backward", "group_wait<0>();"[0] => "", Numbers, hopper_attention),
+    mistake!("numbers of tokens are not waited for", "attention.hopper_backward", "1 + NUMBER_THREADS,"[0] => "1,", Launch, hopper_attention),
+    mistake!("stages are given back too early", "attention.hopper_backward", "group_wait<0>();"[2] => "", Numbers, hopper_attention),
+    mistake!("scores are not waited for", "attention.hopper_backward", "group_wait<0>();"[1] => "", Numbers, hopper_attention),
     mistake!("keys see too few queries", "attention.hopper_backward", "<= token + column &&"[0] => "< token + column &&", Numbers, hopper_attention),
     mistake!("keys see tokens of the next span", "attention.hopper_backward", "&& token + column < end"[0] => "", Numbers, hopper_attention),
     mistake!("a tile that is not masked", "attention.hopper_backward", "token < own_first + 64"[0] => "token < own_first", Numbers, hopper_attention),
@@ -254,7 +257,7 @@ const HOPPER_ATTENTION: &[Mistake] = &[
     mistake!("gradients of keys that are not scaled", "attention.hopper_backward", "d_key, half, scale"[0] => "d_key, half, 1.0f", Numbers, hopper_attention),
     mistake!("a tile is left out that is seen", "attention.hopper_backward", "token + STEP > own_first"[0] => "token > own_first", Numbers, hopper_attention),
     mistake!("queries see too few keys", "attention.hopper_backward", "first + column <= own"[0] => "first + column < own", Numbers, hopper_attention),
-    mistake!("stages are filled without asking", "attention.hopper_backward", "if (n >= STAGES) phase_wait"[1] => "if (n > 99) phase_wait", Launch, hopper_attention),
+    mistake!("stages are filled without asking", "attention.hopper_backward", "stages.wait_empty(n);"[1] => "", Launch, hopper_attention),
 ];
 
 fn hopper_attention<D: Device>(device: &D) -> Results {
@@ -349,10 +352,14 @@ const SEEDS: std::ops::Range<u64> = 0..4;
 /// What finds it; nothing if nothing does.
 fn found(it: &Emulator, numerics: Numerics, mistake: &Mistake) -> Option<Finds> {
     let Mistake { file, text, nth, by, .. } = *mistake;
-    let edit = move |name: &str, kernel: &str| match kernel.match_indices(text).nth(nth) {
-        Some((at, _)) if name == file => [&kernel[..at], by, &kernel[at + text.len()..]].concat(),
-        None if name == file => panic!("`{text}` stands nowhere in {file}"),
-        _ => kernel.to_owned(),
+    let edit = move |name: &str, kernel: &str| {
+        if name != file {
+            return kernel.to_owned();
+        }
+        let kernel = kernel.replace("#include \"stages.cuh\"", STAGES);
+        let place = kernel.match_indices(text).nth(nth);
+        let (at, _) = place.unwrap_or_else(|| panic!("`{text}` stands nowhere in {file}"));
+        [&kernel[..at], by, &kernel[at + text.len()..]].concat()
     };
     let cuda = it.edited(numerics, Arc::new(edit));
     let want = (mistake.case)(&it.open(numerics));
