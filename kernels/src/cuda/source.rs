@@ -4,10 +4,11 @@ use super::Numerics;
 use crate::{Dtype, Error, Result, ops};
 
 /// The headers that kernels may include.
-pub(super) const HEADERS: [(&str, &str); 7] = [
+pub(super) const HEADERS: [(&str, &str); 8] = [
     ("number.cuh", include_str!("number.cuh")),
     ("several.cuh", include_str!("several.cuh")),
     ("ptx.cuh", include_str!("ptx.cuh")),
+    ("tiles.cuh", include_str!("tiles.cuh")),
     ("hopper.cuh", include_str!("hopper.cuh")),
     ("stages.cuh", include_str!("stages.cuh")),
     ("attention_hopper.cuh", include_str!("../ops/attention/hopper.cuh")),

@@ -23,8 +23,11 @@ enum Finds {
     Launch,
 }
 
-/// What several kernels include: a mistake in it is planted in one of them.
-const STAGES: &str = include_str!("../../src/cuda/stages.cuh");
+/// What several kernels include: a mistake in it is planted in each of them by itself.
+const INCLUDED: [(&str, &str); 2] = [
+    ("#include \"stages.cuh\"", include_str!("../../src/cuda/stages.cuh")),
+    ("#include \"tiles.cuh\"", include_str!("../../src/cuda/tiles.cuh")),
+];
 
 /// A text of a kernel that is replaced by another, where it stands for the n-th time.
 struct Mistake {
@@ -90,7 +93,7 @@ const EXACT: &[Mistake] = &[
     mistake!("halves that are joined without a sign", "adamw", "u32(int(short(low)))"[0] => "u32(low)", Numbers, cases::adamw),
     mistake!("an upper half that is cut off", "adamw", "bits + 0x8000u"[0] => "bits", Numbers, cases::adamw),
     mistake!("keys into the wrong place of a block", "paged", "at[1] % BLOCK"[0] => "(at[1] + 1) % BLOCK", Numbers, paged),
-    mistake!("values of the wrong sign", "rope", "-turned"[0] => "turned", Numbers, cases::rope),
+    mistake!("values of the wrong sign", "rope", "SIGN * sine"[0] => "sine", Numbers, cases::rope),
     mistake!("no barrier before buckets are filled", "sample", "__syncthreads();"[3] => "", Numbers, picking::some),
     mistake!("no barrier before buckets are read", "sample", "__syncthreads();"[4] => "", Launch, picking::some),
     mistake!("no barrier before exponentials are added", "sample", "__syncthreads();"[9] => "", Numbers, picking::some),
@@ -103,16 +106,16 @@ const EXACT: &[Mistake] = &[
 /// In those for tensor cores.
 const TENSOR: &[Mistake] = &[
     mistake!("a wait for too few copies", "matmul.tensor", "copy_wait<STAGES - 2>"[0] => "copy_wait<STAGES - 1>", Numbers, tensor_product),
-    mistake!("no barrier after the wait", "matmul.tensor", "__syncthreads();"[2] => "", Numbers, tensor_product),
+    mistake!("no barrier after the wait", "matmul.tensor", "__syncthreads();"[0] => "", Numbers, tensor_product),
     mistake!("a stage is overwritten too early", "matmul.tensor", "(stage + STAGES - 1) % STAGES"[0] => "stage", Numbers, tensor_product),
-    mistake!("a stage of the wrong steps", "matmul.tensor", "step + (STAGES - 1) * STEP"[0] => "step + STAGES * STEP", Numbers, tensor_product),
+    mistake!("a stage of the wrong steps", "matmul.tensor", "step + (STAGES - 1) * LENGTH"[0] => "step + STAGES * LENGTH", Numbers, tensor_product),
     mistake!("chunks exchanged where they are read", "matmul.tensor", "(step + third) / CHUNK"[0] => "(step + 8 - third) / CHUNK", Numbers, tensor_product),
     mistake!("lines exchanged where they are read", "matmul.tensor", "column + line + third"[0] => "column + line + second", Numbers, tensor_product),
     mistake!("the end of a line is not cut off", "matmul.tensor", "left < CHUNK ? left : CHUNK"[0] => "CHUNK", Numbers, tensor_product),
     mistake!("one row too many", "matmul.tensor", "if (r < rows"[0] => "if (r <= rows", Guards, whole_tensor_product),
     mistake!("sums that do not go on", "matmul.tensor", "wide(from[r * c_stride + k]) : 0.0f"[0] => "0.0f : 0.0f", Numbers, tensor_product),
-    mistake!("a tile is overwritten before it is read", "matmul.tensor", "__syncthreads();"[0] => "", Numbers, one_turned),
-    mistake!("a tile is read before it is there", "matmul.tensor", "__syncthreads();"[1] => "", Numbers, one_turned),
+    mistake!("a tile is overwritten before it is read", "matmul.tensor", "__syncthreads();"[1] => "", Numbers, one_turned),
+    mistake!("a tile is read before it is there", "matmul.tensor", "__syncthreads();"[2] => "", Numbers, one_turned),
     mistake!("a row's position of another row", "matmul.tensor", "positions + first_row, cosines"[0] => "positions, cosines", Numbers, one_turned),
     mistake!("a value's head is turned", "matmul.tensor", "first_column / COLUMNS < heads"[0] => "first_column / COLUMNS <= heads", Numbers, one_turned),
     mistake!("gates beside themselves", "matmul.tensor", "from_b, columns + first_column"[0] => "from_b, first_column", Numbers, one_gated),
@@ -193,7 +196,7 @@ const HOPPER: &[Mistake] = &[
 const HOPPER_FUSED: &[Mistake] = &[
     mistake!("pairs that are not of one head", "matmul.hopper", "n + half * 2 + k + 32"[0] => "n + half * 2 + k + 28", Numbers, one_turned),
     mistake!("a value's head is turned", "matmul.hopper", "first_head + head >= it.heads"[0] => "first_head + head > it.heads", Numbers, one_turned),
-    mistake!("sums that are turned before they are rounded", "matmul.hopper", "x = wide(near<C>(low))"[0] => "x = low", Numbers, one_turned),
+    mistake!("sums that are turned before they are rounded", "matmul.hopper", "low = wide(near<C>(low))"[0] => "low = low", Numbers, one_turned),
     mistake!("gates beside themselves", "matmul.hopper", "u32(columns) + tile.column"[0] => "tile.column", Numbers, one_gated),
     mistake!("products of the wrong columns", "matmul.hopper", "products + r * columns + k"[0] => "products + r * columns + k - at", Numbers, one_gated),
     mistake!("sums that begin elsewhere", "matmul.hopper", "wide(from[r * c_stride + k])"[0] => "wide(c[r * c_stride + k])", Numbers, one_onto),
@@ -356,7 +359,8 @@ fn found(it: &Emulator, numerics: Numerics, mistake: &Mistake) -> Option<Finds> 
         if name != file {
             return kernel.to_owned();
         }
-        let kernel = kernel.replace("#include \"stages.cuh\"", STAGES);
+        let kernel =
+            INCLUDED.iter().fold(kernel.to_owned(), |it, (line, all)| it.replace(line, all));
         let place = kernel.match_indices(text).nth(nth);
         let (at, _) = place.unwrap_or_else(|| panic!("`{text}` stands nowhere in {file}"));
         [&kernel[..at], by, &kernel[at + text.len()..]].concat()

@@ -55,10 +55,8 @@ __device__ __forceinline__ void turn(float (&sums)[NUMBERS], const Turn& it, siz
 #pragma unroll
             for (u32 k = 0; k < 2; ++k) {
                 float &low = sums[head * 64 + n + half * 2 + k], &high = sums[head * 64 + n + half * 2 + k + 32];
-                const float x = wide(near<C>(low)), y = wide(near<C>(high));
-                const float c = k ? cosine.y : cosine.x, s = k ? sine.y : sine.x;
-                low = fmaf(x, c, -(y * s));
-                high = fmaf(y, c, x * s);
+                low = wide(near<C>(low)), high = wide(near<C>(high));
+                turn_pair(low, high, k ? cosine.y : cosine.x, k ? sine.y : sine.x);
             }
         }
     }
@@ -137,7 +135,7 @@ matmul(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b,
 #pragma unroll
             for (u32 n = 0; n < 2; ++n) {
                 const float gate = wide(near<C>(sums[i + n])), up = wide(near<C>(sums[i + n + NUMBERS / 2]));
-                product[n] = wide(near<C>(gate / (1.0f + exponential(-gate)))) * up;
+                product[n] = wide(near<C>(silu(gate))) * up;
             }
             write_pair(to + at, k, columns, sums[i], sums[i + 1]);
             write_pair(to + columns + at, k, columns, sums[i + NUMBERS / 2], sums[i + 1 + NUMBERS / 2]);
