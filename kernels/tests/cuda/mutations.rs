@@ -197,7 +197,7 @@ const HOPPER_FUSED: &[Mistake] = &[
     mistake!("pairs that are not of one head", "matmul.hopper", "n + half * 2 + k + 32"[0] => "n + half * 2 + k + 28", Numbers, one_turned),
     mistake!("a value's head is turned", "matmul.hopper", "first_head + head >= it.heads"[0] => "first_head + head > it.heads", Numbers, one_turned),
     mistake!("sums that are turned before they are rounded", "matmul.hopper", "low = wide(near<C>(low))"[0] => "low = low", Numbers, one_turned),
-    mistake!("gates beside themselves", "matmul.hopper", "u32(columns) + tile.column"[0] => "tile.column", Numbers, one_gated),
+    mistake!("gates beside themselves", "matmul.hopper", "u32(columns + tile.column)"[0] => "u32(tile.column)", Numbers, one_gated),
     mistake!("products of the wrong columns", "matmul.hopper", "products + r * columns + k"[0] => "products + r * columns + k - at", Numbers, one_gated),
     mistake!("sums that begin elsewhere", "matmul.hopper", "wide(from[r * c_stride + k])"[0] => "wide(c[r * c_stride + k])", Numbers, one_onto),
     mistake!("a pair at the end of a row", "matmul.hopper", "own_column + i / 4 * 8, columns,"[0] => "own_column + i / 4 * 8, columns + 1,", Guards, odd_tensor_product),

@@ -7,10 +7,11 @@
 // to sums before they are written, all of it to the bit as the operation that does it alone: 1 turns queries
 // and keys with heads of 128 by their positions, 2 makes products of gates, whose columns and those beside
 // them, `width` further on, a tile has half of each.
-#include "stages.cuh"
+#include "matmul_tile.cuh"
 #include "several.cuh"
+#include "stages.cuh"
 
-constexpr u32 STEP = 64;                               // of the sum: 128 bytes; cuda.rs: BOX
+constexpr u32 STEP = 64;                               // of the sum: 128 bytes; hopper.rs: STEP
 constexpr u32 STAGES = 4;                              // hopper.rs: STAGES
 constexpr u32 ROWS = 64 * CONSUMERS;
 constexpr u32 THREADS = 128 * (CONSUMERS + 1);
@@ -18,18 +19,6 @@ constexpr u32 LINE = 128;                              // bytes of a line of a b
 constexpr u32 BOX_BYTES = 64 * LINE;                   // of 64 lines
 constexpr u32 A_BYTES = ROWS * LINE, B_BYTES = COLUMNS * LINE, STAGE_BYTES = A_BYTES + B_BYTES;
 constexpr u32 NUMBERS = COLUMNS / 2;                   // of a thread
-constexpr u32 WRITTEN = FUSED == 2 ? COLUMNS / 2 : COLUMNS;  // columns of a tile of the result
-constexpr u32 GROUP = 8;                               // rows of tiles that are near in time
-constexpr bool A_TURNED = FORM == 2, B_TURNED = FORM != 0;  // the summed index is not the contiguous one
-
-struct Tile { u32 row, column; };
-
-__device__ __forceinline__ Tile tile_of(size_t rows, size_t columns) {
-    const size_t n_rows = (rows + ROWS - 1) / ROWS, n_columns = (columns + WRITTEN - 1) / WRITTEN;
-    const size_t group = blockIdx.x / (GROUP * n_columns), in_group = blockIdx.x % (GROUP * n_columns);
-    const size_t left = n_rows - group * GROUP, height = left < GROUP ? left : GROUP;
-    return {u32(group * GROUP + in_group % height) * ROWS, u32(in_group / height) * WRITTEN};
-}
 
 #if FUSED == 1
 // What turning needs: see ops/rope.
@@ -87,7 +76,7 @@ matmul(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b,
 ) {
     SHARED(memory);
     const Stages<STAGES, STAGE_BYTES> stages(memory, reinterpret_cast<u64*>(memory + STAGES * STAGE_BYTES), 1, CONSUMERS);
-    const Tile tile = tile_of(rows, columns);
+    const Tile tile = tile_of<ROWS>(rows, columns);
     const u32 n_steps = u32((depth + STEP - 1) / STEP);
     if (threadIdx.x < 128) {
         registers_less<40>();
@@ -97,12 +86,12 @@ matmul(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b,
             u64* const full = stages.full(n);
             phase_expect(full, STAGE_BYTES);
             unsigned char* const to = stages.at(n);
-            fetch<A_TURNED, ROWS>(to, &a, tile.row, n * STEP, full);
+            fetch<A_TURNED, ROWS>(to, &a, u32(tile.row), n * STEP, full);
 #if FUSED == 2
-            fetch<false, COLUMNS / 2>(to + A_BYTES, &b, tile.column, n * STEP, full);
-            fetch<false, COLUMNS / 2>(to + A_BYTES + B_BYTES / 2, &b, u32(columns) + tile.column, n * STEP, full);
+            fetch<false, COLUMNS / 2>(to + A_BYTES, &b, u32(tile.column), n * STEP, full);
+            fetch<false, COLUMNS / 2>(to + A_BYTES + B_BYTES / 2, &b, u32(columns + tile.column), n * STEP, full);
 #else
-            fetch<B_TURNED, COLUMNS>(to + A_BYTES, &b, tile.column, n * STEP, full);
+            fetch<B_TURNED, COLUMNS>(to + A_BYTES, &b, u32(tile.column), n * STEP, full);
 #endif
         }
         return;

@@ -8,16 +8,14 @@
 // multiples of eight numbers and operands begin at multiples of 16 bytes. FUSED is what is done to sums before
 // they are written, as in hopper.cu; then a tile has 128 columns, a head or 64 gates and what is beside them,
 // and its numbers are brought together in shared memory first.
+#include "matmul_tile.cuh"
 #include "several.cuh"
 #include "tiles.cuh"
 
 constexpr u32 STAGES = 4;                                  // cuda.rs: STAGES
 constexpr u32 THREADS = ROW_WARPS * COLUMN_WARPS * WARP;   // cuda.rs: `Tile`
-constexpr u32 GROUP = 8;                                   // rows of tiles that are near in time
-constexpr u32 WRITTEN = FUSED == 2 ? COLUMNS / 2 : COLUMNS;  // columns of a tile of the result
 constexpr u32 WARP_ROWS = ROWS / ROW_WARPS, WARP_COLUMNS = COLUMNS / COLUMN_WARPS;
 constexpr u32 M = WARP_ROWS / 16, N = WARP_COLUMNS / 8;    // instructions of a warp, per sixteen steps
-constexpr bool A_TURNED = FORM == 2, B_TURNED = FORM != 0;  // the summed index is not the contiguous one
 
 static_assert(WARP_ROWS % 16 == 0 && WARP_COLUMNS % 16 == 0 && STEP % 32 == 0, "a tile");
 
@@ -57,16 +55,6 @@ __device__ __forceinline__ void multiply_step(float (&sums)[M][N][4], const bf16
             }
         }
     }
-}
-
-// The tile of a block: columns of tiles one after another within groups of rows of tiles, so that what is
-// worked on at the same time shares operands.
-__device__ __forceinline__ void tile_of(size_t& row, size_t& column, size_t rows, size_t columns) {
-    const size_t n_rows = (rows + ROWS - 1) / ROWS, n_columns = (columns + WRITTEN - 1) / WRITTEN;
-    const size_t group = blockIdx.x / (GROUP * n_columns), in_group = blockIdx.x % (GROUP * n_columns);
-    const size_t left = n_rows - group * GROUP, height = left < GROUP ? left : GROUP;
-    row = (group * GROUP + in_group % height) * ROWS;
-    column = in_group / height * WRITTEN;
 }
 
 // The tile's numbers, as bf16, in lines that begin in different banks.
@@ -143,8 +131,8 @@ matmul(const bf16* __restrict__ a, const bf16* __restrict__ b,
     bf16* const stages = reinterpret_cast<bf16*>(memory);  // [STAGES][LENGTH]
     const Source from_a = {a, a_stride, A_TURNED ? depth : rows, A_TURNED ? rows : depth};
     const Source from_b = {b, b_stride, B_TURNED ? depth : columns * (COLUMNS / WRITTEN), B_TURNED ? columns : depth};
-    size_t first_row, first_column;
-    tile_of(first_row, first_column, rows, columns);
+    const Tile tile = tile_of<ROWS>(rows, columns);
+    const size_t first_row = tile.row, first_column = tile.column;
     const auto fetch = [&](u32 stage, size_t step) {
         bf16* const to = stages + stage * LENGTH;
         if (step >= depth) return;
