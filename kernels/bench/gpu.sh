@@ -5,7 +5,8 @@
 #   gpu.sh              there, in the folder where FILE was unpacked: checks, measures, prints a table
 #
 # The other machine needs a driver, NVRTC (by the loader, or KUN_CUDA_LIBRARIES names its folder; the
-# one that comes with PyTorch is looked for) and Python; PyTorch and transformers for the comparison. No Rust.
+# one that comes with PyTorch is looked for) and Python; PyTorch, transformers and peft for the comparison. No
+# Rust.
 #
 # What is most wanted comes first, each part ends after a time of its own, all together within ten minutes,
 # and what was measured by then is kept: lines of JSON in ours.jsonl and peers.jsonl, parts.jsonl for how each

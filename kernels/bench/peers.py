@@ -1,4 +1,4 @@
-"""What PyTorch and transformers take for the same work as kernels/examples/gpu.rs, as lines of JSON with the
+"""What PyTorch, transformers and peft take for the same work as kernels/examples/gpu.rs, as lines of JSON with the
 same names: peers.py [PART...], all parts where none is named. KUN_BENCH=tiny makes all of it tiny; without a
 CUDA device it runs on the processor, which says nothing but that it runs."""
 
@@ -127,39 +127,59 @@ def emptied(failed):
     return isinstance(failed, torch.OutOfMemoryError)
 
 
-def train(layers, again):
-    it = model(layers)
+def with_adapters(it):
+    from peft import LoraConfig, get_peft_model
+
+    # Of examples/gpu/training.rs. By itself peft would keep them in f32, which is slower beside weights of bf16.
+    targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    config = LoraConfig(r=16, lora_alpha=32, lora_dropout=0.0, target_modules=targets)
+    return get_peft_model(it, config, autocast_adapter_dtype=False)
+
+
+def train(what, make, layers, again):
+    it = make(model(layers))
     it.train()
     if again:
-        it.gradient_checkpointing_enable()
+        # Of frozen embeddings no gradient is asked, so that the older way of it would find nothing to do.
+        it.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     # Weights, gradients and moments all bf16: fewer bytes than ours, which has exact weights and moments in f32.
-    optimizer = torch.optim.AdamW(it.parameters(), lr=1e-5, fused=True)
+    trained = [weight for weight in it.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=True)
     ids = torch.randint(VOCABULARY, (TEXTS, TEXT_TOKENS), device=HERE)
 
     def step():
         loss = it(input_ids=ids, labels=ids, use_cache=False).loss
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(it.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
     step()
     took = seconds_of(step, STEPS)
-    name = f"train step {TEXTS}x{TEXT_TOKENS}"
+    name = f"{what} {TEXTS}x{TEXT_TOKENS}"
     say(name=name, seconds=took, tokens_per_second=TEXTS * TEXT_TOKENS / took, layers=layers,
-        of_layers=LAYERS, checkpoints=again, states="bf16")
+        of_layers=LAYERS, checkpoints=again, states="bf16", trained=sum(weight.numel() for weight in trained))
 
 
-def training():
+def train_what_fits(what, make):
     for layers in (LAYERS, LAYERS // 2, LAYERS // 4):
         for again in (False, True):
             try:
-                return train(layers, again)
+                return train(what, make, layers, again)
             except RuntimeError as failed:
                 if not emptied(failed):
                     raise
             emptied(None)
-    say(failed="train step", reason="nothing fits")
+    say(failed=what, reason="nothing fits")
+
+
+def training():
+    train_what_fits("train step", lambda it: it)
+    emptied(None)
+    try:
+        train_what_fits("train step, adapters", with_adapters)
+    except ImportError as missing:
+        say(skipped="train step, adapters", reason=str(missing))
 
 
 def generation():

@@ -214,6 +214,9 @@ Block::~Block() {
     for (const auto& it : fibers) {
 #if defined(EMULATOR_THREADS)
         if (it->tsan) __tsan_destroy_fiber(it->tsan);  // it can count some thousands of threads
+#elif defined(__SANITIZE_ADDRESS__)
+        // What comes to lie there next is nobody's frames.
+        __asan_unpoison_memory_region(it->stack, STACK);
 #endif
         munmap(it->stack, STACK);
     }

@@ -55,6 +55,16 @@ __device__ __forceinline__ float exponential(float x) {
     return x > greatest ? x * 3.40282347e38f : y;
 }
 
+// What a gate lets through; see ops/swiglu.
+__device__ __forceinline__ float silu(float gate) { return gate / (1.0f + exponential(-gate)); }
+
+// Turns a pair of numbers of a head; see ops/rope.
+__device__ __forceinline__ void turn_pair(float& x, float& y, float cosine, float sine) {
+    const float turned = fmaf(x, cosine, -(y * sine));
+    y = fmaf(y, cosine, x * sine);
+    x = turned;
+}
+
 // The natural logarithm of a positive number; see `ln` there.
 __device__ __forceinline__ double logarithm(double x) {
     const u64 bits = u64(__double_as_longlong(x));

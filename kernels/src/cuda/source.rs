@@ -4,13 +4,16 @@ use super::Numerics;
 use crate::{Dtype, Error, Result, ops};
 
 /// The headers that kernels may include.
-pub(super) const HEADERS: [(&str, &str); 8] = [
+pub(super) const HEADERS: [(&str, &str); 11] = [
     ("number.cuh", include_str!("number.cuh")),
     ("several.cuh", include_str!("several.cuh")),
     ("random.cuh", include_str!("random.cuh")),
     ("adamw_moments.cuh", include_str!("../ops/adamw/moments.cuh")),
     ("ptx.cuh", include_str!("ptx.cuh")),
+    ("tiles.cuh", include_str!("tiles.cuh")),
     ("hopper.cuh", include_str!("hopper.cuh")),
+    ("stages.cuh", include_str!("stages.cuh")),
+    ("matmul_tile.cuh", include_str!("../ops/matmul/tile.cuh")),
     ("attention_hopper.cuh", include_str!("../ops/attention/hopper.cuh")),
     ("attention_tensor.cuh", include_str!("../ops/attention/tensor.cuh")),
 ];

@@ -23,6 +23,13 @@ enum Finds {
     Launch,
 }
 
+/// What several kernels include: a mistake in it is planted in each of them by itself.
+const INCLUDED: [(&str, &str); 3] = [
+    ("#include \"adamw_moments.cuh\"", include_str!("../../src/ops/adamw/moments.cuh")),
+    ("#include \"stages.cuh\"", include_str!("../../src/cuda/stages.cuh")),
+    ("#include \"tiles.cuh\"", include_str!("../../src/cuda/tiles.cuh")),
+];
+
 /// A text of a kernel that is replaced by another, where it stands for the n-th time.
 struct Mistake {
     what: &'static str,
@@ -86,8 +93,14 @@ const EXACT: &[Mistake] = &[
     mistake!("no barrier before factors are read", "rms_norm", "__syncthreads();"[1] => "", Numbers, one_norm),
     mistake!("halves that are joined without a sign", "adamw", "u32(int(short(low)))"[0] => "u32(low)", Numbers, cases::adamw),
     mistake!("an upper half that is cut off", "adamw", "bits + 0x8000u"[0] => "bits", Numbers, cases::adamw),
+    mistake!("a block whose greatest number is not found", "adamw", "step = 16;"[0] => "step = 8;", Numbers, cases::adamw),
+    mistake!("moments that are rounded to nothing", "adamw", "code > 1 ? code : 1"[0] => "code", Numbers, cases::adamw),
+    mistake!("both moments by the same chance", "adamw", "second, words, 16"[0] => "second, words, 0", Numbers, cases::adamw),
+    mistake!("random words of other places", "adamw", "place + i"[0] => "i", Numbers, cases::adamw),
+    mistake!("an exponent of the wrong block", "adamw", "all[n + i / BLOCK] = "[0] => "all[n] = ", Numbers, cases::adamw),
+    mistake!("an exponent beyond the last", "adamw", "? all[n + i / BLOCK] : 0"[0] => "? all[n + i / BLOCK + 1] : 0", Numbers, cases::adamw),
     mistake!("keys into the wrong place of a block", "paged", "at[1] % BLOCK"[0] => "(at[1] + 1) % BLOCK", Numbers, paged),
-    mistake!("values of the wrong sign", "rope", "-turned"[0] => "turned", Numbers, cases::rope),
+    mistake!("values of the wrong sign", "rope", "SIGN * sine"[0] => "sine", Numbers, cases::rope),
     mistake!("no barrier before buckets are filled", "sample", "__syncthreads();"[3] => "", Numbers, picking::some),
     mistake!("no barrier before buckets are read", "sample", "__syncthreads();"[4] => "", Launch, picking::some),
     mistake!("no barrier before exponentials are added", "sample", "__syncthreads();"[9] => "", Numbers, picking::some),
@@ -100,16 +113,16 @@ const EXACT: &[Mistake] = &[
 /// In those for tensor cores.
 const TENSOR: &[Mistake] = &[
     mistake!("a wait for too few copies", "matmul.tensor", "copy_wait<STAGES - 2>"[0] => "copy_wait<STAGES - 1>", Numbers, tensor_product),
-    mistake!("no barrier after the wait", "matmul.tensor", "__syncthreads();"[2] => "", Numbers, tensor_product),
+    mistake!("no barrier after the wait", "matmul.tensor", "__syncthreads();"[0] => "", Numbers, tensor_product),
     mistake!("a stage is overwritten too early", "matmul.tensor", "(stage + STAGES - 1) % STAGES"[0] => "stage", Numbers, tensor_product),
-    mistake!("a stage of the wrong steps", "matmul.tensor", "step + (STAGES - 1) * STEP"[0] => "step + STAGES * STEP", Numbers, tensor_product),
+    mistake!("a stage of the wrong steps", "matmul.tensor", "step + (STAGES - 1) * LENGTH"[0] => "step + STAGES * LENGTH", Numbers, tensor_product),
     mistake!("chunks exchanged where they are read", "matmul.tensor", "(step + third) / CHUNK"[0] => "(step + 8 - third) / CHUNK", Numbers, tensor_product),
     mistake!("lines exchanged where they are read", "matmul.tensor", "column + line + third"[0] => "column + line + second", Numbers, tensor_product),
     mistake!("the end of a line is not cut off", "matmul.tensor", "left < CHUNK ? left : CHUNK"[0] => "CHUNK", Numbers, tensor_product),
     mistake!("one row too many", "matmul.tensor", "if (r < rows"[0] => "if (r <= rows", Guards, whole_tensor_product),
     mistake!("sums that do not go on", "matmul.tensor", "wide(from[r * c_stride + k]) : 0.0f"[0] => "0.0f : 0.0f", Numbers, tensor_product),
-    mistake!("a tile is overwritten before it is read", "matmul.tensor", "__syncthreads();"[0] => "", Numbers, one_turned),
-    mistake!("a tile is read before it is there", "matmul.tensor", "__syncthreads();"[1] => "", Numbers, one_turned),
+    mistake!("a tile is overwritten before it is read", "matmul.tensor", "__syncthreads();"[1] => "", Numbers, one_turned),
+    mistake!("a tile is read before it is there", "matmul.tensor", "__syncthreads();"[2] => "", Numbers, one_turned),
     mistake!("a row's position of another row", "matmul.tensor", "positions + first_row, cosines"[0] => "positions, cosines", Numbers, one_turned),
     mistake!("a value's head is turned", "matmul.tensor", "first_column / COLUMNS < heads"[0] => "first_column / COLUMNS <= heads", Numbers, one_turned),
     mistake!("gates beside themselves", "matmul.tensor", "from_b, columns + first_column"[0] => "from_b, first_column", Numbers, one_gated),
@@ -166,21 +179,21 @@ const DECODING: &[Mistake] = &[
 
 /// In those for Hopper.
 const HOPPER: &[Mistake] = &[
-    mistake!("copies are not waited for", "matmul.hopper", "phase_wait(full + stage, n / STAGES % 2);"[0] => "", Launch, hopper_product),
+    mistake!("copies are not waited for", "matmul.hopper", "stages.wait_full(n);"[0] => "", Launch, hopper_product),
     mistake!("stages are given back before they are read", "matmul.hopper", "group_wait<1>();"[0] => "", Numbers, hopper_product),
     mistake!("products are not waited for", "matmul.hopper", "group_wait<0>();"[0] => "", Numbers, hopper_product),
-    mistake!("stages are filled without asking", "matmul.hopper", "if (n >= STAGES) phase_wait"[0] => "if (n > 99) phase_wait", Launch, hopper_product),
-    mistake!("stages are never given back", "matmul.hopper", "phase_arrive(empty"[0] => "if (n > 99) phase_arrive(empty", Launch, hopper_product),
-    mistake!("the wrong stage is given back", "matmul.hopper", "empty + (n - 1) % STAGES"[0] => "empty + n % STAGES", Launch, hopper_product),
-    mistake!("too few bytes are announced", "matmul.hopper", "full + stage, STAGE_BYTES"[0] => "full + stage, A_BYTES", Launch, hopper_product),
+    mistake!("stages are filled without asking", "matmul.hopper", "if (n >= COUNT) phase_wait"[0] => "if (n > 99) phase_wait", Launch, hopper_product),
+    mistake!("stages are never given back", "matmul.hopper", "phase_arrive(stages"[0] => "if (n > 99) phase_arrive(stages", Launch, hopper_product),
+    mistake!("the wrong stage is given back", "matmul.hopper", "stages.empty(n - 1)"[0] => "stages.empty(n)", Launch, hopper_product),
+    mistake!("too few bytes are announced", "matmul.hopper", "full, STAGE_BYTES"[0] => "full, A_BYTES", Launch, hopper_product),
     mistake!("both warpgroups have the same rows", "matmul.hopper", "consumer * BOX_BYTES"[0] => "0", Numbers, hopper_product),
     mistake!("an operand that does not go on", "matmul.hopper", "right + step"[0] => "right + 0 * step", Numbers, hopper_product),
     mistake!("a turned operand that is not", "matmul.hopper", "A_TURNED ? LINE : 2"[0] => "2", Numbers, hopper_product),
-    mistake!("copies are not waited for", "decode.hopper", "phase_wait(full + stage, n / STAGES % 2);"[0] => "", Launch, decode_product),
+    mistake!("copies are not waited for", "decode.hopper", "stages.wait_full(n);"[0] => "", Launch, decode_product),
     mistake!("stages are given back before they are read", "decode.hopper", "group_wait<1>();"[0] => "", Numbers, decode_product),
     mistake!("products are not waited for", "decode.hopper", "group_wait<0>();"[0] => "", Numbers, decode_product),
-    mistake!("stages are never given back", "decode.hopper", "phase_arrive(empty"[0] => "if (n > 99) phase_arrive(empty", Launch, decode_product),
-    mistake!("too few bytes are announced", "decode.hopper", "full + stage, STAGE_BYTES"[0] => "full + stage, A_BYTES", Launch, decode_product),
+    mistake!("stages are never given back", "decode.hopper", "phase_arrive(stages"[0] => "if (n > 99) phase_arrive(stages", Launch, decode_product),
+    mistake!("too few bytes are announced", "decode.hopper", "full, STAGE_BYTES"[0] => "full, A_BYTES", Launch, decode_product),
     mistake!("all parts are the first", "decode.hopper", "u32(start) + n * STEP"[0] => "n * STEP", Numbers, decode_product),
     mistake!("an operand that does not go on", "decode.hopper", "right + step"[0] => "right + 0 * step", Numbers, decode_product),
     mistake!("one row too many", "matmul.hopper", "if (r >= rows"[0] => "if (r > rows", Guards, whole_tensor_product),
@@ -190,8 +203,8 @@ const HOPPER: &[Mistake] = &[
 const HOPPER_FUSED: &[Mistake] = &[
     mistake!("pairs that are not of one head", "matmul.hopper", "n + half * 2 + k + 32"[0] => "n + half * 2 + k + 28", Numbers, one_turned),
     mistake!("a value's head is turned", "matmul.hopper", "first_head + head >= it.heads"[0] => "first_head + head > it.heads", Numbers, one_turned),
-    mistake!("sums that are turned before they are rounded", "matmul.hopper", "x = wide(near<C>(low))"[0] => "x = low", Numbers, one_turned),
-    mistake!("gates beside themselves", "matmul.hopper", "u32(columns) + tile.column"[0] => "tile.column", Numbers, one_gated),
+    mistake!("sums that are turned before they are rounded", "matmul.hopper", "low = wide(near<C>(low))"[0] => "low = low", Numbers, one_turned),
+    mistake!("gates beside themselves", "matmul.hopper", "u32(columns + tile.column)"[0] => "u32(tile.column)", Numbers, one_gated),
     mistake!("products of the wrong columns", "matmul.hopper", "products + r * columns + k"[0] => "products + r * columns + k - at", Numbers, one_gated),
     mistake!("sums that begin elsewhere", "matmul.hopper", "wide(from[r * c_stride + k])"[0] => "wide(c[r * c_stride + k])", Numbers, one_onto),
     mistake!("a pair at the end of a row", "matmul.hopper", "own_column + i / 4 * 8, columns,"[0] => "own_column + i / 4 * 8, columns + 1,", Guards, odd_tensor_product),
@@ -244,9 +257,9 @@ const HOPPER_ATTENTION: &[Mistake] = &[
     mistake!("the first masked block is not masked", "attention.hopper", "first + KEYS > lowest + 1"[0] => "first > lowest", Numbers, hopper_attention),
     mistake!("both warpgroups have the same queries", "attention.hopper", "memory + consumer * BOX_BYTES"[0] => "memory", Numbers, hopper_attention),
     mistake!("a wrong head of keys", "attention.hopper", "blockIdx.x / (query_heads / kv_heads)"[0] => "blockIdx.x % kv_heads", Numbers, hopper_attention),
-    mistake!("numbers of tokens are not waited for", "attention.hopper_backward", "1 + NUMBER_THREADS);"[0] => "1);", Launch, hopper_attention),
-    mistake!("stages are given back too early", "attention.hopper_backward", "group_wait<0>();"[1] => "", Numbers, hopper_attention),
-    mistake!("scores are not waited for", "attention.hopper_backward", "group_wait<0>();"[0] => "", Numbers, hopper_attention),
+    mistake!("numbers of tokens are not waited for", "attention.hopper_backward", "1 + NUMBER_THREADS,"[0] => "1,", Launch, hopper_attention),
+    mistake!("stages are given back too early", "attention.hopper_backward", "group_wait<0>();"[2] => "", Numbers, hopper_attention),
+    mistake!("scores are not waited for", "attention.hopper_backward", "group_wait<0>();"[1] => "", Numbers, hopper_attention),
     mistake!("keys see too few queries", "attention.hopper_backward", "<= token + column &&"[0] => "< token + column &&", Numbers, hopper_attention),
     mistake!("keys see tokens of the next span", "attention.hopper_backward", "&& token + column < end"[0] => "", Numbers, hopper_attention),
     mistake!("a tile that is not masked", "attention.hopper_backward", "token < own_first + 64"[0] => "token < own_first", Numbers, hopper_attention),
@@ -254,7 +267,7 @@ const HOPPER_ATTENTION: &[Mistake] = &[
     mistake!("gradients of keys that are not scaled", "attention.hopper_backward", "d_key, half, scale"[0] => "d_key, half, 1.0f", Numbers, hopper_attention),
     mistake!("a tile is left out that is seen", "attention.hopper_backward", "token + STEP > own_first"[0] => "token > own_first", Numbers, hopper_attention),
     mistake!("queries see too few keys", "attention.hopper_backward", "first + column <= own"[0] => "first + column < own", Numbers, hopper_attention),
-    mistake!("stages are filled without asking", "attention.hopper_backward", "if (n >= STAGES) phase_wait"[1] => "if (n > 99) phase_wait", Launch, hopper_attention),
+    mistake!("stages are filled without asking", "attention.hopper_backward", "stages.wait_empty(n);"[1] => "", Launch, hopper_attention),
 ];
 
 fn hopper_attention<D: Device>(device: &D) -> Results {
@@ -349,10 +362,15 @@ const SEEDS: std::ops::Range<u64> = 0..4;
 /// What finds it; nothing if nothing does.
 fn found(it: &Emulator, numerics: Numerics, mistake: &Mistake) -> Option<Finds> {
     let Mistake { file, text, nth, by, .. } = *mistake;
-    let edit = move |name: &str, kernel: &str| match kernel.match_indices(text).nth(nth) {
-        Some((at, _)) if name == file => [&kernel[..at], by, &kernel[at + text.len()..]].concat(),
-        None if name == file => panic!("`{text}` stands nowhere in {file}"),
-        _ => kernel.to_owned(),
+    let edit = move |name: &str, kernel: &str| {
+        if name != file {
+            return kernel.to_owned();
+        }
+        let kernel =
+            INCLUDED.iter().fold(kernel.to_owned(), |it, (line, all)| it.replace(line, all));
+        let place = kernel.match_indices(text).nth(nth);
+        let (at, _) = place.unwrap_or_else(|| panic!("`{text}` stands nowhere in {file}"));
+        [&kernel[..at], by, &kernel[at + text.len()..]].concat()
     };
     let cuda = it.edited(numerics, Arc::new(edit));
     let want = (mistake.case)(&it.open(numerics));

@@ -4,6 +4,7 @@
 // of a group and over tiles of 64 tokens, those of queries over blocks of 64 keys, all rising, with weights
 // and gradients of scores rounded to bf16.
 #include "attention_hopper.cuh"
+#include "stages.cuh"
 
 constexpr u32 STAGES = 3;    // hopper.rs: BACK_STAGES
 constexpr u32 STEP = 64;     // lines of a stage: tokens beside keys, keys beside tokens
@@ -21,21 +22,24 @@ struct Heads {
     __device__ __forceinline__ size_t row() const { return (size_t(query) + 2 * kv) * DIM; }
 };
 
-// Barriers: both tiles are there, a stage is there, nobody reads it any more.
-struct Barriers { u64 *tiles, *full, *empty; };
+// A head's numbers of a matrix: from `column` on.
+struct Head { const TensorMap* map; u32 column; };
 
-__device__ __forceinline__ Barriers barriers_in(u64* at, u32 arrivals) {
-    const Barriers it = {at, at + 1, at + 1 + STAGES};
-    if (threadIdx.x == 0) {
-        phase_init(it.tiles, 1);
-        for (u32 i = 0; i < STAGES; ++i) {
-            phase_init(it.full + i, arrivals);
-            phase_init(it.empty + i, CONSUMER_WARPS);
-        }
-        phase_fence();
-    }
-    __syncthreads();
-    return it;
+// 64 HALVES lines of two matrices, one behind the other; copies and what they announce count for `barrier`.
+template <u32 HALVES>
+__device__ __forceinline__ void copy_both(unsigned char* to, const Head& first, const Head& second, u32 row, u64* barrier) {
+    phase_expect(barrier, 2 * HALVES * HALF_BYTES);
+    copy_tile<HALVES>(to, first.map, first.column, row, barrier);
+    copy_tile<HALVES>(to + HALVES * HALF_BYTES, second.map, second.column, row, barrier);
+}
+
+// Scores and gradients of weights: a consumer's lines of both tiles with those of a stage.
+__device__ __forceinline__ void both_products(float (&scores)[N], float (&d_weights)[N], const unsigned char* tiles, const unsigned char* stage) {
+    products<CONSUMERS, 1>(scores, tiles, stage);
+    products<CONSUMERS, 1>(d_weights, tiles + TILE_BYTES, stage + HALF_BYTES);
+    group_wait<0>();
+    group_hold(scores);
+    group_hold(d_weights);
 }
 
 // A score becomes a weight, the gradient of a weight that of a score before it was scaled.
@@ -79,11 +83,11 @@ backward_keys(const __grid_constant__ TensorMap qkv, const __grid_constant__ Ten
               const float* __restrict__ lse, const float* __restrict__ delta, const u32* __restrict__ blocks,
               bf16* __restrict__ d_qkv, u32 query_heads, u32 kv_heads, float scale) {
     SHARED(memory);
-    unsigned char* const keys = memory;
-    unsigned char* const values = keys + TILE_BYTES;
-    unsigned char* const stages = values + TILE_BYTES;  // [STAGES]: queries and gradients of results
-    float* const numbers = reinterpret_cast<float*>(stages + STAGES * STAGE_BYTES);  // [STAGES][2][STEP]
-    const Barriers barriers = barriers_in(reinterpret_cast<u64*>(numbers + STAGES * 2 * STEP), 1 + NUMBER_THREADS);
+    unsigned char* const at_stages = memory + 2 * TILE_BYTES;  // after keys and values: queries and gradients of results
+    float* const numbers = reinterpret_cast<float*>(at_stages + STAGES * STAGE_BYTES);  // [STAGES][2][STEP]
+    u64* const both = reinterpret_cast<u64*>(numbers + STAGES * 2 * STEP);  // a barrier: keys and values are there
+    if (threadIdx.x == 0) phase_init(both, 1);
+    const Stages<STAGES, STAGE_BYTES> stages(at_stages, both + 1, 1 + NUMBER_THREADS, CONSUMER_WARPS);
     const Heads heads = {query_heads, kv_heads};
     const u32 kv = blockIdx.x, first = blocks[blockIdx.y * 2], end = blocks[blockIdx.y * 2 + 1];
     const u32 per_head = (end - first + STEP - 1) / STEP, n_steps = per_head * heads.group();
@@ -92,26 +96,19 @@ backward_keys(const __grid_constant__ TensorMap qkv, const __grid_constant__ Ten
         // One thread has boxes copied, 64 bring what belongs to each token.
         const u32 place = threadIdx.x - WARP;
         if (threadIdx.x != 0 && place >= NUMBER_THREADS) return;
-        if (threadIdx.x == 0) {
-            phase_expect(barriers.tiles, 2 * TILE_BYTES);
-            copy_tile<CONSUMERS>(keys, &qkv, heads.key(kv), first, barriers.tiles);
-            copy_tile<CONSUMERS>(values, &qkv, heads.value(kv), first, barriers.tiles);
-        }
+        if (threadIdx.x == 0)
+            copy_both<CONSUMERS>(memory, {&qkv, heads.key(kv)}, {&qkv, heads.value(kv)}, first, both);
         for (u32 n = 0; n < n_steps; ++n) {
             const u32 stage = n % STAGES, head = kv * heads.group() + n / per_head, token = first + n % per_head * STEP;
-            u64* const full = barriers.full + stage;
-            if (n >= STAGES) phase_wait(barriers.empty + stage, (n / STAGES - 1) % 2);
+            stages.wait_empty(n);
             if (threadIdx.x == 0) {
-                unsigned char* const to = stages + stage * STAGE_BYTES;
-                phase_expect(full, STAGE_BYTES);
-                copy_tile<1>(to, &qkv, head * DIM, token, full);
-                copy_tile<1>(to + HALF_BYTES, &d_out, head * DIM, token, full);
+                copy_both<1>(stages.at(n), {&qkv, head * DIM}, {&d_out, head * DIM}, token, stages.full(n));
             } else {
                 const size_t at = size_t(token + place) * query_heads + head;
                 const bool here = token + place < end;
                 numbers[stage * 2 * STEP + place] = here ? lse[at] * LOG2_E : 0.0f;
                 numbers[(stage * 2 + 1) * STEP + place] = here ? delta[at] : 0.0f;
-                phase_arrive(full);
+                phase_arrive(stages.full(n));
             }
         }
         return;
@@ -122,20 +119,16 @@ backward_keys(const __grid_constant__ TensorMap qkv, const __grid_constant__ Ten
     float d_key[DIM / 2], d_value[DIM / 2];
     clear(d_key);
     clear(d_value);
-    phase_wait(barriers.tiles, 0);
+    phase_wait(both, 0);
     for (u32 n = 0; n < n_steps; ++n) {
         const u32 stage = n % STAGES, token = first + n % per_head * STEP;
-        const unsigned char* const queries = stages + stage * STAGE_BYTES;
+        const unsigned char* const queries = stages.at(n);
         const unsigned char* const d_outs = queries + HALF_BYTES;
-        phase_wait(barriers.full + stage, n / STAGES % 2);
+        stages.wait_full(n);
         // Tokens that come before all of the keys see none of them.
         if (token + STEP > own_first) {
             float weights[N], d_scores[N];
-            products<CONSUMERS, 1>(weights, keys + consumer * BOX_BYTES, queries);
-            products<CONSUMERS, 1>(d_scores, values + consumer * BOX_BYTES, d_outs);
-            group_wait<0>();
-            group_hold(weights);
-            group_hold(d_scores);
+            both_products(weights, d_scores, memory + consumer * BOX_BYTES, queries);
             const float* const lses = numbers + stage * 2 * STEP;
 #pragma unroll
             for (u32 i = 0; i < N; ++i) {
@@ -155,7 +148,7 @@ backward_keys(const __grid_constant__ TensorMap qkv, const __grid_constant__ Ten
             group_hold(d_value);
             group_hold(d_key);
         }
-        give_back(barriers.empty + stage);
+        give_back(stages.empty(n));
     }
 #pragma unroll
     for (u32 half = 0; half < 2; ++half) {
@@ -172,10 +165,10 @@ backward_queries(const __grid_constant__ TensorMap qkv, const __grid_constant__ 
                  const float* __restrict__ lse, const float* __restrict__ delta, const u32* __restrict__ tiles,
                  bf16* __restrict__ d_qkv, u32 query_heads, u32 kv_heads, float scale) {
     SHARED(memory);
-    unsigned char* const queries = memory;
-    unsigned char* const d_outs = queries + TILE_BYTES;
-    unsigned char* const stages = d_outs + TILE_BYTES;  // [STAGES]: keys and values
-    const Barriers barriers = barriers_in(reinterpret_cast<u64*>(stages + STAGES * STAGE_BYTES), 1);
+    unsigned char* const at_stages = memory + 2 * TILE_BYTES;  // after queries and gradients of results: keys and values
+    u64* const both = reinterpret_cast<u64*>(at_stages + STAGES * STAGE_BYTES);  // a barrier: the former are there
+    if (threadIdx.x == 0) phase_init(both, 1);
+    const Stages<STAGES, STAGE_BYTES> stages(at_stages, both + 1, 1, CONSUMER_WARPS);
     const Heads heads = {query_heads, kv_heads};
     const u32* const tile = tiles + size_t(blockIdx.y) * 3;
     const u32 head = blockIdx.x, kv = head / heads.group(), token = tile[0], start = tile[1], end = tile[2];
@@ -183,16 +176,10 @@ backward_queries(const __grid_constant__ TensorMap qkv, const __grid_constant__ 
     if (threadIdx.x < 128) {
         registers_less<24>();
         if (threadIdx.x != 0) return;
-        phase_expect(barriers.tiles, 2 * TILE_BYTES);
-        copy_tile<CONSUMERS>(queries, &qkv, head * DIM, token, barriers.tiles);
-        copy_tile<CONSUMERS>(d_outs, &d_out, head * DIM, token, barriers.tiles);
+        copy_both<CONSUMERS>(memory, {&qkv, head * DIM}, {&d_out, head * DIM}, token, both);
         for (u32 n = 0; n < n_steps; ++n) {
-            const u32 stage = n % STAGES, row = start + n * STEP;
-            if (n >= STAGES) phase_wait(barriers.empty + stage, (n / STAGES - 1) % 2);
-            unsigned char* const to = stages + stage * STAGE_BYTES;
-            phase_expect(barriers.full + stage, STAGE_BYTES);
-            copy_tile<1>(to, &qkv, heads.key(kv), row, barriers.full + stage);
-            copy_tile<1>(to + HALF_BYTES, &qkv, heads.value(kv), row, barriers.full + stage);
+            stages.wait_empty(n);
+            copy_both<1>(stages.at(n), {&qkv, heads.key(kv)}, {&qkv, heads.value(kv)}, start + n * STEP, stages.full(n));
         }
         return;
     }
@@ -207,19 +194,15 @@ backward_queries(const __grid_constant__ TensorMap qkv, const __grid_constant__ 
         own_delta[half] = own + half * 8 < end ? delta[at] : 0.0f;
     }
     clear(d_query);
-    phase_wait(barriers.tiles, 0);
+    phase_wait(both, 0);
     for (u32 n = 0; n < n_steps; ++n) {
-        const u32 stage = n % STAGES, first = start + n * STEP;
-        const unsigned char* const keys = stages + stage * STAGE_BYTES;
-        phase_wait(barriers.full + stage, n / STAGES % 2);
+        const u32 first = start + n * STEP;
+        const unsigned char* const keys = stages.at(n);
+        stages.wait_full(n);
         // Keys that come after all of the tokens are seen by none of them.
         if (first < own_first + 64) {
             float weights[N], d_scores[N];
-            products<CONSUMERS, 1>(weights, queries + consumer * BOX_BYTES, keys);
-            products<CONSUMERS, 1>(d_scores, d_outs + consumer * BOX_BYTES, keys + HALF_BYTES);
-            group_wait<0>();
-            group_hold(weights);
-            group_hold(d_scores);
+            both_products(weights, d_scores, memory + consumer * BOX_BYTES, keys);
 #pragma unroll
             for (u32 i = 0; i < N; ++i)
                 weigh(weights[i], d_scores[i], factor, own_lse[i % 4 / 2], own_delta[i % 4 / 2]);
@@ -233,7 +216,7 @@ backward_queries(const __grid_constant__ TensorMap qkv, const __grid_constant__ 
             group_wait<0>();
             group_hold(d_query);
         }
-        give_back(barriers.empty + stage);
+        give_back(stages.empty(n));
     }
 #pragma unroll
     for (u32 half = 0; half < 2; ++half) {

@@ -4,18 +4,16 @@
 // share a head of keys.
 #pragma once
 
-#include "ptx.cuh"
+#include "tiles.cuh"
 
 constexpr u32 THREADS = 128;  // cuda.rs: TENSOR_THREADS
-constexpr u32 CHUNK = 8;      // numbers of a copy: 16 bytes
 constexpr u32 CHUNKS = DIM / CHUNK;
 constexpr u32 LENGTH = (DIM + 63) / 64 * 64;  // of a line of shared memory; cuda.rs: `line`
 constexpr u32 D = DIM / 8;                    // instructions over a head
 
 static_assert(DIM % 16 == 0, "a head");
 
-// The place of a chunk: changed by the line, so that eight lines' chunks lie in different banks.
-__device__ __forceinline__ u32 place(u32 line, u32 chunk) { return line * LENGTH + (chunk ^ line % 8) * CHUNK; }
+__device__ __forceinline__ u32 place(u32 line, u32 chunk) { return place<LENGTH>(line, chunk); }
 
 // Copies lines of DIM numbers; `at` says where a line lies, null where it is not there: it becomes zero.
 template <u32 LINES, class At>

@@ -2,7 +2,7 @@
 
 use super::{Attending, FEATURES, Norm, Parts, Places, STEP, Turned, cpu, cut, room};
 use crate::cuda::{
-    Arg, Boxed, Cuda, CudaBuffer, CudaPacked, Fault, Graph, Grid, Kernel, Source, Variant, pointer,
+    Arg, Cuda, CudaBuffer, CudaPacked, Fault, Graph, Grid, Kernel, Source, Variant, pointer,
     pointer_mut, type_name,
 };
 use crate::decode::Decode;
@@ -294,16 +294,9 @@ impl Cut {
     unsafe fn by_hopper(&self, cuda: &Cuda, parts: &ViewMut<'_, CudaBuffer>) -> Result<()> {
         let ([w, x], [features, rows, depth]) = (self.operands, self.sizes);
         let tile = tile(rows, &HOPPER_TILES);
-        let boxed = |it: Operand, rows, lines: usize| Boxed {
-            at: it.at,
-            rows,
-            columns: depth,
-            stride: it.stride,
-            lines: lines as u32,
-            length: STEP as u32,
-        };
-        let (w, x) = (cuda.map(boxed(w, features, FEATURES))?, cuda.map(boxed(x, rows, tile))?);
-        let mut args = vec![Arg::Map(w), Arg::Map(x), Arg::Pointer(pointer_mut(parts))];
+        let (w, x) = (w.boxed((features, depth), FEATURES), x.boxed((rows, depth), tile));
+        let mut args = vec![Arg::Map(cuda.map(w)?), Arg::Map(cuda.map(x)?)];
+        args.push(Arg::Pointer(pointer_mut(parts)));
         args.extend([features, rows, depth, self.each].map(Arg::Size));
         let stages = hopper_stages(tile);
         let stage = (FEATURES + tile) * STEP * size_of::<u16>() + BARRIERS;

@@ -2,7 +2,7 @@
 // of threads has 64 features, up to TILE_ROWS rows and one part of the sum: one warp has boxes of both operands
 // copied to shared memory, stage after stage, the other four multiply. A number of a part is a chain of
 // `wgmma` steps over its range in rising order, begun at zero. TILE_ROWS cannot be seen in it.
-#include "hopper.cuh"
+#include "stages.cuh"
 
 constexpr u32 FEATURES = 64;                           // mod.rs: FEATURES
 constexpr u32 STEP = 64;                               // mod.rs: STEP; 128 bytes
@@ -15,16 +15,7 @@ product(const __grid_constant__ TensorMap w, const __grid_constant__ TensorMap x
         float* __restrict__ parts,  // [parts, rows, features]
         size_t features, size_t rows, size_t depth, size_t each) {
     SHARED(memory);
-    u64* const full = reinterpret_cast<u64*>(memory + STAGES * STAGE_BYTES);  // [STAGES]: copies have come
-    u64* const empty = full + STAGES;                                        // [STAGES]: nobody reads any more
-    if (threadIdx.x == 0) {
-        for (u32 i = 0; i < STAGES; ++i) {
-            phase_init(full + i, 1);
-            phase_init(empty + i, 1);
-        }
-        phase_fence();
-    }
-    __syncthreads();
+    const Stages<STAGES, STAGE_BYTES> stages(memory, reinterpret_cast<u64*>(memory + STAGES * STAGE_BYTES), 1, 1);
     const size_t n_tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
     const u32 first_feature = u32(blockIdx.x / n_tiles) * FEATURES, first_row = u32(blockIdx.x % n_tiles) * TILE_ROWS;
     const size_t start = blockIdx.y * each, end = start + each < depth ? start + each : depth;
@@ -32,41 +23,18 @@ product(const __grid_constant__ TensorMap w, const __grid_constant__ TensorMap x
     if (threadIdx.x >= 128) {
         if (threadIdx.x != 128) return;
         for (u32 n = 0; n < n_steps; ++n) {
-            const u32 stage = n % STAGES;
-            if (n >= STAGES) phase_wait(empty + stage, (n / STAGES - 1) % 2);
-            unsigned char* const to = memory + stage * STAGE_BYTES;
-            phase_expect(full + stage, STAGE_BYTES);
-            copy_box(to, &w, u32(start) + n * STEP, first_feature, full + stage);
-            copy_box(to + A_BYTES, &x, u32(start) + n * STEP, first_row, full + stage);
+            stages.wait_empty(n);
+            u64* const full = stages.full(n);
+            phase_expect(full, STAGE_BYTES);
+            copy_box(stages.at(n), &w, u32(start) + n * STEP, first_feature, full);
+            copy_box(stages.at(n) + A_BYTES, &x, u32(start) + n * STEP, first_row, full);
         }
         return;
     }
     float sums[NUMBERS];
 #pragma unroll
     for (u32 i = 0; i < NUMBERS; ++i) sums[i] = 0.0f;
-    const auto multiply_stage = [&](u32 n) {
-        const u32 stage = n % STAGES;
-        phase_wait(full + stage, n / STAGES % 2);
-        const unsigned char* const left = memory + stage * STAGE_BYTES;
-        const unsigned char* const right = left + A_BYTES;
-        group_fence();
-#pragma unroll
-        for (u32 step = 0; step < STEP; step += 16)
-            multiply_group<0, 0>(sums, operand(left + step * 2, 0), operand(right + step * 2, 0));
-        group_commit();
-    };
-    // The first step by itself: within the loop nothing but products writes to the sums, or the compiler
-    // would wait for each of them.
-    group_hold(sums);
-    multiply_stage(0);
-    for (u32 n = 1; n < n_steps; ++n) {
-        multiply_stage(n);
-        // The products of the step before are done: its stage may be filled again.
-        group_wait<1>();
-        if (threadIdx.x == 0) phase_arrive(empty + (n - 1) % STAGES);
-    }
-    group_wait<0>();
-    group_hold(sums);
+    add_stages<false, false>(sums, stages, n_steps, 0, A_BYTES);
     const u32 lane = threadIdx.x % WARP;
     float* const to = parts + blockIdx.y * rows * features;
     // Of four numbers two are of one feature and two rows, and two eight features on; the next four are

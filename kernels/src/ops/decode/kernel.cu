@@ -27,7 +27,7 @@ gate(const float* __restrict__ parts,  // [n][rows, 2 width]
     for (size_t i = thread_number(); i < rows * width; i += thread_count()) {
         const size_t at = i / width * 2 * width + i % width;
         const float gate = sum_of(parts, at, all, n), up = sum_of(parts, at + width, all, n);
-        out[i] = near<E>(gate / (1.0f + exponential(-gate)) * up);
+        out[i] = near<E>(silu(gate) * up);
     }
 }
 
@@ -87,10 +87,8 @@ qkv(const float* __restrict__ parts,    // [n][rows, (query + 2 kv) dim]
         const size_t at = row * width + size_t(head) * dim + pair;
         float low = sum_of(parts, at, rows * width, n), high = sum_of(parts, at + half, rows * width, n);
         if (head < query_heads + kv_heads) {
-            const float cosine = cosines[size_t(position) * half + pair], sine = sines[size_t(position) * half + pair];
-            const float x = low, y = high;
-            low = fmaf(x, cosine, -(y * sine));
-            high = fmaf(y, cosine, x * sine);
+            const size_t angle = size_t(position) * half + pair;
+            turn_pair(low, high, cosines[angle], sines[angle]);
         }
         if (head < query_heads) {
             E* const to = queries + (row * query_heads + head) * dim + pair;

@@ -40,17 +40,19 @@ impl Tile {
         TILES.iter().find(|it| rows <= it.rows).unwrap_or(&TILES[TILES.len() - 1])
     }
 
-    /// What is defined for it.
-    fn defines(&self) -> [(&'static str, String); 5] {
+    /// Types, form, what is fused, and the tile.
+    fn defines(&self, c: &str, form: Form, fused: usize) -> [(&'static str, String); 8] {
         let (rows, columns) = self.warps;
         [
-            ("ROWS", self.rows),
-            ("COLUMNS", self.columns),
-            ("STEP", self.step),
-            ("ROW_WARPS", rows),
-            ("COLUMN_WARPS", columns),
+            ("C", c.to_owned()),
+            ("FORM", number(form).to_owned()),
+            ("FUSED", fused.to_string()),
+            ("ROWS", self.rows.to_string()),
+            ("COLUMNS", self.columns.to_string()),
+            ("STEP", self.step.to_string()),
+            ("ROW_WARPS", rows.to_string()),
+            ("COLUMN_WARPS", columns.to_string()),
         ]
-        .map(|(name, value)| (name, value.to_string()))
     }
 
     fn grid(&self, shape: Shape) -> Grid {
@@ -91,40 +93,34 @@ impl Operand {
 /// How the files are compiled.
 pub(crate) fn variants(e: &str) -> Vec<Variant> {
     let mut all = Vec::new();
-    for form in ["0", "1", "2"] {
+    for form in [Form::Xwt, Form::Dyw, Form::Dytx] {
         // Exact activations meet weights of both types; gradients of weights are f32.
         let types: &[[&str; 3]] = match (e, form) {
-            ("float", "2") => &[["float", "float", "float"]],
+            ("float", Form::Dytx) => &[["float", "float", "float"]],
             ("float", _) => &[["float", "float", "float"], ["float", "bf16", "float"]],
             _ => &[],
         };
         for [a, b, c] in types {
-            let defines = [("A", *a), ("B", *b), ("C", *c), ("FORM", form)];
+            let defines = [("A", *a), ("B", *b), ("C", *c), ("FORM", number(form))];
             all.push(Variant::new(&SOURCE, &defines));
         }
-        let tiles = TILES.iter().filter(|it| e == "bf16" && (form == "0" || it.rows == 128));
+        let tiles = TILES.iter().filter(|it| e == "bf16" && (form == Form::Xwt || it.rows == 128));
         for (tile, c) in tiles.flat_map(|it| ["float", "bf16"].map(|c| (it, c))) {
-            let tile = tile.defines();
-            let first = [("C", c), ("FORM", form), ("FUSED", "0")];
-            all.push(Variant::new(&TENSOR, &with_tile(first, &tile)));
+            all.push(Variant::new(&TENSOR, &texts(&tile.defines(c, form, 0))));
         }
     }
     if e == "bf16" {
-        let tile = TILES[TILES.len() - 1].defines();
-        all.extend(["1", "2"].map(|fused| {
-            let first = [("C", "bf16"), ("FORM", "0"), ("FUSED", fused)];
-            Variant::new(&TENSOR, &with_tile(first, &tile))
-        }));
+        let tile = &TILES[TILES.len() - 1];
+        let fused = |it| Variant::new(&TENSOR, &texts(&tile.defines("bf16", Form::Xwt, it)));
+        all.extend([1, 2].map(fused));
         all.extend(hopper::variants());
     }
     all
 }
 
-fn with_tile<'a>(
-    first: [(&'static str, &'a str); 3],
-    tile: &'a [(&'static str, String)],
-) -> Vec<(&'static str, &'a str)> {
-    first.into_iter().chain(tile.iter().map(|(name, value)| (*name, value.as_str()))).collect()
+/// What is defined, as it is handed on.
+pub(super) fn texts<'a>(defines: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
+    defines.iter().map(|(name, value)| (*name, value.as_str())).collect()
 }
 
 pub(crate) fn matmul(
@@ -175,8 +171,9 @@ pub(crate) unsafe fn multiply(
 ) -> Result<()> {
     if cuda.has_tensor_cores() && a.is_aligned() && b.is_aligned() {
         let from = if start == Start::Add { out.at } else { 0 };
+        let it = Fast { form, shape, operands: [a, b, out], from, after: After::Nothing };
         // SAFETY: the caller's promise.
-        return unsafe { multiply_from(cuda, form, shape, [a, b, out], (from, After::Nothing)) };
+        return unsafe { it.multiply(cuda) };
     }
     let form = number(form);
     let Shape { rows, columns, depth } = shape;
@@ -195,7 +192,7 @@ pub(crate) unsafe fn multiply(
 }
 
 /// The form as kernels know it.
-fn number(form: Form) -> &'static str {
+pub(super) fn number(form: Form) -> &'static str {
     match form {
         Form::Xwt => "0",
         Form::Dyw => "1",
@@ -203,36 +200,40 @@ fn number(form: Form) -> &'static str {
     }
 }
 
-/// The same by tensor cores, with sums that begin with what lies at `from`, or zero, and with what is done
-/// to them before they are written.
-///
-/// # Safety
-///
-/// As for [`multiply`], and `from` is null or as large as `out` and lies in such rows, perhaps where `out`
-/// does; `a` and `b` are aligned bf16; what comes after has what kernels read and write, and then `out` is
-/// aligned bf16 with [`super::after::FEWEST_ROWS`] rows or more.
-pub(super) unsafe fn multiply_from(
-    cuda: &Cuda,
-    form: Form,
-    shape: Shape,
-    [a, b, out]: [Operand; 3],
-    (from, after): (Pointer, After),
-) -> Result<()> {
-    let Shape { rows, columns, depth } = shape;
-    if cuda.is_hopper() && depth > 0 {
-        // SAFETY: the caller's promise.
-        return unsafe { hopper::multiply(cuda, form, shape, [a, b, out], (from, after)) };
+/// A product by tensor cores.
+pub(super) struct Fast {
+    pub(super) form: Form,
+    pub(super) shape: Shape,
+    /// `a`, `b` and `out`.
+    pub(super) operands: [Operand; 3],
+    /// What the sums begin with; null is zero.
+    pub(super) from: Pointer,
+    /// What is done to them before they are written.
+    pub(super) after: After,
+}
+
+impl Fast {
+    /// # Safety
+    ///
+    /// As for [`multiply`], and `from` is null or as large as `out` and lies in such rows, perhaps where
+    /// `out` does; `a` and `b` are aligned bf16; what comes after has what kernels read and write, and then
+    /// `out` is aligned bf16 with [`super::after::FEWEST_ROWS`] rows or more.
+    pub(super) unsafe fn multiply(self, cuda: &Cuda) -> Result<()> {
+        if cuda.is_hopper() && self.shape.depth > 0 {
+            // SAFETY: the caller's promise.
+            return unsafe { self.by_hopper(cuda) };
+        }
+        let Self { form, shape, operands: [a, b, out], from, after } = self;
+        let Shape { rows, columns, depth } = shape;
+        let pointers = [a.at, b.at, from, out.at].map(Arg::Pointer);
+        let sizes = [rows, columns, depth, a.stride, b.stride, out.stride].map(Arg::Size);
+        let tile = Tile::of(rows);
+        let defines = tile.defines(type_name(out.dtype, OP, "out")?, form, after.number());
+        let grid = tile.grid(Shape { columns: columns * after.parts(), ..shape });
+        let args = [&pointers[..], &sizes, &after.args(cuda)].concat();
+        let kernel = Kernel { source: &TENSOR, function: "matmul", defines: &texts(&defines) };
+        // SAFETY: `matmul(const bf16*, const bf16*, const C*, C*, six sizes, …)`, and what comes after; the rest
+        // is the caller's promise.
+        unsafe { cuda.launch(kernel, grid, &args) }
     }
-    let pointers = [a.at, b.at, from, out.at].map(Arg::Pointer);
-    let sizes = [rows, columns, depth, a.stride, b.stride, out.stride].map(Arg::Size);
-    let tile = Tile::of(rows);
-    let (of_tile, fused) = (tile.defines(), after.number().to_string());
-    let c = type_name(out.dtype, OP, "out")?;
-    let defines = with_tile([("C", c), ("FORM", number(form)), ("FUSED", &fused)], &of_tile);
-    let grid = tile.grid(Shape { columns: columns * after.parts(), ..shape });
-    let args = [&pointers[..], &sizes, &after.args(cuda)].concat();
-    let kernel = Kernel { source: &TENSOR, function: "matmul", defines: &defines };
-    // SAFETY: `matmul(const bf16*, const bf16*, const C*, C*, six sizes, …)`, and what comes after; the rest is
-    // the caller's promise.
-    unsafe { cuda.launch(kernel, grid, &args) }
 }

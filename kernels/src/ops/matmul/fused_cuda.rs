@@ -1,13 +1,12 @@
 //! Products by tensor cores with what comes right after them: [`super::fused`] at once.
 
 use super::after::{After, FEWEST_ROWS};
-use super::cuda::Operand;
+use super::cuda::{Fast, Operand};
 use super::fused::{self, Pair};
-use super::{Shape, cuda::multiply_from};
+use super::{Form, Shape};
 use crate::cuda::{Cuda, CudaBuffer, pointer, pointer_mut};
 use crate::device::{View, ViewMut};
 use crate::ops::attention::Heads;
-use crate::ops::matmul::Form;
 use crate::ops::rope::{Direction, Turn};
 use crate::{Dtype, Result};
 
@@ -49,10 +48,10 @@ pub(crate) fn onto(
     if from.len() != out.len() || from.dtype() != out.dtype() {
         return fused::onto(cuda, from, pair, out);
     }
-    let shape = shape(&pair, pair.1.rows);
-    let from = (pointer(&from), After::Nothing);
+    let (shape, from) = (shape(&pair, pair.1.rows), pointer(&from));
+    let it = Fast { form: Form::Xwt, shape, operands, from, after: After::Nothing };
     // SAFETY: the operands have these sizes, `out` and `from` are of one type and length, as was asked.
-    unsafe { multiply_from(cuda, Form::Xwt, shape, operands, from) }
+    unsafe { it.multiply(cuda) }
 }
 
 pub(crate) fn turned(
@@ -81,8 +80,9 @@ pub(crate) fn turned(
     };
     let after = After::Turn { tables, table: turn.cosines.len() / half, heads: query + kv };
     let shape = shape(&pair, pair.1.rows);
+    let it = Fast { form: Form::Xwt, shape, operands, from: 0, after };
     // SAFETY: the operands have these sizes, and there is a position for each row.
-    unsafe { multiply_from(cuda, Form::Xwt, shape, operands, (0, after)) }
+    unsafe { it.multiply(cuda) }
 }
 
 pub(crate) fn gated(
@@ -101,6 +101,8 @@ pub(crate) fn gated(
     let operands = if fits { operands(cuda, &pair, &gate_up)? } else { None };
     let Some(operands) = operands else { return fused::gated(cuda, pair, gate_up, out) };
     let after = After::Gates { products: pointer_mut(&out) };
+    let shape = shape(&pair, width);
+    let it = Fast { form: Form::Xwt, shape, operands, from: 0, after };
     // SAFETY: the operands have these sizes, and `out` has a number for each gate.
-    unsafe { multiply_from(cuda, Form::Xwt, shape(&pair, width), operands, (0, after)) }
+    unsafe { it.multiply(cuda) }
 }

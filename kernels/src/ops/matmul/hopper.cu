@@ -7,10 +7,11 @@
 // to sums before they are written, all of it to the bit as the operation that does it alone: 1 turns queries
 // and keys with heads of 128 by their positions, 2 makes products of gates, whose columns and those beside
 // them, `width` further on, a tile has half of each.
-#include "hopper.cuh"
+#include "matmul_tile.cuh"
 #include "several.cuh"
+#include "stages.cuh"
 
-constexpr u32 STEP = 64;                               // of the sum: 128 bytes; cuda.rs: BOX
+constexpr u32 STEP = 64;                               // of the sum: 128 bytes; hopper.rs: STEP
 constexpr u32 STAGES = 4;                              // hopper.rs: STAGES
 constexpr u32 ROWS = 64 * CONSUMERS;
 constexpr u32 THREADS = 128 * (CONSUMERS + 1);
@@ -18,18 +19,6 @@ constexpr u32 LINE = 128;                              // bytes of a line of a b
 constexpr u32 BOX_BYTES = 64 * LINE;                   // of 64 lines
 constexpr u32 A_BYTES = ROWS * LINE, B_BYTES = COLUMNS * LINE, STAGE_BYTES = A_BYTES + B_BYTES;
 constexpr u32 NUMBERS = COLUMNS / 2;                   // of a thread
-constexpr u32 WRITTEN = FUSED == 2 ? COLUMNS / 2 : COLUMNS;  // columns of a tile of the result
-constexpr u32 GROUP = 8;                               // rows of tiles that are near in time
-constexpr bool A_TURNED = FORM == 2, B_TURNED = FORM != 0;  // the summed index is not the contiguous one
-
-struct Tile { u32 row, column; };
-
-__device__ __forceinline__ Tile tile_of(size_t rows, size_t columns) {
-    const size_t n_rows = (rows + ROWS - 1) / ROWS, n_columns = (columns + WRITTEN - 1) / WRITTEN;
-    const size_t group = blockIdx.x / (GROUP * n_columns), in_group = blockIdx.x % (GROUP * n_columns);
-    const size_t left = n_rows - group * GROUP, height = left < GROUP ? left : GROUP;
-    return {u32(group * GROUP + in_group % height) * ROWS, u32(in_group / height) * WRITTEN};
-}
 
 #if FUSED == 1
 // What turning needs: see ops/rope.
@@ -55,10 +44,8 @@ __device__ __forceinline__ void turn(float (&sums)[NUMBERS], const Turn& it, siz
 #pragma unroll
             for (u32 k = 0; k < 2; ++k) {
                 float &low = sums[head * 64 + n + half * 2 + k], &high = sums[head * 64 + n + half * 2 + k + 32];
-                const float x = wide(near<C>(low)), y = wide(near<C>(high));
-                const float c = k ? cosine.y : cosine.x, s = k ? sine.y : sine.x;
-                low = fmaf(x, c, -(y * s));
-                high = fmaf(y, c, x * s);
+                low = wide(near<C>(low)), high = wide(near<C>(high));
+                turn_pair(low, high, k ? cosine.y : cosine.x, k ? sine.y : sine.x);
             }
         }
     }
@@ -88,32 +75,23 @@ matmul(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b,
 #endif
 ) {
     SHARED(memory);
-    u64* const full = reinterpret_cast<u64*>(memory + STAGES * STAGE_BYTES);  // [STAGES]: copies have come
-    u64* const empty = full + STAGES;                                        // [STAGES]: nobody reads any more
-    if (threadIdx.x == 0) {
-        for (u32 i = 0; i < STAGES; ++i) {
-            phase_init(full + i, 1);
-            phase_init(empty + i, CONSUMERS);
-        }
-        phase_fence();
-    }
-    __syncthreads();
-    const Tile tile = tile_of(rows, columns);
+    const Stages<STAGES, STAGE_BYTES> stages(memory, reinterpret_cast<u64*>(memory + STAGES * STAGE_BYTES), 1, CONSUMERS);
+    const Tile tile = tile_of<ROWS>(rows, columns);
     const u32 n_steps = u32((depth + STEP - 1) / STEP);
     if (threadIdx.x < 128) {
         registers_less<40>();
         if (threadIdx.x != 0) return;
         for (u32 n = 0; n < n_steps; ++n) {
-            const u32 stage = n % STAGES;
-            if (n >= STAGES) phase_wait(empty + stage, (n / STAGES - 1) % 2);
-            unsigned char* const to = memory + stage * STAGE_BYTES;
-            phase_expect(full + stage, STAGE_BYTES);
-            fetch<A_TURNED, ROWS>(to, &a, tile.row, n * STEP, full + stage);
+            stages.wait_empty(n);
+            u64* const full = stages.full(n);
+            phase_expect(full, STAGE_BYTES);
+            unsigned char* const to = stages.at(n);
+            fetch<A_TURNED, ROWS>(to, &a, u32(tile.row), n * STEP, full);
 #if FUSED == 2
-            fetch<false, COLUMNS / 2>(to + A_BYTES, &b, tile.column, n * STEP, full + stage);
-            fetch<false, COLUMNS / 2>(to + A_BYTES + B_BYTES / 2, &b, u32(columns) + tile.column, n * STEP, full + stage);
+            fetch<false, COLUMNS / 2>(to + A_BYTES, &b, u32(tile.column), n * STEP, full);
+            fetch<false, COLUMNS / 2>(to + A_BYTES + B_BYTES / 2, &b, u32(columns + tile.column), n * STEP, full);
 #else
-            fetch<B_TURNED, COLUMNS>(to + A_BYTES, &b, tile.column, n * STEP, full + stage);
+            fetch<B_TURNED, COLUMNS>(to + A_BYTES, &b, u32(tile.column), n * STEP, full);
 #endif
         }
         return;
@@ -129,30 +107,7 @@ matmul(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b,
         const size_t r = own_row + i % 4 / 2 * 8, k = own_column + i / 4 * 8 + i % 2;
         sums[i] = from && r < rows && k < columns ? wide(from[r * c_stride + k]) : 0.0f;
     }
-    const auto multiply_stage = [&](u32 n) {
-        const u32 stage = n % STAGES;
-        phase_wait(full + stage, n / STAGES % 2);
-        const unsigned char* const left = memory + stage * STAGE_BYTES + consumer * BOX_BYTES;
-        const unsigned char* const right = memory + stage * STAGE_BYTES + A_BYTES;
-        group_fence();
-#pragma unroll
-        for (u32 step = 0; step < STEP; step += 16)
-            multiply_group<A_TURNED, B_TURNED>(sums, operand(left + step * (A_TURNED ? LINE : 2), BOX_BYTES),
-                                               operand(right + step * (B_TURNED ? LINE : 2), BOX_BYTES));
-        group_commit();
-    };
-    // The first step by itself: within the loop nothing but products writes to the sums, or the compiler
-    // would wait for each of them.
-    group_hold(sums);
-    multiply_stage(0);
-    for (u32 n = 1; n < n_steps; ++n) {
-        multiply_stage(n);
-        // The products of the step before are done: its stage may be filled again.
-        group_wait<1>();
-        if (threadIdx.x % 128 == 0) phase_arrive(empty + (n - 1) % STAGES);
-    }
-    group_wait<0>();
-    group_hold(sums);
+    add_stages<A_TURNED, B_TURNED>(sums, stages, n_steps, consumer * BOX_BYTES, A_BYTES);
 #pragma unroll
     for (u32 half = 0; half < 2; ++half) {
         const size_t r = own_row + half * 8;
@@ -169,7 +124,7 @@ matmul(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b,
 #pragma unroll
             for (u32 n = 0; n < 2; ++n) {
                 const float gate = wide(near<C>(sums[i + n])), up = wide(near<C>(sums[i + n + NUMBERS / 2]));
-                product[n] = wide(near<C>(gate / (1.0f + exponential(-gate)))) * up;
+                product[n] = wide(near<C>(silu(gate))) * up;
             }
             write_pair(to + at, k, columns, sums[i], sums[i + 1]);
             write_pair(to + columns + at, k, columns, sums[i + NUMBERS / 2], sums[i + 1 + NUMBERS / 2]);

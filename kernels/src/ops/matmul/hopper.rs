@@ -1,9 +1,8 @@
 //! Launches of `hopper.cu`.
 
-use super::after::After;
-use super::cuda::Operand;
+use super::cuda::{Fast, Operand, number, texts};
 use super::{Form, Shape};
-use crate::cuda::{Arg, Boxed, Cuda, Grid, Kernel, Pointer, Source, Variant, type_name};
+use crate::cuda::{Arg, Boxed, Cuda, Grid, Kernel, Source, Variant, type_name};
 use crate::{Dtype, Result};
 
 const SOURCE: Source = Source::hopper("matmul.hopper", include_str!("hopper.cu"));
@@ -31,10 +30,9 @@ impl Tile {
 
     /// Types, form, tile, and what is fused.
     fn defines(&self, c: &str, form: Form, fused: usize) -> [(&'static str, String); 5] {
-        let form = form as usize; // hopper.cu: FORM
         [
             ("C", c.to_owned()),
-            ("FORM", form.to_string()),
+            ("FORM", number(form).to_owned()),
             ("CONSUMERS", self.consumers.to_string()),
             ("COLUMNS", self.columns.to_string()),
             ("FUSED", fused.to_string()),
@@ -49,62 +47,54 @@ pub(super) fn variants() -> Vec<Variant> {
         TILES.iter().flat_map(|it| [Form::Xwt, Form::Dyw, Form::Dytx].map(|form| (it, form)))
     {
         for c in ["float", "bf16"] {
-            all.push(variant(&tile.defines(c, form, 0)));
+            all.push(Variant::new(&SOURCE, &texts(&tile.defines(c, form, 0))));
         }
     }
-    all.extend([1, 2].map(|fused| variant(&TILES[1].defines("bf16", Form::Xwt, fused))));
+    let fused = |it| Variant::new(&SOURCE, &texts(&TILES[1].defines("bf16", Form::Xwt, it)));
+    all.extend([1, 2].map(fused));
     all
 }
 
-fn variant(defines: &[(&'static str, String)]) -> Variant {
-    let defines: Vec<_> = defines.iter().map(|(name, it)| (*name, it.as_str())).collect();
-    Variant::new(&SOURCE, &defines)
+impl Operand {
+    /// As a matrix of which boxes are copied that are `lines` rows of 64 numbers.
+    pub(crate) fn boxed(&self, (rows, columns): (usize, usize), lines: usize) -> Boxed {
+        let (length, lines) = (STEP as u32, lines as u32);
+        Boxed { at: self.at, rows, columns, stride: self.stride, lines, length }
+    }
 }
 
-/// A matrix of which boxes of 64 numbers are copied: of `lines` rows where rows are summed along, else of
-/// 64 rows.
-fn boxed(it: &Operand, (rows, columns): (usize, usize), lines: usize) -> Boxed {
-    let (length, lines) = (STEP as u32, lines as u32);
-    Boxed { at: it.at, rows, columns, stride: it.stride, lines, length }
-}
-
-/// # Safety
-///
-/// As for [`super::cuda::multiply_from`]; and the operands are aligned bf16, and what comes after has what
-/// the kernel reads and writes.
-pub(super) unsafe fn multiply(
-    cuda: &Cuda,
-    form: Form,
-    shape: Shape,
-    [a, b, out]: [Operand; 3],
-    (from, after): (Pointer, After),
-) -> Result<()> {
-    let Shape { rows, columns, depth } = shape;
-    let tile = Tile::of(rows);
-    let fused = after.number();
-    let parts = after.parts();
-    let a = match form {
-        Form::Xwt | Form::Dyw => boxed(&a, (rows, depth), tile.rows()),
-        Form::Dytx => boxed(&a, (depth, rows), STEP),
-    };
-    let b = match form {
-        Form::Xwt => boxed(&b, (columns * parts, depth), tile.columns / parts),
-        Form::Dyw | Form::Dytx => boxed(&b, (depth, columns), STEP),
-    };
-    let mut args = vec![Arg::Map(cuda.map(a)?), Arg::Map(cuda.map(b)?)];
-    args.extend([from, out.at].map(Arg::Pointer));
-    args.extend([rows, columns, depth, out.stride].map(Arg::Size));
-    args.extend(after.args(cuda));
-    let numbers = STAGES * (tile.rows() + tile.columns) * STEP;
-    let grid = Grid {
-        blocks: (rows.div_ceil(tile.rows()) * columns.div_ceil(tile.columns / parts), 1),
-        threads: 128 * (tile.consumers as u32 + 1),
-        shared_bytes: numbers * Dtype::Bf16.bytes() + BARRIERS,
-    };
-    let defines = tile.defines(type_name(out.dtype, "matmul", "out")?, form, fused);
-    let defines: Vec<_> = defines.iter().map(|(name, it)| (*name, it.as_str())).collect();
-    let kernel = Kernel { source: &SOURCE, function: "matmul", defines: &defines };
-    // SAFETY: `matmul(TensorMap, TensorMap, const C*, C*, four sizes, …)`, and what comes after; the maps are
-    // of the operands, the rest is the caller's promise.
-    unsafe { cuda.launch(kernel, grid, &args) }
+impl Fast {
+    /// # Safety
+    ///
+    /// As for [`Fast::multiply`], and the sum has steps.
+    pub(super) unsafe fn by_hopper(self, cuda: &Cuda) -> Result<()> {
+        let Self { form, shape, operands: [a, b, out], from, after } = self;
+        let Shape { rows, columns, depth } = shape;
+        let tile = Tile::of(rows);
+        let fused = after.number();
+        let parts = after.parts();
+        let a = match form {
+            Form::Xwt | Form::Dyw => a.boxed((rows, depth), tile.rows()),
+            Form::Dytx => a.boxed((depth, rows), STEP),
+        };
+        let b = match form {
+            Form::Xwt => b.boxed((columns * parts, depth), tile.columns / parts),
+            Form::Dyw | Form::Dytx => b.boxed((depth, columns), STEP),
+        };
+        let mut args = vec![Arg::Map(cuda.map(a)?), Arg::Map(cuda.map(b)?)];
+        args.extend([from, out.at].map(Arg::Pointer));
+        args.extend([rows, columns, depth, out.stride].map(Arg::Size));
+        args.extend(after.args(cuda));
+        let numbers = STAGES * (tile.rows() + tile.columns) * STEP;
+        let grid = Grid {
+            blocks: (rows.div_ceil(tile.rows()) * columns.div_ceil(tile.columns / parts), 1),
+            threads: 128 * (tile.consumers as u32 + 1),
+            shared_bytes: numbers * Dtype::Bf16.bytes() + BARRIERS,
+        };
+        let defines = tile.defines(type_name(out.dtype, "matmul", "out")?, form, fused);
+        let kernel = Kernel { source: &SOURCE, function: "matmul", defines: &texts(&defines) };
+        // SAFETY: `matmul(TensorMap, TensorMap, const C*, C*, four sizes, …)`, and what comes after; the maps are
+        // of the operands, the rest is the caller's promise.
+        unsafe { cuda.launch(kernel, grid, &args) }
+    }
 }

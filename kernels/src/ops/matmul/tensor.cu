@@ -8,49 +8,16 @@
 // multiples of eight numbers and operands begin at multiples of 16 bytes. FUSED is what is done to sums before
 // they are written, as in hopper.cu; then a tile has 128 columns, a head or 64 gates and what is beside them,
 // and its numbers are brought together in shared memory first.
-#include "ptx.cuh"
+#include "matmul_tile.cuh"
 #include "several.cuh"
+#include "tiles.cuh"
 
 constexpr u32 STAGES = 4;                                  // cuda.rs: STAGES
 constexpr u32 THREADS = ROW_WARPS * COLUMN_WARPS * WARP;   // cuda.rs: `Tile`
-constexpr u32 CHUNK = 8;                                   // numbers of a copy: 16 bytes
-constexpr u32 GROUP = 8;                                   // rows of tiles that are near in time
-constexpr u32 WRITTEN = FUSED == 2 ? COLUMNS / 2 : COLUMNS;  // columns of a tile of the result
 constexpr u32 WARP_ROWS = ROWS / ROW_WARPS, WARP_COLUMNS = COLUMNS / COLUMN_WARPS;
 constexpr u32 M = WARP_ROWS / 16, N = WARP_COLUMNS / 8;    // instructions of a warp, per sixteen steps
-constexpr bool A_TURNED = FORM == 2, B_TURNED = FORM != 0;  // the summed index is not the contiguous one
 
 static_assert(WARP_ROWS % 16 == 0 && WARP_COLUMNS % 16 == 0 && STEP % 32 == 0, "a tile");
-
-// A tile in shared memory: LINES lines of LENGTH numbers. The place of a chunk in its line is changed by
-// the line, so that eight lines' chunks lie in different banks.
-template <u32 LENGTH>
-__device__ __forceinline__ u32 place(u32 line, u32 chunk) {
-    constexpr u32 CHUNKS = LENGTH / CHUNK, LINES_OF_BANKS = LENGTH < 64 ? 64 / LENGTH : 1;
-    constexpr u32 SWAPPED = CHUNKS < 8 ? CHUNKS : 8;
-    return line * LENGTH + (chunk ^ line / LINES_OF_BANKS % SWAPPED) * CHUNK;
-}
-
-struct Source {
-    const bf16* at;
-    size_t stride;
-    size_t lines, length;  // what there is
-};
-
-// Copies a tile that begins at a line and a number of it; what is not there becomes zero.
-template <u32 LINES, u32 LENGTH>
-__device__ __forceinline__ void load(bf16* to, const Source& from, size_t line, size_t first) {
-    constexpr u32 CHUNKS = LENGTH / CHUNK;
-#pragma unroll
-    for (u32 i = threadIdx.x; i < LINES * CHUNKS; i += THREADS) {
-        const size_t at_line = line + i / CHUNKS, at = first + i % CHUNKS * CHUNK;
-        const bool here = at_line < from.lines && at < from.length;
-        const size_t left = here ? from.length - at : 0;
-        const u32 used = u32(left < CHUNK ? left : CHUNK) * 2;
-        const bf16* const source = here ? from.at + at_line * from.stride + at : from.at;
-        copy_async(to + place<LENGTH>(i / CHUNKS, i % CHUNKS), source, used);
-    }
-}
 
 // The rows of `a` in the shape that `multiply` wants: 16 rows from `row`, 16 steps from `step`.
 __device__ __forceinline__ void load_a(u32 (&to)[4], const bf16* tile, u32 row, u32 step) {
@@ -90,16 +57,6 @@ __device__ __forceinline__ void multiply_step(float (&sums)[M][N][4], const bf16
     }
 }
 
-// The tile of a block: columns of tiles one after another within groups of rows of tiles, so that what is
-// worked on at the same time shares operands.
-__device__ __forceinline__ void tile_of(size_t& row, size_t& column, size_t rows, size_t columns) {
-    const size_t n_rows = (rows + ROWS - 1) / ROWS, n_columns = (columns + WRITTEN - 1) / WRITTEN;
-    const size_t group = blockIdx.x / (GROUP * n_columns), in_group = blockIdx.x % (GROUP * n_columns);
-    const size_t left = n_rows - group * GROUP, height = left < GROUP ? left : GROUP;
-    row = (group * GROUP + in_group % height) * ROWS;
-    column = in_group / height * WRITTEN;
-}
-
 // The tile's numbers, as bf16, in lines that begin in different banks.
 constexpr u32 LINE = COLUMNS + CHUNK;
 
@@ -133,11 +90,7 @@ __device__ __forceinline__ void turn(bf16* c, const bf16* tile, size_t rows, siz
             const Several<CHUNK> cosine = read<CHUNK>(cosines + size_t(position) * HALF + at);
             const Several<CHUNK> sine = read<CHUNK>(sines + size_t(position) * HALF + at);
 #pragma unroll
-            for (u32 k = 0; k < CHUNK; ++k) {
-                const float low = fmaf(x.at[k], cosine.at[k], -(y.at[k] * sine.at[k]));
-                y.at[k] = fmaf(y.at[k], cosine.at[k], x.at[k] * sine.at[k]);
-                x.at[k] = low;
-            }
+            for (u32 k = 0; k < CHUNK; ++k) turn_pair(x.at[k], y.at[k], cosine.at[k], sine.at[k]);
         }
         write(c + row * c_stride + at, x);
         write(c + row * c_stride + HALF + at, y);
@@ -154,7 +107,7 @@ __device__ __forceinline__ void gate(bf16* c, bf16* products, const bf16* tile, 
         Several<CHUNK> result;
 #pragma unroll
         for (u32 k = 0; k < CHUNK; ++k)
-            result.at[k] = wide(near<bf16>(gates.at[k] / (1.0f + exponential(-gates.at[k])))) * ups.at[k];
+            result.at[k] = wide(near<bf16>(silu(gates.at[k]))) * ups.at[k];
         write(c + row * 2 * width + at, gates);
         write(c + row * 2 * width + width + at, ups);
         write(products + row * width + at, result);
@@ -178,25 +131,21 @@ matmul(const bf16* __restrict__ a, const bf16* __restrict__ b,
     bf16* const stages = reinterpret_cast<bf16*>(memory);  // [STAGES][LENGTH]
     const Source from_a = {a, a_stride, A_TURNED ? depth : rows, A_TURNED ? rows : depth};
     const Source from_b = {b, b_stride, B_TURNED ? depth : columns * (COLUMNS / WRITTEN), B_TURNED ? columns : depth};
-    size_t first_row, first_column;
-    tile_of(first_row, first_column, rows, columns);
+    const Tile tile = tile_of<ROWS>(rows, columns);
+    const size_t first_row = tile.row, first_column = tile.column;
     const auto fetch = [&](u32 stage, size_t step) {
         bf16* const to = stages + stage * LENGTH;
         if (step >= depth) return;
-        if (A_TURNED) load<STEP, ROWS>(to, from_a, step, first_row);
-        else load<ROWS, STEP>(to, from_a, first_row, step);
-        if (B_TURNED) load<STEP, COLUMNS>(to + A_LENGTH, from_b, step, first_column);
-        else load<WRITTEN, STEP>(to + A_LENGTH, from_b, first_column, step);
+        if (A_TURNED) load<STEP, ROWS, THREADS>(to, from_a, step, first_row);
+        else load<ROWS, STEP, THREADS>(to, from_a, first_row, step);
+        if (B_TURNED) load<STEP, COLUMNS, THREADS>(to + A_LENGTH, from_b, step, first_column);
+        else load<WRITTEN, STEP, THREADS>(to + A_LENGTH, from_b, first_column, step);
 #if FUSED == 2
         // A half's lines are a multiple of eight, within which chunks are changed by the line.
-        load<COLUMNS - WRITTEN, STEP>(to + A_LENGTH + WRITTEN * STEP, from_b, columns + first_column, step);
+        load<COLUMNS - WRITTEN, STEP, THREADS>(to + A_LENGTH + WRITTEN * STEP, from_b, columns + first_column, step);
 #endif
     };
-#pragma unroll
-    for (u32 stage = 0; stage < STAGES - 1; ++stage) {
-        fetch(stage, size_t(stage) * STEP);
-        copy_commit();
-    }
+    begin_stages<STAGES, STEP>(0, fetch);
     const u32 warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
     const u32 row = warp / COLUMN_WARPS * WARP_ROWS, column = warp % COLUMN_WARPS * WARP_COLUMNS;
     // Numbers 0 and 1 of a thread's four lie in one row, 2 and 3 eight rows below.
@@ -211,19 +160,10 @@ matmul(const bf16* __restrict__ a, const bf16* __restrict__ b,
                 const size_t r = own_row + i * 16 + n / 2 * 8, k = own_column + j * 8 + n % 2;
                 sums[i][j][n] = from && r < rows && k < columns ? wide(from[r * c_stride + k]) : 0.0f;
             }
-    u32 stage = 0;
-    for (size_t step = 0; step < depth; step += STEP) {
-        // The oldest copies are there for this thread, and after the barrier those of all; and nobody
-        // reads the stage any more that is overwritten next.
-        copy_wait<STAGES - 2>();
-        __syncthreads();
-        fetch((stage + STAGES - 1) % STAGES, step + (STAGES - 1) * STEP);
-        copy_commit();
+    use_stages<STAGES, STEP>(0, depth, fetch, [&](u32 stage) {
         const bf16* const at = stages + stage * LENGTH;
         multiply_step(sums, at, at + A_LENGTH, row, column);
-        stage = (stage + 1) % STAGES;
-    }
-    copy_wait<0>();
+    });
 #if FUSED != 0
     bf16* const together = reinterpret_cast<bf16*>(memory);  // [ROWS][LINE]
     gather(together, sums, row, column);

@@ -22,12 +22,7 @@ turn(E* __restrict__ qkv,               // [rows, row]
         const Several<EACH> cosine = read<EACH>(cosines + position * half + pair);
         const Several<EACH> sine = read<EACH>(sines + position * half + pair);
 #pragma unroll
-        for (u32 k = 0; k < EACH; ++k) {
-            const float turned = SIGN * (y.at[k] * sine.at[k]);
-            const float first = fmaf(x.at[k], cosine.at[k], -turned);
-            y.at[k] = fmaf(y.at[k], cosine.at[k], SIGN * (x.at[k] * sine.at[k]));
-            x.at[k] = first;
-        }
+        for (u32 k = 0; k < EACH; ++k) turn_pair(x.at[k], y.at[k], cosine.at[k], SIGN * sine.at[k]);
         write(low, x);
         write(low + half, y);
     }

@@ -1,0 +1,63 @@
+// Stages of shared memory for Hopper, filled round and round: who has step n's boxes copied waits until nobody
+// reads what its stage held, who multiplies waits until the boxes have come.
+#pragma once
+
+#include "hopper.cuh"
+
+template <u32 COUNT, u32 BYTES>
+struct Stages {
+    unsigned char* memory;  // [COUNT][BYTES]
+    u64* barriers;          // [2][COUNT]: copies have come; nobody reads any more
+
+    // `fillers` arrive before a stage is full, `readers` before it is empty. All threads of the block come; they
+    // see as well what other barriers the first has made before.
+    __device__ __forceinline__ Stages(unsigned char* memory, u64* barriers, u32 fillers, u32 readers)
+        : memory(memory), barriers(barriers) {
+        if (threadIdx.x == 0) {
+            for (u32 n = 0; n < COUNT; ++n) {
+                phase_init(full(n), fillers);
+                phase_init(empty(n), readers);
+            }
+            phase_fence();
+        }
+        __syncthreads();
+    }
+
+    __device__ __forceinline__ unsigned char* at(u32 n) const { return memory + n % COUNT * BYTES; }
+    __device__ __forceinline__ u64* full(u32 n) const { return barriers + n % COUNT; }
+    __device__ __forceinline__ u64* empty(u32 n) const { return barriers + COUNT + n % COUNT; }
+
+    __device__ __forceinline__ void wait_full(u32 n) const { phase_wait(full(n), n / COUNT % 2); }
+    __device__ __forceinline__ void wait_empty(u32 n) const {
+        if (n >= COUNT) phase_wait(empty(n), (n / COUNT - 1) % 2);
+    }
+};
+
+// sums += left right of a warpgroup over `n_steps` steps of 64, one or more, of which each stage holds one: the
+// operands lie so far into it. A TURNED one has the summed index across lines.
+template <bool A_TURNED, bool B_TURNED, u32 N, u32 COUNT, u32 BYTES>
+__device__ __forceinline__ void add_stages(float (&sums)[N], const Stages<COUNT, BYTES>& stages, u32 n_steps, u32 left, u32 right) {
+    constexpr u32 LINE = 128, BOX_BYTES = 64 * LINE;
+    const auto multiply_stage = [&](u32 n) {
+        stages.wait_full(n);
+        const unsigned char* const at = stages.at(n);
+        group_fence();
+#pragma unroll
+        for (u32 step = 0; step < 64; step += 16)
+            multiply_group<A_TURNED, B_TURNED>(sums, operand(at + left + step * (A_TURNED ? LINE : 2), BOX_BYTES),
+                                               operand(at + right + step * (B_TURNED ? LINE : 2), BOX_BYTES));
+        group_commit();
+    };
+    // The first step by itself: within the loop nothing but products writes to the sums, or the compiler
+    // would wait for each of them.
+    group_hold(sums);
+    multiply_stage(0);
+    for (u32 n = 1; n < n_steps; ++n) {
+        multiply_stage(n);
+        // The products of the step before are done: its stage may be filled again.
+        group_wait<1>();
+        if (threadIdx.x % 128 == 0) phase_arrive(stages.empty(n - 1));
+    }
+    group_wait<0>();
+    group_hold(sums);
+}
