@@ -39,14 +39,13 @@ def main():
     theirs = {it["name"]: it for it in peers if "name" in it}
     copy, product = (theirs.get(name, {}).get("seconds") for name in ("ceiling copy of 2 GiB", "ceiling product of 8192"))
     floors = {"bytes": copy and 2 * 2**31 / copy, "flop": product and 2 * 8192**3 / product}
-    for it in ours + peers + parts:
-        if "name" not in it and it.get("status", 0) == 0 and it.get("ended_well", True) and "part" not in it and "command" not in it:
-            print(it)
+    machines = [str(it) for it in ours + peers if "device" in it or "torch" in it]
+    print("\n".join(dict.fromkeys(machines)))
     print("| what | ms | TFLOP/s or GB/s | of the ceiling | tokens/s | PyTorch, ms | ours is faster by |")
     print("|---|---|---|---|---|---|---|")
     results = [row(it, floors, theirs) for it in ours if "name" in it and "seconds" in it and ("flop" in it or "bytes" in it)]
     for it in ours + peers + parts:
-        if it.get("status", 0) != 0 or not it.get("ended_well", True) or "failed" in it:
+        if it.get("status", 0) != 0 or not it.get("ended_well", True) or "failed" in it or "skipped" in it:
             print(f"not well: {it}")
     with open("results.json", "w", encoding="utf-8") as file:
         json.dump({"ours": results, "lines": ours, "peers": peers, "parts": parts}, file, indent=1)
