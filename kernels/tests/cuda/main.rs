@@ -9,6 +9,7 @@ mod emulator;
 mod failures;
 mod graphs;
 mod mutations;
+mod paged;
 mod picking;
 mod runs;
 
@@ -336,9 +337,17 @@ fn a_step_after_the_first_takes_no_memory() {
 #[test]
 fn generation_in_bf16_picks_the_processor_s_tokens_whatever_the_company() {
     let Some(it) = device() else { return };
-    let (cpu, cuda) = (Arc::new(Cpu::new(2).unwrap()), Arc::new(it.open(Numerics::Bf16)));
-    let on_cpu = runs::tiny(cpu);
-    let on_cuda = runs::tiny(cuda);
+    for (capability, sizes) in [(80, runs::TINY), (90, runs::WIDE)] {
+        it.set_capability(capability);
+        let cuda = it.open(Numerics::Bf16);
+        it.set_capability(80);
+        generation_in_bf16(cuda, sizes);
+    }
+}
+
+fn generation_in_bf16(cuda: Cuda, sizes: runs::Sizes) {
+    let on_cpu = runs::fresh(Arc::new(Cpu::new(2).unwrap()), sizes);
+    let on_cuda = runs::fresh(Arc::new(cuda), sizes);
     let (got, want) = (runs::generate(&on_cuda).unwrap(), runs::generate(&on_cpu).unwrap());
     let is_greedy = |it: &&kernels::generate::Output| it.row != 7;
     for (got, want) in got.iter().zip(&want).filter(|it| is_greedy(&it.0)) {
