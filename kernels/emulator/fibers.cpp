@@ -216,6 +216,9 @@ Block::~Block() {
 #if defined(EMULATOR_THREADS)
         if (it->tsan) __tsan_destroy_fiber(it->tsan);  // it can count some thousands of threads
 #endif
+#if defined(__SANITIZE_ADDRESS__)
+        __asan_unpoison_memory_region(it->stack, STACK);  // what lies there next is no stack
+#endif
         munmap(it->stack, STACK);
     }
 }
