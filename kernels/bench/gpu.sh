@@ -58,7 +58,7 @@ part() { # seconds at most, file of its lines or -, command...
     printf '{"command": "%s", "status": %d, "took_seconds": %d}\n' "$*" "$ended" "$((SECONDS - start))" | tee -a parts.jsonl
 }
 
-checks=(./checks --test-threads "${KUN_CHECK_THREADS:-1}" --skip failures --skip mutations)
+checks=(./checks --test-threads "${KUN_CHECK_THREADS:-1}" --skip failures --skip mutations --skip measuring)
 # Every primitive, as the kernels believe it to be; then the figures that were asked for; then each kernel
 # against its twin, and whole runs of tiny models; then what PyTorch takes.
 part 40 - ./checks --test-threads 1 matrices_lie

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use half::bf16;
 use kernels::cuda::{Numerics, Settings};
-use kernels::ops::adamw::{AdamW, State};
+use kernels::ops::adamw::{AdamW, Moments, State};
 use kernels::ops::attention::{Backward, Forward, Heads};
 use kernels::ops::cross_entropy::{Gradients, LinearCrossEntropy};
 use kernels::ops::decode::{Attending, Places};
@@ -22,6 +22,7 @@ use kernels::ops::matmul::{Form, Product, Start};
 use kernels::ops::paged::{CacheShape, CudaCache, Run, Tokens};
 use kernels::ops::rms_norm;
 use kernels::ops::rope::{Direction, RopeTable};
+use kernels::random::Random;
 use kernels::{Cuda, CudaBuffer, Decode, Device, Dtype, View, ViewMut, machine};
 
 /// The sizes of a model and a batch.
@@ -363,12 +364,24 @@ impl Bench {
     }
 
     fn optimizer(&self) {
+        self.adamw("adamw", Dtype::F32, Moments::Whole);
+        self.adamw("adamw, low", Dtype::Bf16, Moments::Whole);
+        self.adamw("adamw, low, moments in halves", Dtype::Bf16, Moments::Halves);
+        self.adamw("adamw, low, moments in bytes", Dtype::Bf16, Moments::Bytes);
+    }
+
+    fn adamw(&self, name: &str, masters: Dtype, moments: Moments) {
         let n = self.sizes.hidden * self.sizes.wide;
-        let (mut weight, mut master) = (self.bf16(n, 1), self.f32(n));
-        let (mut m, mut v, gradient) = (self.f32(n), self.f32(n), self.f32(n));
-        // Master, moments and gradient are read; all but the gradient are written, and the weight.
-        let bytes = n as f64 * (16.0 + 14.0);
-        self.time("adamw", Work::Bytes(bytes), |it| {
+        let (mut weight, gradient) = (self.bf16(n, 1), self.f32(n));
+        let mut master = self.cuda.zeros(masters, n).unwrap();
+        let new = || self.cuda.zeros(moments.dtype(), moments.len(n)).unwrap();
+        let (mut m, mut v) = (new(), new());
+        // Masters and moments are read and written, and weights written; where masters lack their upper half,
+        // weights are read as well.
+        let kept = 2 * (masters.bytes() + 2 * moments.dtype().bytes());
+        let rounded = if masters == Dtype::F32 { 2 } else { 4 };
+        let bytes = n as f64 * (kept + rounded + Dtype::F32.bytes()) as f64;
+        self.time(name, Work::Bytes(bytes), |it| {
             let step = AdamW {
                 learning_rate: 1e-4,
                 beta1: 0.9,
@@ -377,6 +390,8 @@ impl Bench {
                 weight_decay: 0.1,
                 step: 3,
                 factor: 1.0,
+                random: Random::new(1, 2),
+                first: 0,
             };
             let state = State {
                 weight: ViewMut::all(&mut weight),

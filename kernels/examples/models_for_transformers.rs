@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use kernels::Cpu;
 use kernels::train::{BatchSize, Data, Length, Limits, Sample, Samples, Settings, Trainer};
-use kernels::yi::lora::{Lora, Target};
+use kernels::yi::lora::Lora;
 use kernels::yi::{Config, Fresh, Save, WeightDtype, WeightFiles};
 
 const VOCAB: u32 = 96;
@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = PathBuf::from(std::env::args().nth(1).ok_or("which folder?")?);
     std::fs::create_dir_all(&folder)?;
     let plain = |name, dtype| Form { name, tied: false, dtype, shard_bytes: 1 << 30, lora: None };
-    let lora = Lora { rank: 4, alpha: 8.0, dropout: 0.0, targets: Target::ALL.to_vec() };
+    let lora = Lora::of_all(4);
     let forms = [
         plain("f32", WeightDtype::F32),
         plain("bf16", WeightDtype::Bf16),

@@ -14,6 +14,8 @@ pub enum Dtype {
     Bf16,
     /// Token ids and positions.
     U32,
+    /// Numbers in a form of their own, such as [`crate::ops::adamw::Moments::Bytes`].
+    U8,
 }
 
 impl Dtype {
@@ -22,6 +24,7 @@ impl Dtype {
         match self {
             Dtype::F32 | Dtype::U32 => 4,
             Dtype::Bf16 => 2,
+            Dtype::U8 => 1,
         }
     }
 }
@@ -32,6 +35,7 @@ impl fmt::Display for Dtype {
             Dtype::F32 => "f32",
             Dtype::Bf16 => "bf16",
             Dtype::U32 => "u32",
+            Dtype::U8 => "u8",
         })
     }
 }
@@ -52,6 +56,10 @@ impl Element for bf16 {
 
 impl Element for u32 {
     const DTYPE: Dtype = Dtype::U32;
+}
+
+impl Element for u8 {
+    const DTYPE: Dtype = Dtype::U8;
 }
 
 /// An element that stands for a real number: arithmetic on it is done in `f32`.

@@ -20,7 +20,7 @@ pub struct Random {
 
 impl Random {
     /// The stream of that number under a seed.
-    pub fn new(seed: u64, stream: u64) -> Self {
+    pub const fn new(seed: u64, stream: u64) -> Self {
         Self { key: [seed as u32, (seed >> 32) as u32], stream }
     }
 

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::Path;
 
+use kernels::ops::adamw::Moments;
 use kernels::train::{
     BatchSize, Data, Error, Length, Limits, Record, Sample, Samples, Settings, Trainer,
 };
@@ -46,7 +47,7 @@ fn settings() -> Settings {
 }
 
 fn lora(dropout: f64) -> Option<Lora> {
-    Some(Lora { rank: 3, alpha: 6.0, dropout, targets: Target::ALL.to_vec() })
+    Some(Lora { dropout, ..Lora::of_all(3) })
 }
 
 /// Runs that differ in what is trained and held.
@@ -57,6 +58,9 @@ fn kinds() -> Vec<(bool, Settings)> {
         (false, Settings { pack: Some(64), precision: Precision::Bf16Weights, ..settings() }),
         (true, Settings { precision: Precision::Bf16, ..settings() }),
         (false, Settings { precision: Precision::Bf16Low, ..settings() }),
+        (false, Settings { precision: Precision::Bf16Low, moments: Moments::Halves, ..settings() }),
+        (true, Settings { precision: Precision::Bf16Low, moments: Moments::Bytes, ..settings() }),
+        (true, Settings { lora: lora(0.0), moments: Moments::Bytes, ..settings() }),
         (false, Settings { lora: lora(0.0), precision: Precision::Bf16Weights, ..settings() }),
         (true, Settings { lora: lora(0.3), ..settings() }),
     ]
@@ -106,6 +110,20 @@ fn threads_micro_batches_and_recomputation_do_not_change_a_bit() {
             assert_eq!(outcome, first, "{threads} threads, {other:?}");
         }
         assert!(first.0.last().unwrap().loss < first.0[0].loss, "{settings:?} learns nothing");
+    }
+}
+
+#[test]
+fn moments_in_less_train_as_well() {
+    let device = Cpu::new(2).unwrap();
+    let eval = |moments| {
+        let settings = Settings { moments, length: Length::Epochs(6), ..settings() };
+        finish(&mut start(&device, false, &settings), Vec::new()).1[0]
+    };
+    let whole = eval(Moments::Whole);
+    for moments in [Moments::Halves, Moments::Bytes] {
+        let less = eval(moments);
+        assert!((less - whole).abs() < 0.02 * whole, "{moments:?}: {less} and not {whole}");
     }
 }
 

@@ -5,9 +5,10 @@
 use std::path::Path;
 use std::time::Instant;
 
+use kernels::ops::adamw::Moments;
 use kernels::random::Random;
 use kernels::train::{self, BatchSize, Data, Length, Limits, Sample, Trainer};
-use kernels::yi::lora::{Lora, Target};
+use kernels::yi::lora::Lora;
 use kernels::yi::save::Weights;
 use kernels::yi::train::{Precision, Recompute};
 use kernels::yi::{Config, Result, Tensor};
@@ -22,11 +23,14 @@ const PEAK: f64 = 989.4e12;
 const MICRO_TOKENS: usize = 8192;
 const LEVELS: [Recompute; 3] = [Recompute::Nothing, Recompute::Light, Recompute::Layers];
 
+/// What weights and moments are held in.
+type State = (Precision, Moments);
+
 /// A run that is measured.
 struct Run {
     name: &'static str,
-    /// Ways to hold weights, the most exact first.
-    precisions: &'static [Precision],
+    /// The most exact first.
+    states: &'static [State],
     lora: Option<Lora>,
     /// Steps that are timed, after one that warms up.
     steps: u64,
@@ -89,19 +93,16 @@ fn data(sizes: &Sizes, steps: u64) -> Data {
 /// Measures all runs, each as a line of JSON.
 pub(super) fn measure(cuda: Cuda, sizes: &Sizes) {
     let device = AnyDevice::Cuda(Box::new(cuda));
-    let lora = Lora { rank: 16, alpha: 32.0, dropout: 0.0, targets: Target::ALL.to_vec() };
-    const WHOLE: &[Precision] = &[Precision::Bf16];
-    const HALVES: &[Precision] = &[Precision::Bf16Low];
-    const EITHER: &[Precision] = &[Precision::Bf16, Precision::Bf16Low];
+    let lora = Lora::of_all(16);
+    const WHOLE: State = (Precision::Bf16, Moments::Whole);
+    const LOW: State = (Precision::Bf16Low, Moments::Whole);
+    const LEAST: State = (Precision::Bf16Low, Moments::Bytes);
+    let (whole, low, adapters) = ("train step", "train step, low", "train step, adapters");
+    let steps = sizes.steps;
     let runs = [
-        Run { name: "train step", precisions: EITHER, lora: None, steps: sizes.steps },
-        Run {
-            name: "train step, adapters",
-            precisions: WHOLE,
-            lora: Some(lora),
-            steps: sizes.steps,
-        },
-        Run { name: "train step, low", precisions: HALVES, lora: None, steps: sizes.steps },
+        Run { name: whole, states: &[WHOLE, LOW, LEAST], lora: None, steps },
+        Run { name: adapters, states: &[WHOLE], lora: Some(lora), steps },
+        Run { name: low, states: &[LEAST], lora: None, steps },
     ];
     for run in runs {
         one(&device, sizes, &run);
@@ -118,12 +119,15 @@ fn one(device: &AnyDevice, sizes: &Sizes, run: &Run) {
     let limits = Limits { available, micro_tokens: MICRO_TOKENS };
     let texts = data(sizes, run.steps + 1);
     let layers = [32, 24, 16, 12, 8, 4, 2].into_iter().filter(|it| *it <= sizes.layers);
-    for (layers, precision) in layers.flat_map(|n| run.precisions.iter().map(move |it| (n, *it))) {
+    for (layers, (precision, moments)) in
+        layers.flat_map(|n| run.states.iter().map(move |it| (n, *it)))
+    {
         let config = config(sizes, layers);
         let settings = train::Settings {
             length: Length::Steps(run.steps + 1),
             batch: BatchSize::Sequences(sizes.texts),
             precision,
+            moments,
             lora: run.lora.clone(),
             ..train::Settings::new()
         };
@@ -145,7 +149,7 @@ fn one(device: &AnyDevice, sizes: &Sizes, run: &Run) {
         let line = json!({"name": format!("{} {shape}", run.name), "seconds": mean,
             "flop": last.operations, "tokens": last.tokens, "tokens_per_second": last.tokens as f64 / mean,
             "share_of_989_tflops": last.operations / mean / PEAK, "layers": layers,
-            "of_layers": sizes.layers, "precision": precision, "recompute": settings.recompute,
+            "of_layers": sizes.layers, "precision": precision, "moments": moments, "recompute": settings.recompute,
             "micro_tokens": plan.micro_tokens, "planned_gib": plan.total() as f64 / (1u64 << 30) as f64,
             "first_loss": first.loss, "last_loss": last.loss, "all_seconds": seconds});
         super::say(&line);

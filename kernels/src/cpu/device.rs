@@ -4,7 +4,7 @@ use crate::cpu::Cpu;
 use crate::cpu::buffer::{CpuBuffer, Name, for_real};
 use crate::device::{Device, Matrix, MatrixMut, View, ViewMut};
 use crate::error::{check_len, check_matrix};
-use crate::ops::adamw::{AdamW, Numbers, State};
+use crate::ops::adamw::{self, AdamW, State};
 use crate::ops::attention::{self, check_spans};
 use crate::ops::cross_entropy::{self, Gradients, IGNORE, LinearCrossEntropy};
 use crate::ops::dropout::{self, Dropout};
@@ -38,6 +38,15 @@ fn rows_out<'a, E: Element>(
 ) -> Result<RowsMut<'a, E>> {
     check_matrix(op, name, (it.rows, it.columns, it.stride), it.view.len())?;
     Ok(RowsMut { data: it.view.get(Name(op, name))?, stride: it.stride })
+}
+
+/// A moment of so many weights, whatever it is kept in.
+fn kept(it: Out<'_>, name: Name, weights: usize) -> Result<adamw::Kept<'_>> {
+    Ok(match it.dtype() {
+        Dtype::F32 => adamw::Kept::Whole(it.get(name)?),
+        Dtype::Bf16 => adamw::Kept::Halves(it.get(name)?),
+        _ => adamw::Kept::of_bytes(it.get(name)?, weights),
+    })
 }
 
 /// That ids lie below a bound.
@@ -97,6 +106,7 @@ impl Device for Cpu {
             Dtype::F32 => to.get::<f32>(name)?.fill(0.0),
             Dtype::Bf16 => to.get::<half::bf16>(name)?.fill(half::bf16::ZERO),
             Dtype::U32 => to.get::<u32>(name)?.fill(0),
+            Dtype::U8 => to.get::<u8>(name)?.fill(0),
         }
         Ok(())
     }
@@ -358,31 +368,21 @@ impl Device for Cpu {
 
     fn adamw(&self, step: AdamW, state: State<'_, CpuBuffer>) -> Result<()> {
         const OP: &str = "adamw";
+        state.check()?;
         let State { weight, master, m, v, gradient } = state;
-        let len = weight.len();
-        let master_len = master.as_ref().map_or(len, |it| it.len());
-        let lens = [("m", m.len()), ("v", v.len()), ("gradient", gradient.len())];
-        for (name, got) in lens.into_iter().chain([("master", master_len)]) {
-            check_len(OP, name, got, len)?;
-        }
-        let numbers = Numbers::from(step);
-        let moments = (m.get::<f32>(Name(OP, "m"))?, v.get::<f32>(Name(OP, "v"))?);
-        let gradient = gradient.get::<f32>(Name(OP, "gradient"))?;
-        match master {
-            None => {
-                let weight = weight.get::<f32>(Name(OP, "weight"))?;
-                ops::adamw::step(self.isa, numbers, weight, moments, gradient);
-            }
+        let exact = match master {
+            None => adamw::Exact::Whole(weight.get(Name(OP, "weight"))?),
             Some(low) if low.dtype() == Dtype::Bf16 => {
-                let weights = (weight.get(Name(OP, "weight"))?, low.get(Name(OP, "master"))?);
-                ops::adamw::step_low(self.isa, numbers, weights, moments, gradient);
+                adamw::Exact::Halves(weight.get(Name(OP, "weight"))?, low.get(Name(OP, "master"))?)
             }
-            Some(master) => {
-                let weights =
-                    (weight.get(Name(OP, "weight"))?, master.get::<f32>(Name(OP, "master"))?);
-                ops::adamw::step_master(self.isa, numbers, weights, moments, gradient);
+            Some(it) => {
+                adamw::Exact::Beside(weight.get(Name(OP, "weight"))?, it.get(Name(OP, "master"))?)
             }
-        }
+        };
+        let len = gradient.len();
+        let moments = [kept(m, Name(OP, "m"), len)?, kept(v, Name(OP, "v"), len)?];
+        let gradient = gradient.get::<f32>(Name(OP, "gradient"))?;
+        adamw::step(self.isa, step, exact, moments, gradient);
         Ok(())
     }
 

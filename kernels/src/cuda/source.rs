@@ -4,9 +4,11 @@ use super::Numerics;
 use crate::{Dtype, Error, Result, ops};
 
 /// The headers that kernels may include.
-pub(super) const HEADERS: [(&str, &str); 6] = [
+pub(super) const HEADERS: [(&str, &str); 8] = [
     ("number.cuh", include_str!("number.cuh")),
     ("several.cuh", include_str!("several.cuh")),
+    ("random.cuh", include_str!("random.cuh")),
+    ("adamw_moments.cuh", include_str!("../ops/adamw/moments.cuh")),
     ("ptx.cuh", include_str!("ptx.cuh")),
     ("hopper.cuh", include_str!("hopper.cuh")),
     ("attention_hopper.cuh", include_str!("../ops/attention/hopper.cuh")),

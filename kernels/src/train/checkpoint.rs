@@ -10,6 +10,7 @@ use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use half::bf16;
 use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
@@ -22,7 +23,7 @@ use crate::{Buffer, Device, Dtype};
 
 /// The version of the format.
 const FORMAT: u32 = 1;
-/// How many numbers are held at once.
+/// How many elements are held at once.
 const CHUNK: usize = 1 << 20;
 /// The largest state file that is read.
 const MOST_BYTES: u64 = 1 << 20;
@@ -120,72 +121,96 @@ impl<D: Device> Trainer<'_, D> {
         Ok(true)
     }
 
-    /// How many numbers a file has.
-    fn len(&self, name: &str) -> usize {
+    /// How many elements a file has, and the bytes of each.
+    fn size(&self, name: &str) -> (usize, usize) {
         match name {
-            WEIGHTS => self.state.model.trained().len(),
-            _ => self.state.m.len(),
+            WEIGHTS => (self.state.model.trained().len(), size_of::<f32>()),
+            _ => (self.state.m.len(), self.state.m.dtype().bytes()),
         }
     }
 
-    /// Some of a file's numbers; of weights the exact ones.
-    fn numbers(&self, name: &str, range: Range<usize>) -> crate::Result<Vec<f32>> {
-        let OnDeviceState { model, master, m, v } = &self.state;
-        match (name, master) {
-            (WEIGHTS, Some(master)) => read_exact(self.device, (model.trained(), master), range),
-            (WEIGHTS, None) => self.device.read(View::all(model.trained()).part(range)),
-            ("m.bin", _) => self.device.read(View::all(m).part(range)),
-            _ => self.device.read(View::all(v).part(range)),
-        }
+    /// Some of a file's elements; of weights the exact ones.
+    fn bytes(&self, name: &str, range: Range<usize>) -> crate::Result<Vec<u8>> {
+        let OnDeviceState { model, master, m, v, .. } = &self.state;
+        let kept = match (name, master) {
+            (WEIGHTS, Some(master)) => {
+                let exact = read_exact(self.device, (model.trained(), master), range)?;
+                return Ok(exact.iter().flat_map(|it| it.to_le_bytes()).collect());
+            }
+            (WEIGHTS, None) => model.trained(),
+            ("m.bin", _) => m,
+            _ => v,
+        };
+        let from = View::all(kept).part(range);
+        Ok(match kept.dtype() {
+            Dtype::Bf16 => {
+                let all = self.device.read::<bf16>(from)?;
+                all.iter().flat_map(|it| it.to_le_bytes()).collect()
+            }
+            Dtype::U8 => self.device.read(from)?,
+            _ => {
+                let all = self.device.read::<f32>(from)?;
+                all.iter().flat_map(|it| it.to_le_bytes()).collect()
+            }
+        })
     }
 
-    /// Takes numbers of a file from `start` on.
-    fn take(&mut self, name: &str, start: usize, numbers: &[f32]) -> crate::Result<()> {
-        let OnDeviceState { model, master, m, v } = &mut self.state;
+    /// Takes elements of a file from `start` on.
+    fn take(&mut self, name: &str, start: usize, bytes: &[u8]) -> crate::Result<()> {
+        let OnDeviceState { model, master, m, v, .. } = &mut self.state;
+        let wide = || -> Vec<f32> {
+            bytes.as_chunks().0.iter().map(|it| f32::from_le_bytes(*it)).collect()
+        };
         let to = match (name, master) {
             (WEIGHTS, Some(master)) => {
-                return write_exact(self.device, (model.trained_mut(), master), start, numbers);
+                return write_exact(self.device, (model.trained_mut(), master), start, &wide());
             }
             (WEIGHTS, None) => model.trained_mut(),
             ("m.bin", _) => m,
             _ => v,
         };
-        self.device.write(ViewMut::all(to).part(start..start + numbers.len()), numbers)
+        let (dtype, n) = (to.dtype(), bytes.len() / to.dtype().bytes());
+        let to = ViewMut::all(to).part(start..start + n);
+        match dtype {
+            Dtype::Bf16 => {
+                let all = bytes.as_chunks().0.iter();
+                self.device.write(to, &all.map(|it| bf16::from_le_bytes(*it)).collect::<Vec<_>>())
+            }
+            Dtype::U8 => self.device.write(to, bytes),
+            _ => self.device.write(to, &wide()),
+        }
     }
 
     fn write_numbers(&self, path: &Path, name: &str) -> Result<StoredFile> {
         let mut file = BufWriter::new(File::create(path).map_err(write(path))?);
         let mut digest = Digest::new();
-        let len = self.len(name);
+        let (len, each) = self.size(name);
         for start in (0..len).step_by(CHUNK) {
-            let numbers = self.numbers(name, start..(start + CHUNK).min(len))?;
-            let bytes: Vec<u8> = numbers.iter().flat_map(|it| it.to_le_bytes()).collect();
+            let bytes = self.bytes(name, start..(start + CHUNK).min(len))?;
             digest.update(&bytes);
             file.write_all(&bytes).map_err(write(path))?;
         }
         let file = file.into_inner().map_err(|it| write(path)(it.into_error()))?;
         file.sync_all().map_err(write(path))?;
-        Ok(StoredFile { bytes: 4 * len as u64, xxh64: hex(digest.finish()) })
+        Ok(StoredFile { bytes: (each * len) as u64, xxh64: hex(digest.finish()) })
     }
 
     fn read_numbers(&mut self, path: &Path, name: &str, stored: &StoredFile) -> Result<()> {
         let read = |it: io::Error| refuse(path, &format!("cannot be read: {it}"));
         let file = File::open(path).map_err(read)?;
-        let len = self.len(name);
+        let (len, each) = self.size(name);
         let bytes = file.metadata().map_err(read)?.len();
-        if bytes != 4 * len as u64 || bytes != stored.bytes {
-            return Err(refuse(path, &format!("has {bytes} bytes, not {}", 4 * len)));
+        if bytes != (each * len) as u64 || bytes != stored.bytes {
+            return Err(refuse(path, &format!("has {bytes} bytes, not {}", each * len)));
         }
         let mut file = BufReader::new(file);
         let mut digest = Digest::new();
         for start in (0..len).step_by(CHUNK) {
             let range = start..(start + CHUNK).min(len);
-            let mut bytes = vec![0; 4 * range.len()];
+            let mut bytes = vec![0; each * range.len()];
             file.read_exact(&mut bytes).map_err(read)?;
             digest.update(&bytes);
-            let numbers: Vec<f32> =
-                bytes.as_chunks().0.iter().map(|it| f32::from_le_bytes(*it)).collect();
-            self.take(name, start, &numbers)?;
+            self.take(name, start, &bytes)?;
         }
         if hex(digest.finish()) == stored.xxh64 {
             return Ok(());

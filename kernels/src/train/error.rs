@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::crash::Crash;
-use super::plan::MemoryPlan;
+use super::plan::{MemoryPlan, Saving};
 
 /// The result of a part of a run.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -72,7 +72,7 @@ pub enum Error {
         /// What there is, in bytes.
         available: u64,
         /// What would make it fit, the cheapest first.
-        changes: Vec<&'static str>,
+        savings: Vec<Saving>,
     },
     /// A number that should be finite is not.
     #[error("step {}: loss {}, gradient norm {}", .0.step, .0.loss, .0.grad_norm)]
@@ -96,7 +96,7 @@ pub enum Error {
 }
 
 /// Bytes for people.
-pub(super) fn gib(bytes: u64) -> String {
+pub fn gib(bytes: u64) -> String {
     if bytes < 1 << 30 {
         return format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
     }

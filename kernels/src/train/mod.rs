@@ -20,10 +20,10 @@ mod trainer;
 
 pub use crash::{Crash, CrashSample};
 pub use digest::Digest;
-pub use error::{Error, Result};
+pub use error::{Error, Result, gib};
 pub use order::{Batch, Cursor, Order};
 pub use pack::pack;
-pub use plan::{Demand, Limits, MemoryPlan};
+pub use plan::{Demand, Limits, MemoryPlan, Saving};
 pub use record::{Evaluation, Measured, Meter, Record, best_rate, peak_bytes};
 pub use sample::{Sample, Samples};
 pub use schedule::{Curve, Schedule, Warmup};

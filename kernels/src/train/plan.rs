@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::error::{Error, Result, gib};
 use super::settings::Settings;
 use crate::Dtype;
+use crate::ops::adamw::Moments;
 use crate::ops::cross_entropy::rows_at_once;
 use crate::yi::config::Config;
 use crate::yi::layout::Layout;
-use crate::yi::lora::LoraLayout;
+use crate::yi::lora::{Lora, LoraLayout};
 use crate::yi::train::{Precision, Recompute, Sizes};
 
 /// Bytes by what they are for.
@@ -67,13 +68,16 @@ impl MemoryPlan {
         let in_place = precision.activations() == Dtype::Bf16;
         let rows = rows_at_once(config.vocab, in_place).min(micro_tokens);
         let sizes = Sizes::new(config, precision, lora);
+        let kept = settings.moments;
+        // Slots of bytes are a little longer, each by less than a line.
+        let moments = (kept.len(trained as usize) * kept.dtype().bytes()) as u64;
         Self {
             micro_tokens,
             weights: all * precision.weights().bytes() as u64
                 + 4 * adapters
                 + 4 * (positions * config.head_dim) as u64,
             gradients: 4 * (trained + head as u64),
-            optimizer: trained * (2 * 4 + of_master as u64),
+            optimizer: 2 * moments + trained * of_master as u64,
             activations: sizes.bytes_per_token(settings.recompute) * micro_tokens as u64,
             logits: 4 * (rows * (config.vocab + 2 * config.hidden)) as u64,
         }
@@ -100,9 +104,9 @@ impl MemoryPlan {
         if tokens >= demand.longest {
             return Ok(plan(tokens.min(most)));
         }
-        let changes = changes(config, settings, demand, limits);
+        let savings = savings(config, settings, demand, limits);
         let available = limits.available;
-        Err(Error::NoRoom { plan: Box::new(least), available, changes })
+        Err(Error::NoRoom { plan: Box::new(least), available, savings })
     }
 
     /// How long a token takes, for comparing plans of one run: what is computed again, and what each
@@ -143,40 +147,67 @@ impl MemoryPlan {
     }
 }
 
-/// A change of settings.
-type Change<'a> = &'a dyn Fn(&mut Settings);
+/// A change of settings that takes less memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saving {
+    /// More is computed again.
+    Recompute(Recompute),
+    /// Weights and activations in bf16.
+    Bf16,
+    /// Masters that are the bits which weights lack.
+    Masters,
+    /// Moments in less.
+    Moments(Moments),
+    /// Adapters in place of the weights.
+    Lora,
+    /// Texts that are shorter.
+    Shorter,
+}
 
-/// What would make a run fit, alone; or all of it, where no single change does.
-fn changes(
-    config: &Config,
-    settings: &Settings,
-    demand: Demand,
-    limits: Limits,
-) -> Vec<&'static str> {
-    let fits = |change: Change<'_>| {
-        let mut other = settings.clone();
-        change(&mut other);
-        MemoryPlan::new(config, &other, demand.longest, demand.longest).total() <= limits.available
-    };
-    let lora = |it: &mut Settings| {
-        it.lora = Some(crate::yi::lora::Lora {
-            rank: 16,
-            alpha: 32.0,
-            dropout: 0.0,
-            targets: crate::yi::lora::Target::ALL.to_vec(),
-        });
-    };
-    let all: [(&'static str, Change<'_>); 4] = [
-        ("recompute = \"light\"", &|it| it.recompute = Recompute::Light),
-        ("recompute = \"layers\"", &|it| it.recompute = Recompute::Layers),
-        ("precision = \"bf16\"", &|it| it.precision = Precision::Bf16),
-        ("lora", &lora),
+impl Saving {
+    /// All that settings can be changed by, what costs least first.
+    const ALL: [Self; 8] = [
+        Saving::Recompute(Recompute::Light),
+        Saving::Recompute(Recompute::Layers),
+        Saving::Bf16,
+        Saving::Masters,
+        Saving::Moments(Moments::Halves),
+        Saving::Moments(Moments::Bytes),
+        Saving::Lora,
+        Saving::Shorter,
     ];
-    let enough: Vec<_> = all.iter().filter(|it| fits(it.1)).map(|it| it.0).collect();
+
+    /// The settings with this change; none where it is none of theirs.
+    fn made(self, settings: &Settings) -> Option<Settings> {
+        let mut other = settings.clone();
+        match self {
+            Saving::Recompute(it) => other.recompute = it,
+            Saving::Bf16 => other.precision = Precision::Bf16,
+            Saving::Masters if settings.precision == Precision::Bf16 => {
+                other.precision = Precision::Bf16Low;
+            }
+            Saving::Moments(it) => other.moments = it,
+            Saving::Lora => other.lora = Some(Lora::of_all(16)),
+            Saving::Masters | Saving::Shorter => return None,
+        }
+        (other != *settings).then_some(other)
+    }
+}
+
+/// What would make a run fit, alone; or all that there is, where no single change does.
+fn savings(config: &Config, settings: &Settings, demand: Demand, limits: Limits) -> Vec<Saving> {
+    let needs = |settings: &Settings| {
+        MemoryPlan::new(config, settings, demand.longest, demand.longest).total()
+    };
+    let smaller = |it: &Saving| it.made(settings).map(|it| needs(&it));
+    let fits = |it: &&Saving| smaller(it).is_some_and(|it| it <= limits.available);
+    let enough: Vec<_> = Saving::ALL.iter().filter(fits).copied().collect();
     if !enough.is_empty() {
         return enough;
     }
-    vec!["shorter samples", "recompute = \"layers\"", "precision = \"bf16\"", "lora"]
+    let helps = |it: &Saving| smaller(it).is_none_or(|it| it < needs(settings));
+    let is_there = |it: &Saving| *it == Saving::Shorter || it.made(settings).is_some();
+    Saving::ALL.into_iter().filter(|it| is_there(it) && helps(it)).collect()
 }
 
 impl fmt::Display for MemoryPlan {
@@ -201,7 +232,6 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::yi::lora::{Lora, Target};
 
     fn yi_6b() -> Config {
         let text = r#"{"model_type": "llama", "hidden_size": 4096, "intermediate_size": 11008,
@@ -241,13 +271,19 @@ mod tests {
     fn a_run_that_does_not_fit_is_refused_with_what_would_help() {
         let settings = Settings { precision: Precision::Bf16, ..Settings::new() };
         let why = choose(&settings, 102 << 30).unwrap_err();
-        let Error::NoRoom { changes, .. } = &why else { panic!("{why}") };
-        assert_eq!(changes, &["lora"]);
+        let Error::NoRoom { savings, .. } = &why else { panic!("{why}") };
+        let [halves, bytes] = [Moments::Halves, Moments::Bytes].map(Saving::Moments);
+        assert_eq!(savings, &[Saving::Masters, halves, bytes, Saving::Lora]);
+        let why = choose(&settings, 40 << 30).unwrap_err();
+        let Error::NoRoom { savings, .. } = &why else { panic!("{why}") };
+        assert_eq!(savings, &[Saving::Lora]);
+        let why = choose(&settings, 8 << 30).unwrap_err();
+        let Error::NoRoom { savings, .. } = &why else { panic!("{why}") };
+        assert_eq!(savings.len(), 7, "{savings:?}");
+        let why = choose(&settings, 102 << 30).unwrap_err();
         let (says, ends) = (why.to_string(), "GiB, and there are 102.00 GiB");
         assert!(says.starts_with("a run needs 105.") && says.ends_with(ends), "{says}");
-        let all = Target::ALL.to_vec();
-        let lora = Lora { rank: 16, alpha: 32.0, dropout: 0.0, targets: all };
-        let settings = Settings { lora: Some(lora), ..settings };
+        let settings = Settings { lora: Some(Lora::of_all(16)), ..settings };
         assert!(choose(&settings, 24 << 30).unwrap().weights >> 30 == 11);
     }
 
@@ -272,10 +308,11 @@ mod tests {
         let halves = Settings { precision: Precision::Bf16Low, ..full.clone() };
         assert_eq!(level(&halves, 125), (Recompute::Nothing, 8192));
         assert!(fastest(&full, 80).is_err());
+        // Moments in bytes: all weights on cards of 80 GiB.
+        let bytes = Settings { moments: Moments::Bytes, ..halves };
+        assert_eq!(level(&bytes, 72), (Recompute::Light, 5985));
         // Adapters: a card of 24 GiB and one of 80.
-        let targets = Target::ALL.to_vec();
-        let lora = Some(Lora { rank: 16, alpha: 32.0, dropout: 0.0, targets });
-        let adapters = Settings { lora, ..full };
+        let adapters = Settings { lora: Some(Lora::of_all(16)), ..full };
         assert_eq!(level(&adapters, 22), (Recompute::Light, 3848));
         assert_eq!(level(&adapters, 72), (Recompute::Nothing, 8192));
     }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::digest::Digest;
 use super::error::{Error, Result};
 use super::schedule::Schedule;
+use crate::ops::adamw::Moments;
 use crate::yi::lora::Lora;
 use crate::yi::train::{Precision, Recompute};
 
@@ -58,6 +59,8 @@ pub struct Settings {
     pub max_grad_norm: Option<f64>,
     /// What weights and activations are held in.
     pub precision: Precision,
+    /// What AdamW's moments are kept in.
+    pub moments: Moments,
     /// Trains small adapters in place of the weights.
     pub lora: Option<Lora>,
     /// What the backward pass computes again.
@@ -89,6 +92,7 @@ impl Settings {
             weight_decay: 0.0,
             max_grad_norm: Some(1.0),
             precision: Precision::F32,
+            moments: Moments::Whole,
             lora: None,
             recompute: Recompute::Nothing,
             micro_tokens: None,

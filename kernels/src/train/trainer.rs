@@ -1,6 +1,7 @@
 //! The steps of a run.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::path::Path;
 
 use super::crash::{Crash, CrashSample};
@@ -10,17 +11,20 @@ use super::plan::{Demand, Limits, MemoryPlan};
 use super::record::{Evaluation, Record};
 use super::sample::Samples;
 use super::settings::Settings;
+use crate::Device;
 use crate::device::{View, ViewMut};
-use crate::ops::adamw::{AdamW, State};
+use crate::ops::adamw::{AdamW, Moments, State};
+use crate::random::Random;
 use crate::yi::Config;
 use crate::yi::save::{Save, Weights};
 use crate::yi::train::{
     Activations, Gradients, Micro, Model, OnDevice, Recompute, StepPart, masters,
 };
-use crate::{Buffer, Device, Dtype};
 
 /// How many losses are kept for a crash.
 const KEPT_LOSSES: usize = 20;
+/// The stream by which moments are rounded.
+const MOMENTS: u64 = 0x6d6f_6d65;
 /// What keeps the shortening of a gradient finite, as in PyTorch.
 const CLIP_EPS: f64 = 1e-6;
 
@@ -51,8 +55,32 @@ pub(super) struct OnDeviceState<D: Device> {
     pub(super) model: Model<D>,
     /// The exact weights, where the model's are rounded.
     pub(super) master: Option<D::Buffer>,
+    /// What steps are made on, one after another.
+    slots: Vec<Slot>,
     pub(super) m: D::Buffer,
     pub(super) v: D::Buffer,
+}
+
+/// Weights that a step is made on, and where their moments are.
+struct Slot {
+    weights: Range<usize>,
+    moments: Range<usize>,
+    decay: bool,
+}
+
+/// What is trained, in slots.
+fn slots<D: Device>(model: &Model<D>, kept: Moments) -> Vec<Slot> {
+    let weights: Vec<_> = match model.lora() {
+        Some((_, layout)) => vec![(0..layout.len(), true)],
+        None => model.layout().slots().iter().map(|it| (it.range(), it.decay)).collect(),
+    };
+    let mut start = 0;
+    let slot = |(weights, decay): (Range<usize>, bool)| {
+        let moments = start..start + kept.len(weights.len());
+        start = moments.end;
+        Slot { weights, moments, decay }
+    };
+    weights.into_iter().map(slot).collect()
 }
 
 /// Where a run stands.
@@ -118,12 +146,14 @@ impl<'d, D: Device> Trainer<'d, D> {
         } else if let Some(dtype) = precision.masters() {
             master = Some(masters(device, &mut model, dtype, weights)?);
         }
-        let n = model.trained().len();
-        let (m, v) = (device.zeros(Dtype::F32, n)?, device.zeros(Dtype::F32, n)?);
+        let slots = slots(&model, settings.moments);
+        let n = slots.last().map_or(0, |it| it.moments.end);
+        let dtype = settings.moments.dtype();
+        let (m, v) = (device.zeros(dtype, n)?, device.zeros(dtype, n)?);
         let gradients = Gradients::new(device, &model)?;
         let memory =
             Activations::new(device, model.sizes(), settings.recompute, plan.micro_tokens)?;
-        let state = OnDeviceState { model, master, m, v };
+        let state = OnDeviceState { model, master, slots, m, v };
         let progress = Progress::default();
         Ok(Self { device, settings, data, order, plan, state, progress, gradients, memory })
     }
@@ -214,24 +244,26 @@ impl<'d, D: Device> Trainer<'d, D> {
         let Settings { beta1, beta2, eps, weight_decay, max_grad_norm, .. } = self.settings;
         let factor = max_grad_norm.map_or(1.0, |it| (it / (grad_norm + CLIP_EPS)).min(1.0));
         let step = self.progress.step + 1;
-        let numbers =
-            AdamW { learning_rate, beta1, beta2, eps, weight_decay, step, factor: factor as f32 };
-        let slots: Vec<_> = match self.state.model.lora() {
-            Some((_, layout)) => vec![(0..layout.len(), true)],
-            None => {
-                let slots = self.state.model.layout().slots().iter();
-                slots.map(|it| (it.range(), it.decay)).collect()
-            }
-        };
-        for (range, decay) in slots {
-            let numbers = if decay { numbers } else { AdamW { weight_decay: 0.0, ..numbers } };
-            let OnDeviceState { model, master, m, v } = &mut self.state;
+        let random = Random::of(self.settings.seed, &[MOMENTS, step]);
+        let OnDeviceState { model, master, slots, m, v } = &mut self.state;
+        for Slot { weights, moments, decay } in slots.iter() {
+            let numbers = AdamW {
+                learning_rate,
+                beta1,
+                beta2,
+                eps,
+                weight_decay: if *decay { weight_decay } else { 0.0 },
+                step,
+                factor: factor as f32,
+                random,
+                first: weights.start as u64,
+            };
             let state = State {
-                weight: ViewMut::all(model.trained_mut()).part(range.clone()),
-                master: master.as_mut().map(|it| ViewMut::all(it).part(range.clone())),
-                m: ViewMut::all(m).part(range.clone()),
-                v: ViewMut::all(v).part(range.clone()),
-                gradient: View::all(self.gradients.buffer()).part(range),
+                weight: ViewMut::all(model.trained_mut()).part(weights.clone()),
+                master: master.as_mut().map(|it| ViewMut::all(it).part(weights.clone())),
+                m: ViewMut::all(m).part(moments.clone()),
+                v: ViewMut::all(v).part(moments.clone()),
+                gradient: View::all(self.gradients.buffer()).part(weights.clone()),
             };
             self.device.adamw(numbers, state)?;
         }

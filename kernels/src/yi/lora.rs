@@ -63,6 +63,11 @@ pub struct Lora {
 }
 
 impl Lora {
+    /// Adapters of this rank for all matrices, multiplied by two.
+    pub fn of_all(rank: usize) -> Self {
+        Self { rank, alpha: 2.0 * rank as f64, dropout: 0.0, targets: Target::ALL.to_vec() }
+    }
+
     /// What adapters are multiplied by.
     pub fn scale(&self) -> f32 {
         (self.alpha / self.rank as f64) as f32

@@ -1,7 +1,7 @@
 //! Every operation over sizes that do not fit its tiles, written once for all devices.
 
 use half::bf16;
-use kernels::ops::adamw::{AdamW, State};
+use kernels::ops::adamw::{AdamW, Moments, State};
 use kernels::ops::attention::{Backward as AttentionBackward, Forward as AttentionForward, Heads};
 use kernels::ops::cross_entropy::{Gradients, IGNORE, LinearCrossEntropy};
 use kernels::ops::dropout::Dropout;
@@ -36,6 +36,10 @@ pub(crate) fn download<D: Device>(device: &D, buffer: &D::Buffer) -> Vec<f32> {
         Dtype::Bf16 => {
             let all = device.read::<bf16>(View::all(buffer)).unwrap();
             all.iter().map(|it| it.to_f32()).collect()
+        }
+        Dtype::U8 => {
+            let all = device.read::<u8>(View::all(buffer)).unwrap();
+            all.into_iter().map(f32::from).collect()
         }
         _ => device.read(View::all(buffer)).unwrap(),
     }
@@ -173,15 +177,18 @@ pub(crate) fn square_sum<D: Device>(device: &D) -> Results {
 
 pub(crate) fn adamw<D: Device>(device: &D) -> Results {
     let mut results = Results::new();
-    // Masters of each kind; a length of fours and one that is none.
-    let kinds =
+    // Masters of each kind, moments of each kind; whole blocks of bytes and not, from places of whole fours and
+    // not.
+    let masters =
         [(Dtype::F32, None), (Dtype::Bf16, Some(Dtype::F32)), (Dtype::Bf16, Some(Dtype::Bf16))];
-    for ((dtype, kind), n) in kinds.into_iter().flat_map(|it| [1003, 1024].map(|n| (it, n))) {
-        let new = |seed| upload(device, Dtype::F32, n, seed);
+    let moments = [Moments::Whole, Moments::Halves, Moments::Bytes];
+    let kinds = masters.iter().flat_map(|it| moments.map(|kept| (*it, kept)));
+    let sizes = [(1003, 2), (1024, 512), (777, 1), (40, 256)];
+    for (((dtype, kind), kept), (n, first)) in kinds.flat_map(|it| sizes.map(|n| (it, n))) {
         let mut weight = upload(device, dtype, n, 1);
         let mut master = upload(device, kind.unwrap_or(Dtype::F32), n, 1);
-        let (mut m, mut v, gradient) = (new(2), new(3), new(4));
-        device.scale(0.0, ViewMut::all(&mut v)).unwrap();
+        let new = || device.zeros(kept.dtype(), kept.len(n)).unwrap();
+        let (mut m, mut v, mut gradient) = (new(), new(), upload(device, Dtype::F32, n, 4));
         for step in 1..=3 {
             let numbers = AdamW {
                 learning_rate: 1e-2,
@@ -191,7 +198,12 @@ pub(crate) fn adamw<D: Device>(device: &D) -> Results {
                 weight_decay: 0.1,
                 step,
                 factor: 0.7,
+                random: Random::new(5, step),
+                first,
             };
+            // Some are small beside the others of their block, and some are nothing.
+            let some = ViewMut::all(&mut gradient).part(n / 3..n / 2);
+            device.scale(if step == 2 { 0.0 } else { 1e-3 }, some).unwrap();
             let state = State {
                 weight: ViewMut::all(&mut weight),
                 master: kind.map(|_| ViewMut::all(&mut master)),
@@ -202,7 +214,8 @@ pub(crate) fn adamw<D: Device>(device: &D) -> Results {
             device.adamw(numbers, state).unwrap();
         }
         for (what, it) in [("weight", &weight), ("master", &master), ("m", &m), ("v", &v)] {
-            results.push((format!("adamw {dtype} {kind:?} {n} {what}"), download(device, it)));
+            let name = format!("adamw {dtype} {kind:?} {kept:?} {n} {what}");
+            results.push((name, download(device, it)));
         }
     }
     results

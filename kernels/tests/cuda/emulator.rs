@@ -60,6 +60,16 @@ impl Emulator {
         Ok(Self { driver: Some(driver), kernels: folder.join("kernels") })
     }
 
+    /// Where its libraries are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.kernels.parent().unwrap_or(&self.kernels)
+    }
+
+    /// Where kernels are kept that were compiled.
+    pub(crate) fn kernels(&self) -> &Path {
+        &self.kernels
+    }
+
     /// A device.
     pub(crate) fn open(&self, numerics: Numerics) -> Cuda {
         Cuda::open(self.settings(numerics)).unwrap()

@@ -8,6 +8,7 @@ mod decoding;
 mod emulator;
 mod failures;
 mod graphs;
+mod measuring;
 mod mutations;
 mod paged;
 mod picking;
@@ -18,7 +19,9 @@ use std::sync::Arc;
 use cases::Results;
 use emulator::{device, emulator};
 use kernels::cuda::Numerics;
-use kernels::generate::{Model, Output, Settings};
+use kernels::generate::{self, Model, Output};
+use kernels::ops::adamw::Moments;
+use kernels::train::Settings;
 use kernels::yi::train::Precision;
 use kernels::{AnyDevice, Cpu, Cuda, Device, Dtype, View};
 
@@ -251,6 +254,11 @@ fn training_gives_the_processor_s_bits() {
         assert!(want.records.len() == 3 && want.records[2].grad_norm > 0.0);
         assert_eq!(runs::train(&cuda, tied, &settings).unwrap(), want, "{precision:?}");
     }
+    for moments in [Moments::Halves, Moments::Bytes] {
+        let settings = Settings { moments, ..runs::training(Precision::Bf16Low, None) };
+        let want = runs::train(&cpu, false, &settings).unwrap();
+        assert_eq!(runs::train(&cuda, false, &settings).unwrap(), want, "{moments:?}");
+    }
 }
 
 #[test]
@@ -348,7 +356,7 @@ fn generation_in_bf16_picks_the_processor_s_tokens_whatever_the_company() {
 }
 
 /// One row at a time, in small steps.
-const ALONE: Settings = Settings { rows: 1, step_tokens: 5, cache_tokens: 160 };
+const ALONE: generate::Settings = generate::Settings { rows: 1, step_tokens: 5, cache_tokens: 160 };
 
 /// Outputs without how many tokens of them were known.
 fn alike(outputs: Vec<Output>) -> Vec<Output> {
@@ -376,7 +384,7 @@ fn generation_in_bf16(on_cuda: &Arc<Model<Cuda>>, on_cpu: &Arc<Model<Cpu>>) {
 fn generation_in_bf16_picks_the_same_tokens_where_rows_are_sent_back() {
     let Some(it) = device() else { return };
     let model = runs::tiny(Arc::new(it.open(Numerics::Bf16)));
-    let crowded = Settings { rows: 4, step_tokens: 16, cache_tokens: 160 };
+    let crowded = generate::Settings { rows: 4, step_tokens: 16, cache_tokens: 160 };
     let (want, n) = runs::crowd(&model, ALONE).unwrap();
     assert_eq!(n, 0);
     let (got, n) = runs::crowd(&model, crowded).unwrap();

@@ -8,7 +8,7 @@ use kernels::generate::{Draws, Error, Flow, Generator, Model, Output, Request, S
 use kernels::ops::sample::Sampling;
 use kernels::score::{Choices, Scored, Scorer, Text};
 use kernels::train::{self, BatchSize, Data, Length, Limits, Record, Sample, Trainer};
-use kernels::yi::lora::{Lora, Target};
+use kernels::yi::lora::Lora;
 use kernels::yi::train::{Precision, Recompute};
 use kernels::yi::{Config, Fresh, Save, WeightDtype, WeightFiles};
 use kernels::{Decode, Device};
@@ -43,7 +43,7 @@ fn data() -> Data {
 
 /// A run of three steps; what is trained is `precision` and adapters, if there are any.
 pub(crate) fn training(precision: Precision, adapters: Option<f64>) -> train::Settings {
-    let lora = |dropout| Lora { rank: 3, alpha: 6.0, dropout, targets: Target::ALL.to_vec() };
+    let lora = |dropout| Lora { dropout, ..Lora::of_all(3) };
     train::Settings {
         seed: 11,
         length: Length::Steps(3),

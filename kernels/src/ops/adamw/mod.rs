@@ -1,4 +1,4 @@
-//! One step of AdamW: decoupled weight decay, moments and master weights in f32.
+//! One step of AdamW: decoupled weight decay, arithmetic in f32.
 //!
 //! # Contract
 //!
@@ -15,19 +15,25 @@
 //! |---|---|
 //! | `weight` | f32, or bf16 with `master` in f32: then the step is made on `master` and rounded |
 //! | `master` of bf16 | not numbers, but the lower 16 bits of the exact weights, whose bits are those of `weight`, as the upper half, and these, as a number with a sign, added: the bf16 is the nearest, of two equally near ones the one further from zero. To the nearest even one would not do: two weights would have the same halves |
-//! | `m`, `v`, `gradient` | f32 |
+//! | `gradient` | f32 |
+//! | `m`, `v` | f32; or bf16; or a byte each, and an exponent for every 256 of them, as [`Moments`] has it: read as f32, and written rounded by chance, `m` with the lower and `v` with the upper half of word `first + i` of the stream |
 //! | corrections | the two powers of beta in f64 |
 //!
 //! The order of the operations is that of PyTorch's `AdamW`.
 
 mod cpu;
 pub(crate) mod cuda;
+mod moments;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use cpu::{Numbers, joined, split, step, step_low, step_master};
+pub(crate) use cpu::{Exact, Kept, Numbers, joined, split, step};
+pub use moments::Moments;
 
-use crate::device::{View, ViewMut};
+use crate::device::{Buffer, View, ViewMut};
+use crate::error::{check_dtype, check_len};
+use crate::random::Random;
+use crate::{Dtype, Error, Result};
 
 /// The numbers of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,9 +52,13 @@ pub struct AdamW {
     pub step: u64,
     /// What each gradient is multiplied by: clipping.
     pub factor: f32,
+    /// The stream of this step, by which moments are rounded that are not f32.
+    pub random: Random,
+    /// The place in it of the first weight.
+    pub first: u64,
 }
 
-/// What a step reads and writes; all of one length.
+/// What a step reads and writes; all of one length, but for moments of bytes: see [`Moments::len`].
 #[derive(Debug)]
 pub struct State<'a, B> {
     /// The weights that the model uses.
@@ -61,4 +71,30 @@ pub struct State<'a, B> {
     pub v: ViewMut<'a, B>,
     /// The gradient.
     pub gradient: View<'a, B>,
+}
+
+impl<B: Buffer> State<'_, B> {
+    /// That lengths and types are those of the contract.
+    pub(crate) fn check(&self) -> Result<()> {
+        const OP: &str = "adamw";
+        let len = self.weight.len();
+        check_len(OP, "gradient", self.gradient.len(), len)?;
+        check_dtype(OP, "gradient", self.gradient.dtype(), Dtype::F32)?;
+        let dtype = self.m.dtype();
+        let wrong = Error::Dtype { op: OP, buffer: "m", got: dtype };
+        let moments = Moments::of(dtype).ok_or(wrong)?;
+        check_dtype(OP, "v", self.v.dtype(), dtype)?;
+        for (name, it) in [("m", &self.m), ("v", &self.v)] {
+            check_len(OP, name, it.len(), moments.len(len))?;
+        }
+        let Some(master) = &self.master else {
+            return check_dtype(OP, "weight", self.weight.dtype(), Dtype::F32);
+        };
+        check_dtype(OP, "weight", self.weight.dtype(), Dtype::Bf16)?;
+        check_len(OP, "master", master.len(), len)?;
+        match master.dtype() {
+            Dtype::F32 | Dtype::Bf16 => Ok(()),
+            got => Err(Error::Dtype { op: OP, buffer: "master", got }),
+        }
+    }
 }

@@ -53,7 +53,7 @@ fn the_twin_is_what_a_prompt_s_way_gives() {
     let mut parts = cpu.zeros(Dtype::F32, 2 * HEADS.row()).unwrap();
     cpu.decode_product(View::all(&x).rows(5), &w, ViewMut::all(&mut parts)).unwrap();
     let positions = cpu.upload(&[NOBODY, 33]).unwrap();
-    let blocks = cpu.upload(&[9, 9, 2, 0]).unwrap();
+    let blocks = cpu.upload(&[9u32, 9, 2, 0]).unwrap();
     let places = Places { positions: View::all(&positions), blocks: View::all(&blocks), splits: 1 };
     let given = Turned {
         parts: Parts { numbers: View::all(&parts), parts: 1 },

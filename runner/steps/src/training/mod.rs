@@ -5,6 +5,7 @@ mod keep;
 pub(crate) mod params;
 mod run;
 mod show;
+mod words;
 
 pub(crate) use data::{Dropped, Gathered, split};
 pub(crate) use params::{Common, Settled, training_params};

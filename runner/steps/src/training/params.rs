@@ -1,12 +1,14 @@
 //! The parameters of training, and what they come to.
 
-use kernels::train::{BatchSize, Curve, Error, Length, Schedule, Settings, Warmup};
+use kernels::ops::adamw::Moments;
+use kernels::train::{BatchSize, Curve, Length, Schedule, Settings, Warmup};
 use kernels::yi::lora::{Lora, Target};
 use kernels::yi::train::{Precision, Recompute};
 use kernels::yi::{Config, WeightDtype};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::words::refused;
 use crate::StepError;
 
 /// The shape of the learning rate.
@@ -59,6 +61,19 @@ pub(crate) enum Masters {
     Halves,
 }
 
+/// What AdamW's two moments of each weight are kept in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum MomentsIn {
+    /// f32.
+    #[default]
+    Whole,
+    /// bf16: four bytes less for each weight.
+    Halves,
+    /// A byte each: six bytes less for each weight.
+    Bytes,
+}
+
 /// Adapters.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -93,6 +108,7 @@ pub(crate) struct Common {
     pub(crate) shuffle: bool,
     pub(crate) dtype: Dtype,
     pub(crate) masters: Masters,
+    pub(crate) moments: MomentsIn,
     pub(crate) lora: Option<LoraTable>,
     pub(crate) val_size: f64,
     pub(crate) eval_steps: Option<u64>,
@@ -104,6 +120,7 @@ pub(crate) struct Common {
 /// Common parameters, checked against each other and the model.
 #[derive(Clone, Debug)]
 pub(crate) struct Settled {
+    pub(crate) kind: &'static str,
     pub(crate) settings: Settings,
     /// Levels of recomputation to try, the fastest first.
     pub(crate) levels: Vec<Recompute>,
@@ -155,12 +172,18 @@ impl Common {
                     return Err(self.wrong(reason.to_owned()));
                 }
             },
+            moments: match self.moments {
+                MomentsIn::Whole => Moments::Whole,
+                MomentsIn::Halves => Moments::Halves,
+                MomentsIn::Bytes => Moments::Bytes,
+            },
             lora: self.lora()?,
             recompute: Recompute::Nothing,
             micro_tokens: self.micro_batch_tokens,
         };
-        settings.check().map_err(|it| self.renamed(it))?;
+        settings.check().map_err(|it| refused(self.kind, it))?;
         Ok(Settled {
+            kind: self.kind,
             settings,
             levels: match self.gradient_checkpointing {
                 Checkpointing::Auto => {
@@ -183,21 +206,6 @@ impl Common {
 
     fn wrong(&self, reason: String) -> StepError {
         StepError::Params { kind: self.kind, reason }
-    }
-
-    /// A mistake in settings, under the name that the parameter has here.
-    fn renamed(&self, error: Error) -> StepError {
-        let Error::Setting { field, reason } = error else { return error.into() };
-        let ours = match field {
-            "batch" => "batch_size",
-            "length" => "epochs",
-            "pack" => "max_seq_len",
-            "beta1" => "adam_beta1",
-            "eps" => "adam_epsilon",
-            "min_ratio" => "min_lr_ratio",
-            other => other,
-        };
-        self.wrong(format!("`{ours}` {reason}"))
     }
 
     fn both(&self, one: &str, other: &str) -> StepError {
@@ -314,6 +322,11 @@ macro_rules! training_params {
             /// weight, and rounds a tie away from zero where `whole` rounds it to even.
             #[serde(default)]
             masters: $crate::training::params::Masters,
+            /// What AdamW's two moments of each weight are kept in: `halves` takes four bytes less for each
+            /// weight and `bytes` six. They are rounded by chance, which `seed` decides, so that small
+            /// changes add up.
+            #[serde(default)]
+            moments: $crate::training::params::MomentsIn,
             /// Trains adapters, and adds them to the weights at the end: a table of `rank`, `alpha`
             /// (twice the rank), `dropout` (0) and `targets` (all).
             lora: Option<$crate::training::params::LoraTable>,
@@ -381,6 +394,7 @@ macro_rules! training_params {
                     shuffle: self.shuffle,
                     dtype: self.dtype,
                     masters: self.masters,
+                    moments: self.moments,
                     lora: self.lora.clone(),
                     val_size: self.val_size,
                     eval_steps: self.eval_steps,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use kernels::AnyDevice;
 use kernels::train::{
-    Data, Error, Evaluation, Limits, Measured, Meter, Record, Settings, Trainer, best_rate,
+    Data, Error, Evaluation, Limits, Measured, Meter, Record, Settings, Trainer, best_rate, gib,
     peak_bytes,
 };
 use kernels::yi::{Config, Save, WeightDtype, WeightFiles};
@@ -15,6 +15,7 @@ use serde_json::json;
 use super::keep::Log;
 use super::params::Settled;
 use super::show::{Manner, Show};
+use super::words::{parts, refused};
 use crate::records::Output;
 use crate::{Cx, Say, StepError};
 
@@ -86,22 +87,14 @@ fn fitting(job: &Job<'_>, limits: Limits, cx: &mut Cx<'_>) -> Result<Settings, S
     let (settings, levels) = (&job.settled.settings, &job.settled.levels);
     let texts = (&job.data, limits);
     let (settings, plan, steps) =
-        Trainer::<AnyDevice>::fastest(job.config, settings, levels, texts)?;
-    let [weights, gradients, optimizer, activations, logits] =
-        [plan.weights, plan.gradients, plan.optimizer, plan.activations, plan.logits]
-            .map(mebibytes);
-    let (total, micro) = (mebibytes(plan.total()), plan.micro_tokens);
+        Trainer::<AnyDevice>::fastest(job.config, settings, levels, texts)
+            .map_err(|it| refused(job.settled.kind, it))?;
+    let (total, micro, parts) = (gib(plan.total()), plan.micro_tokens, parts(&plan));
     (cx.report)(Say::Note(format!(
-        "{steps} steps, {micro} tokens at once; {total} of memory: weights {weights}, \
-         gradients {gradients}, optimizer {optimizer}, activations {activations}, \
-         logits {logits}; computed again: {}",
+        "{steps} steps, {micro} tokens at once; {total} of memory: {parts}; computed again: {}",
         settings.recompute.word()
     )));
     Ok(settings)
-}
-
-fn mebibytes(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
 /// What is asked on the way, of the model as it would be saved.
@@ -223,7 +216,7 @@ impl Run<'_> {
             measured.tokens_per_second,
             measured.utilization.unwrap_or(0.0) * 100.0,
             measured.seconds_left,
-            mebibytes(peak_bytes()),
+            gib(peak_bytes()),
         )));
         true
     }

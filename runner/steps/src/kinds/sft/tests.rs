@@ -78,9 +78,9 @@ fn the_folder_says_what_ends_an_answer() {
 
 #[test]
 fn answers_on_the_way_are_those_of_the_model_that_is_saved() {
-    let halves = "masters = 'halves'";
+    let (halves, bytes) = ("masters = 'halves'\nmoments = 'halves'", "moments = 'bytes'");
     for (more, dtype) in
-        [("", "f32"), ("", "bf16"), (halves, "bf16"), ("lora = { rank = 2 }", "f32")]
+        [("", "f32"), (bytes, "bf16"), (halves, "bf16"), ("lora = { rank = 2 }", "f32")]
     {
         let with = WITH.replace("epochs = 6", "epochs = 60");
         let with = format!("{with}\nshown = 9\ndtype = '{dtype}'\n{more}");

@@ -1,0 +1,141 @@
+//! What moments are kept in, and how a step's new ones are rounded: by chance, so that what is rounded away
+//! is right in the mean. The nearest number would not do: the second moment changes by a thousandth in a
+//! step, which is less than half of what two neighbours are apart, and would never change.
+
+use half::bf16;
+use serde::{Deserialize, Serialize};
+
+use crate::Dtype;
+
+/// Numbers that share an exponent in [`Moments::Bytes`].
+pub(crate) const BLOCK: usize = 256;
+/// A slot of bytes begins at a multiple of this.
+const ALIGNMENT: usize = 16;
+
+/// What the two moments of each weight are kept in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Moments {
+    /// f32.
+    #[default]
+    Whole,
+    /// bf16.
+    Halves,
+    /// A byte each, and after all of them one for every 256: the exponent that these share.
+    Bytes,
+}
+
+impl Moments {
+    /// What a buffer of them holds.
+    pub fn dtype(self) -> Dtype {
+        match self {
+            Moments::Whole => Dtype::F32,
+            Moments::Halves => Dtype::Bf16,
+            Moments::Bytes => Dtype::U8,
+        }
+    }
+
+    /// Which these are.
+    pub(crate) fn of(dtype: Dtype) -> Option<Self> {
+        [Moments::Whole, Moments::Halves, Moments::Bytes].into_iter().find(|it| it.dtype() == dtype)
+    }
+
+    /// How many elements of a buffer hold one moment of so many weights.
+    pub fn len(self, weights: usize) -> usize {
+        match self {
+            Moments::Whole | Moments::Halves => weights,
+            Moments::Bytes => (weights + weights.div_ceil(BLOCK)).next_multiple_of(ALIGNMENT),
+        }
+    }
+}
+
+/// The 16 random bits that each moment of a weight is rounded with.
+pub(super) fn chances(word: u32) -> [u32; 2] {
+    [word & 0xffff, word >> 16]
+}
+
+/// One of the two neighbours in bf16: the upper one with the share of the way to it.
+pub(super) fn half(exact: f32, chance: u32) -> bf16 {
+    bf16::from_bits((exact.to_bits().wrapping_add(chance) >> 16) as u16)
+}
+
+/// How a number becomes a byte beside the exponent of its block: perhaps a sign, then an exponent that counts
+/// down from the block's, then three bits of mantissa; with exponent 0 the leading one is missing, as in IEEE's
+/// own numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// A first moment: a sign and four bits of exponent.
+    Signed,
+    /// A second moment: five bits of exponent. What is not zero does not become zero: a step divides by it.
+    Positive,
+}
+
+const MANTISSA: u32 = 23;
+const KEPT: u32 = 3;
+const LEADING: u32 = 1 << MANTISSA;
+const SIGN: u32 = 1 << 31;
+/// Of a finite number.
+const MOST_EXPONENT: u32 = 254;
+/// A greater shift leaves nothing of a number.
+const MOST_SHIFT: u32 = 31;
+
+impl Format {
+    /// The greatest exponent of a byte.
+    fn top(self) -> u32 {
+        match self {
+            Format::Signed => 15,
+            Format::Positive => 31,
+        }
+    }
+
+    /// The exponent of a block of numbers: such that the greatest is not too great for a byte where it is
+    /// rounded up.
+    pub(super) fn exponent(block: &[f32]) -> u8 {
+        let greatest = block.iter().map(|it| it.to_bits() & !SIGN).max().unwrap_or(0);
+        let rounded_up = (greatest + (1 << (MANTISSA - KEPT)) - 1) >> MANTISSA;
+        rounded_up.min(MOST_EXPONENT) as u8
+    }
+
+    /// The greatest code, without a sign.
+    fn most(self) -> u32 {
+        ((self.top() + 1) << KEPT) - 1
+    }
+
+    /// A number's byte.
+    pub(super) fn byte(self, exact: f32, exponent: u8, chance: u32) -> u8 {
+        let bits = exact.to_bits() & !SIGN;
+        let (own, exponent) = (bits >> MANTISSA, u32::from(exponent));
+        if own == 0 || exponent == 0 {
+            return 0;
+        }
+        let (below, last) = (exponent.saturating_sub(own), self.top() - 1);
+        let shift = MANTISSA - KEPT + below.saturating_sub(last);
+        let mut code = 0;
+        if shift <= MOST_SHIFT {
+            let mantissa = bits & (LEADING - 1) | LEADING;
+            code = (last - below.min(last)) << KEPT;
+            code += (mantissa + (chance << (shift - 16))) >> shift;
+            code = code.min(self.most());
+        }
+        match self {
+            Format::Signed if exact.is_sign_negative() => (code | 0x80) as u8,
+            Format::Signed => code as u8,
+            Format::Positive => code.max(1) as u8,
+        }
+    }
+
+    /// A byte's number.
+    pub(super) fn number(self, byte: u8, exponent: u8) -> f32 {
+        if exponent == 0 {
+            return 0.0;
+        }
+        let is_negative = self == Format::Signed && byte & 0x80 != 0;
+        let code = u32::from(if self == Format::Signed { byte & 0x7f } else { byte });
+        let (own, mantissa) = (code >> KEPT, code & ((1 << KEPT) - 1));
+        let mantissa = if own == 0 { mantissa } else { mantissa | 1 << KEPT };
+        let power = 127 - KEPT - (self.top() - own.max(1));
+        let size = mantissa as f32 * f32::from_bits(power << MANTISSA);
+        let size = size * f32::from_bits(u32::from(exponent) << MANTISSA);
+        if is_negative { -size } else { size }
+    }
+}
