@@ -1,7 +1,8 @@
 // Fibers and what they wait for. A thread runs until it must wait; then the next of its warp that can
-// go on does, then the next warp. So a warp runs as far ahead of the others as the kernel lets it, in
-// an order of warps that the seed decides: what only a barrier would keep apart, collides. Asynchronous
-// copies are made as late as they may be, and with an odd seed at once: the hardware may do either.
+// go on does, then the next warp. So a warp, or a warpgroup that makes products, runs as far ahead of the
+// others as the kernel lets it, in an order of warps that the seed decides: what only a barrier would
+// keep apart, collides. Asynchronous copies are made as late as they may be, and with an odd seed at once:
+// the hardware may do either.
 //
 // A mistake of a kernel (a deadlock, threads of a warp at different places) ends the launch with an
 // error, as on a device, and says which warp was where.
@@ -218,6 +219,9 @@ Block::~Block() {
         // What comes to lie there next is nobody's frames.
         __asan_unpoison_memory_region(it->stack, STACK);
 #endif
+#if defined(__SANITIZE_ADDRESS__)
+        __asan_unpoison_memory_region(it->stack, STACK);  // what lies there next is no stack
+#endif
         munmap(it->stack, STACK);
     }
 }
@@ -310,6 +314,11 @@ Fiber* Block::ready(const Fiber& after) {
         const unsigned later = after.lane == 31 ? 0 : own.ready >> (after.lane + 1) << (after.lane + 1);
         return fibers[after.warp * WARP + __builtin_ctz(later ? later : own.ready)].get();
     }
+    // A warpgroup that has begun to come to a product runs ahead of the others as one warp does.
+    const size_t first = after.warp / 4 * 4;
+    if (groups[first / 4].arrived > 0)
+        for (size_t i = first; i < std::min(first + 4, warps.size()); ++i)
+            if (warps[i].ready) return fibers[i * WARP + __builtin_ctz(warps[i].ready)].get();
     for (size_t i = 1; i <= order.size(); ++i) {
         const size_t at = (turn + i) % order.size();
         const Warp& warp = warps[order[at]];

@@ -35,6 +35,10 @@ struct Multiply { float* sums; const u32 *a, *b; };
 
 }  // namespace emulator
 
+// Barrier `ID` of `N` threads, whole warps; 0 is that of `__syncthreads`.
+template <u32 ID, u32 N>
+static inline void threads_wait() { emulator_barrier(ID, N); }
+
 // 16 bytes to shared memory, of which the first `used` come from `from` and the others are zero.
 static inline void copy_async(void* to, const void* from, u32 used = 16) {
     emulator_copy_async(to, from, 16, used);

@@ -17,12 +17,13 @@ use kernels::cuda::{Numerics, Settings};
 use kernels::ops::adamw::{AdamW, Moments, State};
 use kernels::ops::attention::{Backward, Forward, Heads};
 use kernels::ops::cross_entropy::{Gradients, LinearCrossEntropy};
+use kernels::ops::decode::{Attending, Places};
 use kernels::ops::matmul::{Form, Product, Start};
-use kernels::ops::paged::{CacheShape, Run, Tokens};
+use kernels::ops::paged::{CacheShape, CudaCache, Run, Tokens};
 use kernels::ops::rms_norm;
 use kernels::ops::rope::{Direction, RopeTable};
 use kernels::random::Random;
-use kernels::{Cuda, CudaBuffer, Device, Dtype, View, ViewMut, machine};
+use kernels::{Cuda, CudaBuffer, Decode, Device, Dtype, View, ViewMut, machine};
 
 /// The sizes of a model and a batch.
 #[derive(Clone, Copy)]
@@ -72,6 +73,9 @@ const TINY: Sizes = Sizes {
     steps: 1,
     repeats: 1,
 };
+
+/// Keys of a split of decoding's attention; ops/decode/mod.rs: SPLIT.
+const SPLIT: usize = 256;
 
 /// What is measured on a device that was just opened.
 type Part = fn(Bench);
@@ -250,6 +254,27 @@ impl Bench {
             };
             it.attention_backward(given, ViewMut::all(&mut d_qkv)).unwrap();
         });
+        // The same texts as prompts, whose keys and values lie in a cache.
+        let each = span.div_ceil(Cuda::BLOCK);
+        let run = |it: usize| Run {
+            first_row: it * span,
+            rows: span,
+            past: 0,
+            blocks: (it * each..(it + 1) * each).map(|it| it as u32).collect(),
+        };
+        let runs: Vec<Run> = (0..tokens / span).map(run).collect();
+        let mut cache = self.cache(each * runs.len());
+        let given = || Tokens { qkv: View::all(&qkv), heads, runs: &runs };
+        self.cuda.cache_append(&mut cache, 0, given()).unwrap();
+        self.time("attention of prompts", Work::Flop(flop), |it| {
+            it.attention_paged(&cache, 0, given(), ViewMut::all(&mut out)).unwrap();
+        });
+    }
+
+    /// A cache of one layer.
+    fn cache(&self, blocks: usize) -> CudaCache {
+        let Heads { kv, dim, .. } = self.sizes.heads;
+        self.cuda.cache(CacheShape { layers: 1, blocks, kv_heads: kv, head_dim: dim }).unwrap()
     }
 
     fn rows(&self) {
@@ -393,22 +418,21 @@ impl Bench {
                 it.linear(View::all(&x).rows(hidden), &w, to, Start::Zero).unwrap();
             });
             let each = (past + 1).div_ceil(Cuda::BLOCK);
-            let (layers, blocks) = (1, each * batch);
-            let shape = CacheShape { layers, blocks, kv_heads: heads.kv, head_dim: heads.dim };
-            let cache = self.cuda.cache(shape).unwrap();
-            let run = |row: usize| Run {
-                first_row: row,
-                rows: 1,
-                past,
-                blocks: (row * each..(row + 1) * each).map(|it| it as u32).collect(),
-            };
-            let runs: Vec<Run> = (0..batch).map(run).collect();
-            let (qkv, mut out) =
-                (self.bf16(batch * heads.row(), 4), self.bf16(batch * heads.out(), 5));
+            let cache = self.cache(each * batch);
+            let positions = self.cuda.upload(&vec![past as u32; batch]).unwrap();
+            let blocks: Vec<u32> = (0..(each * batch) as u32).collect();
+            let blocks = self.cuda.upload(&blocks).unwrap();
+            let splits = (past + 1).div_ceil(SPLIT);
+            let places =
+                Places { positions: View::all(&positions), blocks: View::all(&blocks), splits };
+            let mut room = self.f32(batch * heads.query * splits * (heads.dim + 2));
+            let (queries, mut out) =
+                (self.bf16(batch * heads.out(), 4), self.bf16(batch * heads.out(), 5));
             let bytes = (batch * past * heads.kv * heads.dim * 2 * 2) as f64;
             self.time(&format!("decode attention, batch {batch}"), Work::Bytes(bytes), |it| {
-                let tokens = Tokens { qkv: View::all(&qkv), heads, runs: &runs };
-                it.attention_paged(&cache, 0, tokens, ViewMut::all(&mut out)).unwrap();
+                let (queries, room) = (View::all(&queries), ViewMut::all(&mut room));
+                let given = Attending { queries, heads, places, room };
+                it.decode_attention((&cache, 0), given, ViewMut::all(&mut out)).unwrap();
             });
         }
     }

@@ -11,10 +11,16 @@ __device__ __forceinline__ void phase_init(u64* barrier, u32 count) {
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(count) : "memory");
 }
 
+// Lets copies and products to come see what this thread wrote to shared memory; other threads' after a barrier.
+__device__ __forceinline__ void proxy_fence() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
+// Sixteen bytes of zeros to shared memory, which copies and products see after `proxy_fence`.
+__device__ __forceinline__ void clear_chunk(void* to) { *static_cast<uint4*>(to) = make_uint4(0, 0, 0, 0); }
+
 // Lets other threads, and copies, see barriers that were made.
 __device__ __forceinline__ void phase_fence() {
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-    asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+    proxy_fence();
 }
 
 __device__ __forceinline__ void phase_arrive(u64* barrier) {

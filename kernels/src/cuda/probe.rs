@@ -30,6 +30,7 @@ impl Cuda {
         }
         self.probe_hopper()?;
         self.probe_groups()?;
+        self.probe_pages()?;
         self.probe_powers()
     }
 
@@ -114,6 +115,35 @@ impl Cuda {
                 same(name, i as u32, got[at + i].to_bits(), want.to_bits())?;
             }
             at += 64 * columns;
+        }
+        Ok(())
+    }
+
+    /// Boxes of 32 lines beside each other, of which two warpgroups clear the lines that are no numbers.
+    fn probe_pages(&self) -> Result<()> {
+        const SIDE: usize = 64;
+        const USED: usize = 43;
+        let a: Vec<f32> = (0..SIDE * SIDE).map(|it| (it * 5 % 13) as f32 - 6.0).collect();
+        let number = |it| if it < USED * SIDE { (it * 7 % 13) as f32 - 6.0 } else { f32::NAN };
+        let c: Vec<f32> = (0..SIDE * SIDE).map(number).collect();
+        let near = |it: &[f32]| it.iter().map(|it| bf16::near(*it)).collect::<Vec<_>>();
+        let there = [self.upload(&near(&a))?, self.upload(&near(&c))?];
+        let out = self.zeros(Dtype::F32, 2 * SIDE * SIDE)?;
+        let [a_at, at, out_at] = [&there[0], &there[1], &out].map(|it| pointer(&View::all(it)));
+        let (rows, length) = (SIDE, SIDE as u32);
+        let map = self.map(Boxed { at, rows, columns: SIDE, stride: SIDE, lines: 32, length })?;
+        let pointers = [a_at, out_at].map(Arg::Pointer);
+        let args = [&[Arg::Map(map)], &pointers[..], &[Arg::U32(USED as u32)]].concat();
+        let kernel = Kernel { source: &GROUPS, function: "pages", defines: &[] };
+        let shared_bytes = SIDE * SIDE * size_of::<u16>() + size_of::<u64>();
+        let grid = Grid { blocks: (1, 1), threads: 256, shared_bytes };
+        // SAFETY: `pages(TensorMap, const bf16*, float*, u32)`: the map is of 64 by 64 numbers, as is the
+        // second operand, and there is room for two results.
+        unsafe { self.launch(kernel, grid, &args) }?;
+        for (n, got) in (0..).zip(self.read::<f32>(View::all(&out))?) {
+            let (row, column) = (n / SIDE % SIDE, n % SIDE);
+            let want: f32 = (0..USED).map(|k| a[row * SIDE + k] * c[k * SIDE + column]).sum();
+            same("lines that are cleared", n as u32, got.to_bits(), want.to_bits())?;
         }
         Ok(())
     }

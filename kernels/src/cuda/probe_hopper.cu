@@ -4,6 +4,22 @@
 
 constexpr u32 BOX_BYTES = 64 * 128;
 
+// What a thread of a warpgroup holds of a[64, 64].
+__device__ __forceinline__ void hold(u32 (&left)[4][4], const bf16* a) {
+    const u32 row = threadIdx.x % 128 / WARP * 16 + threadIdx.x % WARP / 4, pair = threadIdx.x % 4 * 2;
+    const u32* const words = reinterpret_cast<const u32*>(a);  // [64, 32]
+#pragma unroll
+    for (u32 i = 0; i < 16; ++i) left[i / 4][i % 4] = words[(row + i % 2 * 8) * 32 + (i / 4 * 16 + i % 4 / 2 * 8 + pair) / 2];
+}
+
+// Writes the sums [64, 2 N] of a warpgroup.
+template <u32 N>
+__device__ __forceinline__ void write_sums(float* to, const float (&sums)[N]) {
+    const u32 row = threadIdx.x % 128 / WARP * 16 + threadIdx.x % WARP / 4, pair = threadIdx.x % 4 * 2;
+#pragma unroll
+    for (u32 i = 0; i < N; ++i) to[(row + i % 4 / 2 * 8) * 2 * N + i / 4 * 8 + pair + i % 2] = sums[i];
+}
+
 // straight[64, 2 N] = a[64, 64] b[2 N, 64]ᵀ with `a` in shared memory, held[64, 2 N] the same with `a` in
 // registers, turned[64, 2 N] = a[64, 64] c[64, 2 N].
 template <u32 N>
@@ -11,21 +27,16 @@ __device__ __forceinline__ void forms(const bf16* a, const unsigned char* boxes,
     constexpr u32 LINES = N / 32;  // boxes of 64 lines, or of 64 columns
     const unsigned char* const right = boxes + BOX_BYTES;
     const unsigned char* const lines = right + 2 * BOX_BYTES;
-    const u32 row = threadIdx.x / WARP * 16 + threadIdx.x % WARP / 4, pair = threadIdx.x % 4 * 2;
-    const u32* const words = reinterpret_cast<const u32*>(a);  // [64, 32]
     float sums[N];
     u32 left[4][4];
-#pragma unroll
-    for (u32 i = 0; i < 16; ++i) left[i / 4][i % 4] = words[(row + i % 2 * 8) * 32 + (i / 4 * 16 + i % 4 / 2 * 8 + pair) / 2];
+    hold(left, a);
     const auto finish = [&](float* to) {
         group_commit();
         group_wait<0>();
         group_hold(sums);
+        write_sums(to, sums);
 #pragma unroll
-        for (u32 i = 0; i < N; ++i) {
-            to[(row + i % 4 / 2 * 8) * 2 * N + i / 4 * 8 + pair + i % 2] = sums[i];
-            sums[i] = 0.0f;
-        }
+        for (u32 i = 0; i < N; ++i) sums[i] = 0.0f;
         group_hold(sums);
         group_fence();
     };
@@ -61,6 +72,38 @@ groups(const __grid_constant__ TensorMap a_map, const __grid_constant__ TensorMa
     constexpr u32 WIDE = 64 * 128, NARROW = 64 * 64;
     forms<64>(a, memory, out, out + WIDE, out + 2 * WIDE);
     forms<32>(a, memory, out + 3 * WIDE, out + 3 * WIDE + NARROW, out + 3 * WIDE + 2 * NARROW);
+}
+
+// out[2, 64, 64] = a[64, 64] c[64, 64] by each of two warpgroups, with `c` in boxes of 32 lines, of which they
+// clear those from `used` on together.
+extern "C" __global__ void __launch_bounds__(256)
+pages(const __grid_constant__ TensorMap c_map, const bf16* __restrict__ a, float* __restrict__ out, u32 used) {
+    SHARED(memory);
+    u64* const here = reinterpret_cast<u64*>(memory + BOX_BYTES);
+    if (threadIdx.x == 0) {
+        phase_init(here, 1);
+        phase_fence();
+        phase_expect(here, BOX_BYTES);
+        for (u32 i = 0; i < 2; ++i) copy_box(memory + i * BOX_BYTES / 2, &c_map, 0, i * 32, here);
+    }
+    __syncthreads();
+    phase_wait(here, 0);
+    for (u32 chunk = used * 8 + threadIdx.x; chunk < 64 * 8; chunk += 256) clear_chunk(memory + chunk * 16);
+    proxy_fence();
+    threads_wait<1, 256>();
+    u32 left[4][4];
+    float sums[32];
+    hold(left, a);
+#pragma unroll
+    for (u32 i = 0; i < 32; ++i) sums[i] = 0.0f;
+    group_hold(sums);
+    group_fence();
+#pragma unroll
+    for (u32 k = 0; k < 64; k += 16) multiply_held<1>(sums, left[k / 16], operand(memory + k * 128, 0));
+    group_commit();
+    group_wait<0>();
+    group_hold(sums);
+    write_sums(out + threadIdx.x / 128 * 64 * 64, sums);
 }
 
 // Powers of two.

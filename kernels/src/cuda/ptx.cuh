@@ -10,6 +10,10 @@ __device__ __forceinline__ u32 shared_address(const void* at) {
     return u32(__cvta_generic_to_shared(at));
 }
 
+// Barrier `ID` of `N` threads, whole warps; 0 is that of `__syncthreads`.
+template <u32 ID, u32 N>
+__device__ __forceinline__ void threads_wait() { asm volatile("bar.sync %0, %1;" ::"n"(ID), "n"(N) : "memory"); }
+
 // 16 bytes to shared memory, of which the first `used` come from `from` and the others are zero.
 __device__ __forceinline__ void copy_async(void* to, const void* from, u32 used = 16) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(used)

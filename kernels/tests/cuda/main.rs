@@ -10,6 +10,7 @@ mod failures;
 mod graphs;
 mod measuring;
 mod mutations;
+mod paged;
 mod picking;
 mod runs;
 
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use cases::Results;
 use emulator::{device, emulator};
 use kernels::cuda::Numerics;
+use kernels::generate::{self, Model, Output};
 use kernels::ops::adamw::Moments;
 use kernels::train::Settings;
 use kernels::yi::train::Precision;
@@ -344,33 +346,48 @@ fn a_step_after_the_first_takes_no_memory() {
 #[test]
 fn generation_in_bf16_picks_the_processor_s_tokens_whatever_the_company() {
     let Some(it) = device() else { return };
-    let (cpu, cuda) = (Arc::new(Cpu::new(2).unwrap()), Arc::new(it.open(Numerics::Bf16)));
-    let on_cpu = runs::tiny(cpu);
-    let on_cuda = runs::tiny(cuda);
-    let (got, want) = (runs::generate(&on_cuda).unwrap(), runs::generate(&on_cpu).unwrap());
-    let is_greedy = |it: &&kernels::generate::Output| it.row != 7;
+    for (capability, sizes) in [(80, runs::TINY), (90, runs::WIDE)] {
+        it.set_capability(capability);
+        let cuda = it.open(Numerics::Bf16);
+        it.set_capability(80);
+        let on_cpu = runs::fresh(Arc::new(Cpu::new(2).unwrap()), sizes);
+        generation_in_bf16(&runs::fresh(Arc::new(cuda), sizes), &on_cpu);
+    }
+}
+
+/// One row at a time, in small steps.
+const ALONE: generate::Settings = generate::Settings { rows: 1, step_tokens: 5, cache_tokens: 160 };
+
+/// Outputs without how many tokens of them were known.
+fn alike(outputs: Vec<Output>) -> Vec<Output> {
+    outputs.into_iter().map(|it| Output { known_tokens: 0, ..it }).collect()
+}
+
+fn generation_in_bf16(on_cuda: &Arc<Model<Cuda>>, on_cpu: &Arc<Model<Cpu>>) {
+    let (got, want) = (runs::generate(on_cuda).unwrap(), runs::generate(on_cpu).unwrap());
+    let is_greedy = |it: &&Output| it.row != 7;
     for (got, want) in got.iter().zip(&want).filter(|it| is_greedy(&it.0)) {
         assert_eq!(got.ids, want.ids);
         assert!(distance(&got.log_probabilities, &want.log_probabilities) < 2e-2);
     }
-    let (scores, near) = (runs::score(&on_cuda).unwrap(), runs::score(&on_cpu).unwrap());
+    let (scores, near) = (runs::score(on_cuda).unwrap(), runs::score(on_cpu).unwrap());
     for (got, want) in scores.iter().zip(&near) {
         assert!(distance(&got.nll, &want.nll) < 1e-2);
     }
-    // One after another, in small steps: other tiles, the same bits.
-    let alone = kernels::generate::Settings { rows: 1, step_tokens: 5, cache_tokens: 160 };
-    let known = |mut it: kernels::generate::Output| {
-        it.known_tokens = 0;
-        it
-    };
-    let all = |it: Vec<kernels::generate::Output>| it.into_iter().map(known).collect::<Vec<_>>();
-    assert_eq!(all(runs::generate_with(&on_cuda, alone).unwrap()), all(got));
-    let crowded = kernels::generate::Settings { rows: 4, step_tokens: 16, cache_tokens: 160 };
-    let (want, n) = runs::crowd(&on_cuda, alone).unwrap();
+    // One after another: other tiles, the same bits.
+    assert_eq!(alike(runs::generate_with(on_cuda, ALONE).unwrap()), alike(got));
+    assert_eq!(runs::score_with(on_cuda, ALONE).unwrap(), scores);
+}
+
+/// Sequences give their blocks back, and what was picked before is computed as it was.
+#[test]
+fn generation_in_bf16_picks_the_same_tokens_where_rows_are_sent_back() {
+    let Some(it) = device() else { return };
+    let model = runs::tiny(Arc::new(it.open(Numerics::Bf16)));
+    let crowded = generate::Settings { rows: 4, step_tokens: 16, cache_tokens: 160 };
+    let (want, n) = runs::crowd(&model, ALONE).unwrap();
     assert_eq!(n, 0);
-    // Sequences give their blocks back, and what was picked before is computed as it was.
-    let (got, n) = runs::crowd(&on_cuda, crowded).unwrap();
+    let (got, n) = runs::crowd(&model, crowded).unwrap();
     assert!(n > 0, "nobody was sent back");
-    assert_eq!(all(got), all(want));
-    assert_eq!(runs::score_with(&on_cuda, alone).unwrap(), scores);
+    assert_eq!(alike(got), alike(want));
 }

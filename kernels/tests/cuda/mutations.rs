@@ -10,6 +10,7 @@ use kernels::{Cuda, Decode, Device, Dtype, View, ViewMut};
 
 use crate::cases::{self, Results};
 use crate::emulator::{Emulator, emulator};
+use crate::paged::{Before, Prompts};
 use crate::{decoding, picking};
 
 /// What finds a mistake.
@@ -275,6 +276,34 @@ fn hopper_attention<D: Device>(device: &D) -> Results {
     cases::attention(device, Dtype::Bf16, heads, &[0, 70, 81, 410])
 }
 
+/// In the attention of Hopper over cached keys.
+const HOPPER_PAGED: &[Mistake] = &[
+    mistake!("a wrong page", "attention.hopper", "at.start + n * PAGES + page"[0] => "n * PAGES + page", Numbers, hopper_paged),
+    mistake!("the pages of the first block again", "attention.hopper", "at.start + n * PAGES + page"[0] => "at.start + page", Numbers, hopper_paged),
+    mistake!("a wrong head of a page", "attention.hopper", "* at.kv_heads + at.kv) * PAGE"[0] => "* at.kv_heads) * PAGE", Numbers, hopper_paged),
+    mistake!("pages above each other", "attention.hopper", "to + (piece * PAGES + page) * PAGE_BYTES"[0] => "to + (piece * PAGES + page) * 1024", Numbers, hopper_paged),
+    mistake!("too few pages", "attention.hopper", "n * KEYS + PAGE - 1) / PAGE"[0] => "n * KEYS) / PAGE", Numbers, hopper_paged),
+    mistake!("pages that are not announced", "attention.hopper", "n_pages * PIECES * PAGE_BYTES"[0] => "PIECES * PAGE_BYTES", Launch, hopper_paged),
+    mistake!("pages that do not come", "attention.hopper", "n_pages * PIECES * PAGE_BYTES"[0] => "KEY_BYTES", Launch, hopper_paged),
+    mistake!("values that stay", "attention.hopper", "clear_lines(values + before"[0] => "if (n_keys == 0) clear_lines(values + before", Numbers, hopper_paged),
+    mistake!("a line of values that stays", "attention.hopper", "line = used + thread / 8"[0] => "line = used + 1 + thread / 8", Numbers, hopper_paged),
+    mistake!("a line too many is cleared", "attention.hopper", "line = used + thread / 8"[0] => "line = used - 1 + thread / 8", Numbers, hopper_paged),
+    mistake!("a part of lines that stays", "attention.hopper", "thread % 8 * 16"[0] => "thread % 4 * 16", Numbers, hopper_paged),
+    mistake!("products do not see what was cleared", "attention.hopper", "proxy_fence();"[0] => "", Numbers, hopper_paged),
+    mistake!("the other consumer's lines are not waited for", "attention.hopper", "threads_wait<1, CONSUMERS * 128>();"[0] => "", Numbers, hopper_paged),
+    mistake!("a barrier for one consumer alone", "attention.hopper", "threads_wait<1, CONSUMERS * 128>();"[0] => "threads_wait<1, 128>();", Numbers, hopper_paged),
+    mistake!("a key of the future", "attention.hopper", "last - first + 1"[0] => "last - first + 2", Numbers, hopper_paged),
+    mistake!("a thread's second row sees too few keys", "attention.hopper", "last = token + half * 8"[0] => "last = token", Numbers, hopper_paged),
+    mistake!("a row too many", "attention.hopper", "token >= n_keys"[0] => "token > n_keys", Numbers, hopper_paged),
+];
+
+/// Prompts with a past, one of which ends within pages and blocks of keys; the rows of the other come after it.
+fn hopper_paged<D: Device>(device: &D) -> Results {
+    let heads = Heads { query: 4, kv: 2, dim: 64 };
+    let prompts = Prompts { heads, seeds: &[1, 2], steps: &[&[100, 128], &[33, 128]] };
+    vec![("paged".into(), prompts.attend(device, Before::NoNumbers).concat())]
+}
+
 fn hopper_product<D: Device>(device: &D) -> Results {
     let types = [Dtype::Bf16; 3];
     let products = [(Form::Xwt, (70, 24, 700)), (Form::Dytx, (700, 70, 24))];
@@ -424,6 +453,7 @@ fn mistakes_planted_in_the_kernels_for_hopper_are_found() {
     all_are_found(Numerics::Bf16, HOPPER);
     all_are_found(Numerics::Bf16, HOPPER_FUSED);
     all_are_found(Numerics::Bf16, HOPPER_ATTENTION);
+    all_are_found(Numerics::Bf16, HOPPER_PAGED);
     it.set_capability(80);
 }
 

@@ -15,17 +15,13 @@ use kernels::{Decode, Device};
 
 const LIMITS: Limits = Limits { available: 1 << 30, micro_tokens: 512 };
 
-/// A Yi with tied or separate heads. Its widths are those of `tensor.cu`: multiples of eight.
-fn config(tied: bool) -> Config {
-    config_of(TINY, tied)
-}
-
-/// Hidden and intermediate width, query heads, heads of keys.
+/// Hidden and intermediate width, query heads, heads of keys: multiples of eight, as `tensor.cu` wants them.
 pub(crate) type Sizes = [usize; 4];
 pub(crate) const TINY: Sizes = [64, 72, 4, 2];
 /// With heads of 128, as Hopper's own kernels want them.
 pub(crate) const WIDE: Sizes = [256, 136, 2, 1];
 
+/// A Yi with tied or separate heads.
 fn config_of([hidden, wide, heads, kv]: Sizes, tied: bool) -> Config {
     let text = format!(
         r#"{{"model_type": "llama", "hidden_size": {hidden}, "intermediate_size": {wide},
@@ -143,7 +139,12 @@ const SETTINGS: Settings = Settings { rows: 3, step_tokens: 24, cache_tokens: 25
 
 /// A fresh model with bf16 weights, of widths that tensor cores take.
 pub(crate) fn tiny<D: Device>(device: Arc<D>) -> Arc<Model<D>> {
-    let config = config(false);
+    fresh(device, TINY)
+}
+
+/// One of these sizes.
+pub(crate) fn fresh<D: Device>(device: Arc<D>, sizes: Sizes) -> Arc<Model<D>> {
+    let config = config_of(sizes, false);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m");
     let fresh = Fresh::new(&config, 5);

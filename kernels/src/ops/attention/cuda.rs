@@ -45,6 +45,8 @@ pub(crate) struct Cached {
     pub(crate) values: Pointer,
     /// The blocks of all sequences.
     pub(crate) table: Pointer,
+    /// How many blocks the layer has.
+    pub(crate) blocks: usize,
     pub(crate) dtype: Dtype,
 }
 
@@ -63,11 +65,6 @@ pub(crate) fn forward(
     check_dtype(OP, "out", out.dtype(), qkv.dtype())?;
     check_dtype(OP, "lse", lse.dtype(), Dtype::F32)?;
     check_spans(OP, spans, rows)?;
-    let at = hopper::At { qkv: pointer(&qkv), out: pointer_mut(&out), lse: pointer_mut(&lse) };
-    if hopper::can(cuda, heads, qkv.dtype(), &[at.qkv, at.out]) {
-        // SAFETY: lengths and types were checked.
-        return unsafe { hopper::forward(cuda, spans, heads, at) };
-    }
     let sequence =
         |it: &[u32]| Sequence { row: it[0], position: 0, n: it[1] - it[0], start: it[0] };
     let sequences: Vec<Sequence> = spans.windows(2).map(sequence).collect();
@@ -87,6 +84,34 @@ pub(crate) struct Sequence {
     pub(crate) n: u32,
     /// Where the sequence begins: its first row, or the place of its first block in the table.
     pub(crate) start: u32,
+}
+
+/// Sequences cut into tiles of as many tokens as `most` says of the first one's position.
+pub(super) fn tiles(sequences: &[Sequence], most: impl Fn(u32) -> u32) -> Vec<Sequence> {
+    let mut tiles = Vec::new();
+    for it in sequences {
+        let mut done = 0;
+        while done < it.n {
+            let (row, position) = (it.row + done, it.position + done);
+            let n = most(position).min(it.n - done);
+            tiles.push(Sequence { row, position, n, ..*it });
+            done += n;
+        }
+    }
+    tiles
+}
+
+/// A list of tiles as kernels take it: four numbers each.
+pub(super) fn list(tiles: &[Sequence]) -> Vec<u32> {
+    tiles.iter().flat_map(|it| [it.row, it.position, it.n, it.start]).collect()
+}
+
+/// Where things lie in the forward pass.
+pub(super) struct At {
+    pub(super) qkv: Pointer,
+    pub(super) out: Pointer,
+    /// Not looked at where keys lie in a cache.
+    pub(super) lse: Pointer,
 }
 
 /// Queries that attend.
@@ -111,11 +136,15 @@ pub(crate) unsafe fn attend(
 ) -> Result<()> {
     const OP: &str = "attention";
     let Queries { qkv, sequences, heads, lse } = given;
-    let nothing = Cached { keys: 0, values: 0, table: 0, dtype: qkv.dtype() };
+    let nothing = Cached { keys: 0, values: 0, table: 0, blocks: 0, dtype: qkv.dtype() };
     let it = cached.unwrap_or(nothing);
-    let at = tensor::At { qkv: pointer(&qkv), out: pointer_mut(&out), lse };
-    let pointers = [at.qkv, at.out, it.keys, it.values];
-    if tensor::can(cuda, heads, [qkv.dtype(), it.dtype], &pointers) {
+    let at = At { qkv: pointer(&qkv), out: pointer_mut(&out), lse };
+    let (dtypes, pointers) = ([qkv.dtype(), it.dtype], [at.qkv, at.out, it.keys, it.values]);
+    if hopper::can(cuda, heads, dtypes, &pointers) {
+        // SAFETY: the caller's promise.
+        return unsafe { hopper::forward(cuda, sequences, heads, cached, at) };
+    }
+    if tensor::can(cuda, heads, dtypes, &pointers) {
         // SAFETY: the caller's promise.
         return unsafe { tensor::forward(cuda, sequences, heads, cached, at) };
     }
@@ -158,7 +187,7 @@ pub(crate) fn backward(
     let Backward { d_out, out, qkv, lse, spans, heads } = given;
     let to = pointer_mut(&d_qkv);
     let places = [pointer(&d_out), pointer(&qkv), pointer(&out), to];
-    if hopper::can(cuda, heads, qkv.dtype(), &places) {
+    if hopper::can(cuda, heads, [qkv.dtype(); 2], &places) {
         let [d_out, qkv, out, _] = places;
         // SAFETY: lengths and types were checked.
         let delta = unsafe { hopper::delta(cuda, (d_out, out), (rows, heads)) }?;

@@ -1,9 +1,11 @@
-// attention of bf16 by Hopper's warpgroups, forward: a tile is 128 tokens of one query head. Contract:
+// attention of bf16 by Hopper's warpgroups, forward: a tile is up to 128 tokens of one query head. Contract:
 // mod.rs, but for the sums: keys come in blocks of 128 from the start of the sequence, exponentials are
 // powers of two, weights are rounded to bf16 before they meet the values, and sums are chains of `wgmma`
-// steps. What a row gets depends on its own span alone; lines of other spans meet weights of zero.
+// steps. A tile does not cross a multiple of 128 of its sequence, so that each of its tokens sees keys of
+// each of its blocks: what a row gets depends on its own keys alone, wherever they lie.
 //
-// While the products of values with one block's weights are made, so are the scores of the next block.
+// While the products of values with one block's weights are made, so are the scores of the next block. With
+// PAGED keys and values lie in the blocks of a cache, here called pages, else in the rows.
 #include "attention_hopper.cuh"
 
 constexpr u32 STAGES = 2;             // hopper.rs: STAGES
@@ -12,6 +14,11 @@ constexpr u32 N = KEYS / 2;           // scores of a thread
 constexpr u32 TILE_BYTES = CONSUMERS * HALF_BYTES;
 constexpr u32 KEY_BYTES = KEYS / 64 * HALF_BYTES;
 constexpr float LOG2_E = 1.44269504f;
+#if PAGED
+constexpr u32 PAGE = 32;              // mod.rs: BLOCK; keys of a page, which are 32 lines for each head
+constexpr u32 PAGES = KEYS / PAGE;    // of a block
+constexpr u32 PAGE_BYTES = PAGE * LINE;
+#endif
 
 // Barriers: the queries are there; keys and values are there, and nobody reads them any more.
 struct Barriers { u64 *queries, *keys, *values, *keys_free, *values_free; };
@@ -57,8 +64,8 @@ __device__ __forceinline__ void weigh(float (&scores)[N], Running& running, cons
     }
 }
 
-// The block whose first key is `first`; `token` is the first of the thread's two rows, `lowest` the first of
-// its warpgroup.
+// The block whose first key is `first`; `token` is the position of the first of the thread's two rows, `lowest`
+// of the first of its warpgroup.
 __device__ __forceinline__ void weigh_block(float (&scores)[N], Running& running, u32 token, u32 lowest, u32 first, float factor) {
     u32 visible[2];
 #pragma unroll
@@ -70,29 +77,66 @@ __device__ __forceinline__ void weigh_block(float (&scores)[N], Running& running
     else weigh<false>(scores, running, visible, factor);
 }
 
-struct Place { u32 token, start, head, key_column, value_column, n_blocks; };
+// A tile: its first row, where its sequence begins (PAGED: in the table of pages), and how many keys it sees.
+struct Place {
+    u32 row, start, n_keys, n_blocks, head, key_column, value_column;
+    const u32* table;
+    u32 kv, kv_heads;
+};
 
-__device__ __forceinline__ void produce(const TensorMap* map, const Place& at, unsigned char* memory, const Barriers& barriers) {
+// Announces block `n` of the keys, or of the values, and has it copied; PAGED: as many pages as there are.
+__device__ __forceinline__ void copy_block(unsigned char* to, const TensorMap* map, u32 column, const Place& at, u32 n, u64* barrier) {
+#if PAGED
+    const u32 n_pages = min((at.n_keys - n * KEYS + PAGE - 1) / PAGE, PAGES);
+    phase_expect(barrier, n_pages * PIECES * PAGE_BYTES);
+    for (u32 page = 0; page < n_pages; ++page) {
+        const u32 row = (at.table[at.start + n * PAGES + page] * at.kv_heads + at.kv) * PAGE;
+#pragma unroll
+        for (u32 piece = 0; piece < PIECES; ++piece)
+            copy_box(to + (piece * PAGES + page) * PAGE_BYTES, map, column + piece * 64, row, barrier);
+    }
+#else
+    phase_expect(barrier, KEY_BYTES);
+    copy_tile<KEYS / 64>(to, map, column, at.start + n * KEYS, barrier);
+#endif
+}
+
+__device__ __forceinline__ void produce(const TensorMap* rows, const TensorMap* key_map, const TensorMap* value_map, const Place& at,
+                                        unsigned char* memory, const Barriers& barriers) {
     unsigned char* const keys = memory + TILE_BYTES;
     unsigned char* const values = keys + STAGES * KEY_BYTES;
     phase_expect(barriers.queries, TILE_BYTES);
-    copy_tile<CONSUMERS>(memory, map, at.head * DIM, at.token, barriers.queries);
+    copy_tile<CONSUMERS>(memory, rows, at.head * DIM, at.row, barriers.queries);
     for (u32 n = 0; n < at.n_blocks; ++n) {
-        const u32 stage = n % STAGES, row = at.start + n * KEYS;
+        const u32 stage = n % STAGES;
         if (n >= STAGES) phase_wait(barriers.keys_free + stage, (n / STAGES - 1) % 2);
-        phase_expect(barriers.keys + stage, KEY_BYTES);
-        copy_tile<KEYS / 64>(keys + stage * KEY_BYTES, map, at.key_column, row, barriers.keys + stage);
+        copy_block(keys + stage * KEY_BYTES, key_map, at.key_column, at, n, barriers.keys + stage);
         if (n >= STAGES) phase_wait(barriers.values_free + stage, (n / STAGES - 1) % 2);
-        phase_expect(barriers.values + stage, KEY_BYTES);
-        copy_tile<KEYS / 64>(values + stage * KEY_BYTES, map, at.value_column, row, barriers.values + stage);
+        copy_block(values + stage * KEY_BYTES, value_map, at.value_column, at, n, barriers.values + stage);
     }
 }
 
+// Both consumers clear the lines of the last block of values from `used` on: what lies there is of others, or
+// nothing, and a weight of zero times what is no number is none.
+__device__ __forceinline__ void clear_lines(unsigned char* values, u32 used) {
+    if (used == KEYS) return;
+    const u32 thread = threadIdx.x - 128;
+    for (u32 line = used + thread / 8; line < KEYS; line += CONSUMERS * 16)
+#pragma unroll
+        for (u32 piece = 0; piece < PIECES; ++piece)
+            clear_chunk(values + (piece * KEYS + line) * LINE + thread % 8 * 16);
+    proxy_fence();
+    threads_wait<1, CONSUMERS * 128>();
+}
+
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
-forward(const __grid_constant__ TensorMap qkv,  // [rows, row]
-        const u32* __restrict__ tiles,          // [n, 3]: the first token, the start and the end of its span
-        bf16* __restrict__ out,                 // [rows, query heads * DIM]
-        float* __restrict__ lse,                // [rows, query heads]
+forward(const __grid_constant__ TensorMap qkv,        // [rows, row]
+        const __grid_constant__ TensorMap key_map,    // PAGED: one layer of the cache, [lines, DIM]; else `qkv`
+        const __grid_constant__ TensorMap value_map,  // likewise
+        const u32* __restrict__ tiles,                // [n, 4]: `Sequence` in cuda.rs
+        const u32* __restrict__ table,                // PAGED: blocks of all sequences
+        bf16* __restrict__ out,                       // [rows, query heads * DIM]
+        float* __restrict__ lse,                      // not PAGED: [rows, query heads]
         u32 query_heads, u32 kv_heads, float scale) {
     SHARED(memory);
     u64* const all = reinterpret_cast<u64*>(memory + TILE_BYTES + 2 * STAGES * KEY_BYTES);
@@ -102,22 +146,27 @@ forward(const __grid_constant__ TensorMap qkv,  // [rows, row]
         phase_fence();
     }
     __syncthreads();
-    const u32* const tile = tiles + size_t(blockIdx.y) * 3;
-    const u32 token = tile[0], start = tile[1], end = tile[2];
-    const u32 kv = blockIdx.x / (query_heads / kv_heads), last = min(token + TILE, end);
-    const Place at = {token, start, blockIdx.x, (query_heads + kv) * DIM, (query_heads + kv_heads + kv) * DIM,
-                      (last - start + KEYS - 1) / KEYS};
+    const u32* const tile = tiles + size_t(blockIdx.y) * 4;
+    const u32 row = tile[0], position = tile[1], start = tile[3];
+    const u32 kv = blockIdx.x / (query_heads / kv_heads), n_keys = position + tile[2];
+#if PAGED
+    const u32 key_column = 0, value_column = 0;
+#else
+    const u32 key_column = (query_heads + kv) * DIM, value_column = key_column + kv_heads * DIM;
+#endif
+    const Place at = {row, start, n_keys, (n_keys + KEYS - 1) / KEYS, blockIdx.x, key_column, value_column,
+                      table, kv, kv_heads};
     if (threadIdx.x < 128) {
         registers_less<24>();
-        if (threadIdx.x == 0) produce(&qkv, at, memory, barriers);
+        if (threadIdx.x == 0) produce(&qkv, &key_map, &value_map, at, memory, barriers);
         return;
     }
     registers_more<240>();
     const u32 consumer = threadIdx.x / 128 - 1;
-    const u32 lowest = token + consumer * 64, own = lowest + first_row();
+    const u32 lowest = position + consumer * 64, own = lowest + first_row();
     const unsigned char* const queries = memory + consumer * BOX_BYTES;
     const unsigned char* const keys = memory + TILE_BYTES;
-    const unsigned char* const values = keys + STAGES * KEY_BYTES;
+    unsigned char* const values = memory + TILE_BYTES + STAGES * KEY_BYTES;
     const float factor = scale * LOG2_E;
     Running running = {{minus_infinity(), minus_infinity()}, {0.0f, 0.0f}, {1.0f, 1.0f}};
     float sums[DIM / 2], scores[N];
@@ -129,7 +178,7 @@ forward(const __grid_constant__ TensorMap qkv,  // [rows, row]
     group_wait<0>();
     group_hold(scores);
     give_back(barriers.keys_free);
-    weigh_block(scores, running, own, lowest, start, factor);
+    weigh_block(scores, running, own, lowest, 0, factor);
     pack_weights(weights, scores);
     for (u32 n = 1; n < at.n_blocks; ++n) {
         const u32 stage = n % STAGES, before = (n - 1) % STAGES;
@@ -140,7 +189,7 @@ forward(const __grid_constant__ TensorMap qkv,  // [rows, row]
         group_wait<1>();
         group_hold(scores);
         give_back(barriers.keys_free + stage);
-        weigh_block(scores, running, own, lowest, start + n * KEYS, factor);
+        weigh_block(scores, running, own, lowest, n * KEYS, factor);
         group_wait<0>();
         group_hold(sums);
         give_back(barriers.values_free + before);
@@ -150,6 +199,7 @@ forward(const __grid_constant__ TensorMap qkv,  // [rows, row]
     }
     const u32 before = (at.n_blocks - 1) % STAGES;
     phase_wait(barriers.values + before, (at.n_blocks - 1) / STAGES % 2);
+    clear_lines(values + before * KEY_BYTES, n_keys - (at.n_blocks - 1) * KEYS);
     add_weighed<KEYS / 64>(sums, weights, values + before * KEY_BYTES);
     group_wait<0>();
     group_hold(sums);
@@ -158,11 +208,13 @@ forward(const __grid_constant__ TensorMap qkv,  // [rows, row]
         float weight = running.weight[half];
         weight += __shfl_xor_sync(ALL, weight, 1);
         weight += __shfl_xor_sync(ALL, weight, 2);
-        const u32 row = own + half * 8;
-        if (row >= end) continue;
-        const size_t head = size_t(row) * query_heads + at.head;
+        const u32 token = own + half * 8;
+        if (token >= n_keys) continue;
+        const size_t head = (size_t(row) + token - position) * query_heads + at.head;
         write_row(out + head * DIM, sums, half, 1.0f / weight);
+#if !PAGED
         if (threadIdx.x % 4 == 0)
             lse[head] = float(double(running.most[half]) * double(scale) + logarithm(double(weight)));
+#endif
     }
 }

@@ -1,10 +1,11 @@
-//! Launches of `hopper.cu` and `hopper_backward.cu`: bf16 by Hopper's warpgroups.
+//! Launches of `hopper.cu` and `hopper_backward.cu`: bf16 by Hopper's warpgroups, over keys in the rows or in
+//! a cache.
 
 use std::cmp::Reverse;
 
-use super::Heads;
-use super::cuda::in_heads;
+use super::cuda::{At, Cached, Sequence, in_heads, list, tiles};
 use super::tensor::{self, steps};
+use super::{BLOCK, Heads};
 use crate::cuda::{Arg, Boxed, Cuda, Grid, Kernel, Piece, Pointer, Source, Variant, pointer};
 use crate::{Dtype, Result};
 
@@ -22,14 +23,13 @@ const WORD: usize = size_of::<u64>();
 
 /// How the files are compiled.
 pub(super) fn variants() -> Vec<Variant> {
-    [&SOURCE, &BACK].map(|it| Variant::new(it, &[("DIM", "128")])).into()
+    let forward = ["0", "1"].map(|it| Variant::new(&SOURCE, &[("PAGED", it), ("DIM", "128")]));
+    forward.into_iter().chain([Variant::new(&BACK, &[("DIM", "128")])]).collect()
 }
 
 /// Whether warpgroups can be used: it depends on the model alone, not on what is computed.
-pub(super) fn can(cuda: &Cuda, heads: Heads, dtype: Dtype, pointers: &[Pointer]) -> bool {
-    cuda.is_hopper()
-        && heads.dim.is_multiple_of(STEP)
-        && tensor::can(cuda, heads, [dtype; 2], pointers)
+pub(super) fn can(cuda: &Cuda, heads: Heads, dtypes: [Dtype; 2], pointers: &[Pointer]) -> bool {
+    cuda.is_hopper() && heads.dim.is_multiple_of(STEP) && tensor::can(cuda, heads, dtypes, pointers)
 }
 
 /// Rows of which boxes of 64 by 64 are copied.
@@ -42,41 +42,47 @@ fn bytes(lines: usize, heads: Heads) -> usize {
     lines * heads.dim * Dtype::Bf16.bytes()
 }
 
-/// Tiles of tokens, those with most keys first: what takes longest is begun first.
-fn tiles(spans: &[u32]) -> Vec<(u32, u32, u32)> {
-    let mut tiles = steps(spans, TILE);
-    tiles.sort_by_key(|(first, start, _)| Reverse(first - start));
-    tiles
-}
-
-/// Where things lie in the forward pass.
-pub(super) struct At {
-    pub(super) qkv: Pointer,
-    pub(super) out: Pointer,
-    pub(super) lse: Pointer,
-}
-
 /// # Safety
 ///
-/// `qkv`, `out` and `lse` have the lengths of the contract for these spans, and [`can`] said so.
-pub(super) unsafe fn forward(cuda: &Cuda, spans: &[u32], heads: Heads, at: At) -> Result<()> {
-    let rows = spans.last().copied().unwrap_or(0) as usize;
-    let tiles: Vec<u32> = tiles(spans).iter().flat_map(|it| [it.0, it.1, it.2]).collect();
-    let n = tiles.len() / 3;
-    if n == 0 {
+/// As for [`super::cuda::attend`]; and [`can`] said so.
+pub(super) unsafe fn forward(
+    cuda: &Cuda,
+    sequences: &[Sequence],
+    heads: Heads,
+    cached: Option<Cached>,
+    at: At,
+) -> Result<()> {
+    let tile = TILE as u32;
+    let mut tiles = tiles(sequences, |position| tile - position % tile);
+    if tiles.is_empty() {
         return Ok(());
     }
-    let tiles = cuda.table(tiles)?;
-    let map = cuda.map(boxed(at.qkv, rows, heads.row()))?;
-    let pointers = [pointer(&tiles.view()), at.out, at.lse].map(Arg::Pointer);
-    let args = [&[Arg::Map(map)], &pointers[..], &in_heads(heads)].concat();
+    tiles.sort_by_key(|it| Reverse(it.position)); // what takes longest is begun first
+    let n = tiles.len();
+    let tiles = cuda.table(list(&tiles))?;
+    let rows = sequences.iter().map(|it| it.row + it.n).max().unwrap_or(0) as usize;
+    let queries = boxed(at.qkv, rows, heads.row());
+    // A line's number has 31 bits, since a layer of more lines would be of 256 GiB.
+    let page = |at, blocks| {
+        let lines = BLOCK as u32;
+        Boxed { lines, ..boxed(at, blocks * heads.kv * BLOCK, heads.dim) }
+    };
+    let maps = match cached {
+        Some(it) => [queries, page(it.keys, it.blocks), page(it.values, it.blocks)],
+        None => [queries; 3],
+    };
+    let table = cached.map_or(0, |it| it.table);
+    let mut args = maps.iter().map(|it| cuda.map(*it).map(Arg::Map)).collect::<Result<Vec<_>>>()?;
+    args.extend([pointer(&tiles.view()), table, at.out, at.lse].map(Arg::Pointer));
+    args.extend(in_heads(heads));
     let shared_bytes = bytes(TILE + 2 * STAGES * TILE, heads) + (1 + 4 * STAGES) * WORD;
     let grid = Grid { blocks: (heads.query, n), threads: THREADS, shared_bytes };
-    let dim = heads.dim.to_string();
-    let defines = [("DIM", &*dim)];
+    let (dim, paged) = (heads.dim.to_string(), if cached.is_some() { "1" } else { "0" });
+    let defines = [("PAGED", paged), ("DIM", &*dim)];
     let kernel = Kernel { source: &SOURCE, function: "forward", defines: &defines };
-    // SAFETY: `forward(TensorMap, const u32*, bf16*, float*, u32, u32, float)`; the map is of `qkv`, the
-    // tiles are of its spans, the rest is the caller's promise.
+    // SAFETY: `forward(three TensorMaps, const u32*, const u32*, bf16*, float*, u32, u32, float)`; the first
+    // map is of all rows that tiles name, the others are of the same or of the whole layer of a cache, and
+    // the rest is the caller's promise.
     unsafe { cuda.launch(kernel, grid, &args) }
 }
 
@@ -121,13 +127,14 @@ pub(super) struct Given<'a> {
 pub(super) unsafe fn backward(cuda: &Cuda, given: Given<'_>, d_qkv: Pointer) -> Result<()> {
     let Given { d_out, qkv, lse, delta, spans, heads } = given;
     let rows = spans.last().copied().unwrap_or(0) as usize;
-    let mut blocks = steps(spans, TILE);
+    let (mut blocks, mut tiles) = (steps(spans, TILE), steps(spans, TILE));
     blocks.sort_by_key(|(first, _, end)| Reverse(end - first));
+    tiles.sort_by_key(|(first, start, _)| Reverse(first - start));
     if blocks.is_empty() {
         return Ok(());
     }
     let blocks: Vec<u32> = blocks.iter().flat_map(|(first, _, end)| [*first, *end]).collect();
-    let tiles: Vec<u32> = tiles(spans).iter().flat_map(|it| [it.0, it.1, it.2]).collect();
+    let tiles: Vec<u32> = tiles.iter().flat_map(|it| [it.0, it.1, it.2]).collect();
     let maps = [
         Arg::Map(cuda.map(boxed(qkv, rows, heads.row()))?),
         Arg::Map(cuda.map(boxed(d_out, rows, heads.out()))?),

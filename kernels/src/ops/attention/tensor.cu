@@ -8,7 +8,7 @@
 // else in the rows.
 #include "attention_tensor.cuh"
 
-constexpr u32 ROWS = 64;      // cuda.rs: TENSOR_ROWS; of a tile, 16 for each warp
+constexpr u32 ROWS = 64;      // tensor.rs: ROWS; of a tile, 16 for each warp
 constexpr u32 KEYS = 64;      // of a block
 constexpr u32 N = KEYS / 8;   // instructions over keys
 

@@ -1,7 +1,7 @@
 //! Launches of `tensor.cu` and `tensor_backward.cu`: bf16 by tensor cores.
 
 use super::Heads;
-use super::cuda::{Cached, Sequence, in_heads};
+use super::cuda::{At, Cached, Sequence, in_heads, list, tiles};
 use crate::cuda::{Arg, Cuda, Grid, Kernel, Pointer, Source, Variant, pointer};
 use crate::{Dtype, Result};
 
@@ -14,14 +14,14 @@ const THREADS: u32 = 128; // tensor.cuh: THREADS
 const WIDEST: usize = 128; // a wider head's sums have no room in registers
 
 /// How the files are compiled.
-pub(crate) fn variants() -> Vec<Variant> {
+pub(super) fn variants() -> Vec<Variant> {
     let forward = ["0", "1"].map(|it| Variant::new(&SOURCE, &[("PAGED", it), ("DIM", "128")]));
     let back = Variant::new(&BACK, &[("DIM", "128")]);
     forward.into_iter().chain([back]).collect()
 }
 
 /// Whether tensor cores can be used: it depends on the model alone, not on what is computed.
-pub(crate) fn can(cuda: &Cuda, heads: Heads, dtypes: [Dtype; 2], pointers: &[Pointer]) -> bool {
+pub(super) fn can(cuda: &Cuda, heads: Heads, dtypes: [Dtype; 2], pointers: &[Pointer]) -> bool {
     cuda.has_tensor_cores()
         && dtypes == [Dtype::Bf16; 2]
         && heads.dim.is_multiple_of(16)
@@ -35,17 +35,10 @@ fn bytes(lines: usize, heads: Heads) -> usize {
     lines * heads.dim.next_multiple_of(64) * size_of::<u16>()
 }
 
-/// Where things lie.
-pub(crate) struct At {
-    pub(crate) qkv: Pointer,
-    pub(crate) out: Pointer,
-    pub(crate) lse: Pointer,
-}
-
 /// # Safety
 ///
 /// As for [`super::cuda::attend`]; and [`can`] said so.
-pub(crate) unsafe fn forward(
+pub(super) unsafe fn forward(
     cuda: &Cuda,
     sequences: &[Sequence],
     heads: Heads,
@@ -53,15 +46,7 @@ pub(crate) unsafe fn forward(
     at: At,
 ) -> Result<()> {
     let tokens = (ROWS / heads.group()) as u32;
-    let tile = |it: Sequence, first: u32| {
-        let n = tokens.min(it.n - first);
-        [it.row + first, it.position + first, n, it.start]
-    };
-    let tiles = |it: &Sequence| {
-        let it = *it;
-        (0..it.n).step_by(tokens as usize).flat_map(move |first| tile(it, first))
-    };
-    let tiles: Vec<u32> = sequences.iter().flat_map(tiles).collect();
+    let tiles = list(&tiles(sequences, |_| tokens));
     let n = tiles.len() / 4;
     let tiles = cuda.table(tiles)?;
     let dim = heads.dim.to_string();
@@ -92,7 +77,7 @@ pub(super) fn steps(spans: &[u32], step: usize) -> Vec<(u32, u32, u32)> {
 /// # Safety
 ///
 /// Operands and result have the lengths of the contract for these spans, and [`can`] said so.
-pub(crate) unsafe fn backward(
+pub(super) unsafe fn backward(
     cuda: &Cuda,
     first: [Arg; 4],
     (spans, heads): (&[u32], Heads),

@@ -147,7 +147,8 @@ pub(crate) fn attention(
     let table = cuda.table(table)?;
     let [keys, values] = cache.layer(layer);
     let dtype = cache.keys.dtype();
-    let cached = Cached { keys, values, table: pointer(&table.view()), dtype };
+    let blocks = cache.shape.blocks;
+    let cached = Cached { keys, values, table: pointer(&table.view()), blocks, dtype };
     let given = Queries { qkv, sequences: &sequences, heads, lse: Pointer::MIN };
     // SAFETY: the runs name rows and blocks that exist, and the cache is made for these heads.
     unsafe { attend(cuda, given, Some(cached), out) }
