@@ -215,9 +215,6 @@ Block::~Block() {
     for (const auto& it : fibers) {
 #if defined(EMULATOR_THREADS)
         if (it->tsan) __tsan_destroy_fiber(it->tsan);  // it can count some thousands of threads
-#elif defined(__SANITIZE_ADDRESS__)
-        // What comes to lie there next is nobody's frames.
-        __asan_unpoison_memory_region(it->stack, STACK);
 #endif
 #if defined(__SANITIZE_ADDRESS__)
         __asan_unpoison_memory_region(it->stack, STACK);  // what lies there next is no stack

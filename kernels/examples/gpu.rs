@@ -17,7 +17,7 @@ use kernels::cuda::{Numerics, Settings};
 use kernels::ops::adamw::{AdamW, Moments, State};
 use kernels::ops::attention::{Backward, Forward, Heads};
 use kernels::ops::cross_entropy::{Gradients, LinearCrossEntropy};
-use kernels::ops::decode::{Attending, Places};
+use kernels::ops::decode::{Attending, Parts, Places};
 use kernels::ops::matmul::{Form, Product, Start};
 use kernels::ops::paged::{CacheShape, CudaCache, Run, Tokens};
 use kernels::ops::rms_norm;
@@ -410,12 +410,16 @@ impl Bench {
         let past = span / 4;
         let w = self.bf16(2 * wide * hidden, 1);
         let w = self.cuda.pack(View::all(&w).rows(hidden)).unwrap();
+        let parts = self.cuda.decode_parts(&w);
         for batch in [1, 16, 64, 256] {
-            let (x, mut y) = (self.bf16(batch * hidden, 2), self.bf16(batch * 2 * wide, 3));
+            let (x, mut out) = (self.bf16(batch * hidden, 2), self.bf16(batch * wide, 3));
+            let mut sums = self.f32(parts * batch * 2 * wide);
             let bytes = (2 * wide * hidden * 2) as f64;
+            // With the gates, which add the parts of the sums.
             self.time(&format!("decode gate_up, batch {batch}"), Work::Bytes(bytes), |it| {
-                let to = ViewMut::all(&mut y).rows(2 * wide);
-                it.linear(View::all(&x).rows(hidden), &w, to, Start::Zero).unwrap();
+                it.decode_product(View::all(&x).rows(hidden), &w, ViewMut::all(&mut sums)).unwrap();
+                let given = Parts { numbers: View::all(&sums), parts };
+                it.decode_gate(given, wide, ViewMut::all(&mut out)).unwrap();
             });
             let each = (past + 1).div_ceil(Cuda::BLOCK);
             let cache = self.cache(each * batch);
