@@ -4,6 +4,9 @@
 
 #include "hopper.cuh"
 
+constexpr u32 LINE = 128;             // bytes of a line of a box
+constexpr u32 BOX_BYTES = 64 * LINE;  // of 64 lines
+
 template <u32 COUNT, u32 BYTES>
 struct Stages {
     unsigned char* memory;  // [COUNT][BYTES]
@@ -37,7 +40,6 @@ struct Stages {
 // operands lie so far into it. A TURNED one has the summed index across lines.
 template <bool A_TURNED, bool B_TURNED, u32 N, u32 COUNT, u32 BYTES>
 __device__ __forceinline__ void add_stages(float (&sums)[N], const Stages<COUNT, BYTES>& stages, u32 n_steps, u32 left, u32 right) {
-    constexpr u32 LINE = 128, BOX_BYTES = 64 * LINE;
     const auto multiply_stage = [&](u32 n) {
         stages.wait_full(n);
         const unsigned char* const at = stages.at(n);

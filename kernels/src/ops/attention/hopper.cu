@@ -20,8 +20,7 @@ constexpr u32 PAGES = KEYS / PAGE;    // of a block
 constexpr u32 PAGE_BYTES = PAGE * LINE;
 #endif
 
-// Barriers: the queries are there; keys and values are there, and nobody reads them any more.
-struct Barriers { u64 *queries, *keys, *values, *keys_free, *values_free; };
+typedef Stages<STAGES, KEY_BYTES> Blocks;
 
 // A row's greatest score, which four neighbouring threads look for.
 __device__ __forceinline__ float greatest_of_four(float it) {
@@ -84,8 +83,11 @@ struct Place {
     u32 kv, kv_heads;
 };
 
-// Announces block `n` of the keys, or of the values, and has it copied; PAGED: as many pages as there are.
-__device__ __forceinline__ void copy_block(unsigned char* to, const TensorMap* map, u32 column, const Place& at, u32 n, u64* barrier) {
+// Has block `n` of the keys, or of the values, copied to its stage; PAGED: as many pages as there are.
+__device__ __forceinline__ void copy_block(const Blocks& blocks, const TensorMap* map, u32 column, const Place& at, u32 n) {
+    blocks.wait_empty(n);
+    unsigned char* const to = blocks.at(n);
+    u64* const barrier = blocks.full(n);
 #if PAGED
     const u32 n_pages = min((at.n_keys - n * KEYS + PAGE - 1) / PAGE, PAGES);
     phase_expect(barrier, n_pages * PIECES * PAGE_BYTES);
@@ -99,21 +101,6 @@ __device__ __forceinline__ void copy_block(unsigned char* to, const TensorMap* m
     phase_expect(barrier, KEY_BYTES);
     copy_tile<KEYS / 64>(to, map, column, at.start + n * KEYS, barrier);
 #endif
-}
-
-__device__ __forceinline__ void produce(const TensorMap* rows, const TensorMap* key_map, const TensorMap* value_map, const Place& at,
-                                        unsigned char* memory, const Barriers& barriers) {
-    unsigned char* const keys = memory + TILE_BYTES;
-    unsigned char* const values = keys + STAGES * KEY_BYTES;
-    phase_expect(barriers.queries, TILE_BYTES);
-    copy_tile<CONSUMERS>(memory, rows, at.head * DIM, at.row, barriers.queries);
-    for (u32 n = 0; n < at.n_blocks; ++n) {
-        const u32 stage = n % STAGES;
-        if (n >= STAGES) phase_wait(barriers.keys_free + stage, (n / STAGES - 1) % 2);
-        copy_block(keys + stage * KEY_BYTES, key_map, at.key_column, at, n, barriers.keys + stage);
-        if (n >= STAGES) phase_wait(barriers.values_free + stage, (n / STAGES - 1) % 2);
-        copy_block(values + stage * KEY_BYTES, value_map, at.value_column, at, n, barriers.values + stage);
-    }
 }
 
 // Both consumers clear the lines of the last block of values from `used` on: what lies there is of others, or
@@ -139,13 +126,12 @@ forward(const __grid_constant__ TensorMap qkv,        // [rows, row]
         float* __restrict__ lse,                      // not PAGED: [rows, query heads]
         u32 query_heads, u32 kv_heads, float scale) {
     SHARED(memory);
-    u64* const all = reinterpret_cast<u64*>(memory + TILE_BYTES + 2 * STAGES * KEY_BYTES);
-    const Barriers barriers = {all, all + 1, all + 1 + STAGES, all + 1 + 2 * STAGES, all + 1 + 3 * STAGES};
-    if (threadIdx.x == 0) {
-        for (u32 i = 0; i < 1 + 4 * STAGES; ++i) phase_init(all + i, i < 1 + 2 * STAGES ? 1 : CONSUMER_WARPS);
-        phase_fence();
-    }
-    __syncthreads();
+    unsigned char* const key_stages = memory + TILE_BYTES;
+    unsigned char* const value_stages = key_stages + STAGES * KEY_BYTES;
+    u64* const own_tile = reinterpret_cast<u64*>(value_stages + STAGES * KEY_BYTES);  // a barrier: the queries are there
+    if (threadIdx.x == 0) phase_init(own_tile, 1);
+    const Blocks keys(key_stages, own_tile + 1, 1, CONSUMER_WARPS);
+    const Blocks values(value_stages, own_tile + 1 + 2 * STAGES, 1, CONSUMER_WARPS);
     const u32* const tile = tiles + size_t(blockIdx.y) * 4;
     const u32 row = tile[0], position = tile[1], start = tile[3];
     const u32 kv = blockIdx.x / (query_heads / kv_heads), n_keys = position + tile[2];
@@ -158,49 +144,52 @@ forward(const __grid_constant__ TensorMap qkv,        // [rows, row]
                       table, kv, kv_heads};
     if (threadIdx.x < 128) {
         registers_less<24>();
-        if (threadIdx.x == 0) produce(&qkv, &key_map, &value_map, at, memory, barriers);
+        if (threadIdx.x != 0) return;
+        phase_expect(own_tile, TILE_BYTES);
+        copy_tile<CONSUMERS>(memory, &qkv, at.head * DIM, at.row, own_tile);
+        for (u32 n = 0; n < at.n_blocks; ++n) {
+            copy_block(keys, &key_map, at.key_column, at, n);
+            copy_block(values, &value_map, at.value_column, at, n);
+        }
         return;
     }
     registers_more<240>();
     const u32 consumer = threadIdx.x / 128 - 1;
     const u32 lowest = position + consumer * 64, own = lowest + first_row();
     const unsigned char* const queries = memory + consumer * BOX_BYTES;
-    const unsigned char* const keys = memory + TILE_BYTES;
-    unsigned char* const values = memory + TILE_BYTES + STAGES * KEY_BYTES;
     const float factor = scale * LOG2_E;
     Running running = {{minus_infinity(), minus_infinity()}, {0.0f, 0.0f}, {1.0f, 1.0f}};
     float sums[DIM / 2], scores[N];
     u32 weights[KEYS / 16][4];
     clear(sums);
-    phase_wait(barriers.queries, 0);
-    phase_wait(barriers.keys, 0);
-    products<CONSUMERS, KEYS / 64>(scores, queries, keys);
+    phase_wait(own_tile, 0);
+    keys.wait_full(0);
+    products<CONSUMERS, KEYS / 64>(scores, queries, keys.at(0));
     group_wait<0>();
     group_hold(scores);
-    give_back(barriers.keys_free);
+    give_back(keys.empty(0));
     weigh_block(scores, running, own, lowest, 0, factor);
     pack_weights(weights, scores);
     for (u32 n = 1; n < at.n_blocks; ++n) {
-        const u32 stage = n % STAGES, before = (n - 1) % STAGES;
-        phase_wait(barriers.keys + stage, n / STAGES % 2);
-        products<CONSUMERS, KEYS / 64>(scores, queries, keys + stage * KEY_BYTES);
-        phase_wait(barriers.values + before, (n - 1) / STAGES % 2);
-        add_weighed<KEYS / 64>(sums, weights, values + before * KEY_BYTES);
+        keys.wait_full(n);
+        products<CONSUMERS, KEYS / 64>(scores, queries, keys.at(n));
+        values.wait_full(n - 1);
+        add_weighed<KEYS / 64>(sums, weights, values.at(n - 1));
         group_wait<1>();
         group_hold(scores);
-        give_back(barriers.keys_free + stage);
+        give_back(keys.empty(n));
         weigh_block(scores, running, own, lowest, n * KEYS, factor);
         group_wait<0>();
         group_hold(sums);
-        give_back(barriers.values_free + before);
+        give_back(values.empty(n - 1));
 #pragma unroll
         for (u32 i = 0; i < DIM / 2; ++i) sums[i] *= running.shrink[i % 4 / 2];
         pack_weights(weights, scores);
     }
-    const u32 before = (at.n_blocks - 1) % STAGES;
-    phase_wait(barriers.values + before, (at.n_blocks - 1) / STAGES % 2);
-    clear_lines(values + before * KEY_BYTES, n_keys - (at.n_blocks - 1) * KEYS);
-    add_weighed<KEYS / 64>(sums, weights, values + before * KEY_BYTES);
+    const u32 last = at.n_blocks - 1;
+    values.wait_full(last);
+    clear_lines(values.at(last), n_keys - last * KEYS);
+    add_weighed<KEYS / 64>(sums, weights, values.at(last));
     group_wait<0>();
     group_hold(sums);
 #pragma unroll

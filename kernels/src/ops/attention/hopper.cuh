@@ -5,13 +5,11 @@
 // of 64 HALVES lines of 128 bytes.
 #pragma once
 
-#include "hopper.cuh"
+#include "stages.cuh"
 
 constexpr u32 CONSUMERS = 2;                    // hopper.rs: CONSUMERS
 constexpr u32 THREADS = 128 * (CONSUMERS + 1);  // hopper.rs: THREADS
 constexpr u32 CONSUMER_WARPS = 4 * CONSUMERS;
-constexpr u32 LINE = 128;                       // bytes of a line of a box
-constexpr u32 BOX_BYTES = 64 * LINE;            // of 64 lines
 constexpr u32 PIECES = DIM / 64;
 constexpr u32 HALF_BYTES = PIECES * BOX_BYTES;  // of 64 lines of a head
 constexpr u32 TILE = 64 * CONSUMERS;            // hopper.rs: TILE

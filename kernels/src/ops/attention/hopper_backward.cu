@@ -4,7 +4,6 @@
 // of a group and over tiles of 64 tokens, those of queries over blocks of 64 keys, all rising, with weights
 // and gradients of scores rounded to bf16.
 #include "attention_hopper.cuh"
-#include "stages.cuh"
 
 constexpr u32 STAGES = 3;    // hopper.rs: BACK_STAGES
 constexpr u32 STEP = 64;     // lines of a stage: tokens beside keys, keys beside tokens

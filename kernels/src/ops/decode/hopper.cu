@@ -6,7 +6,6 @@
 
 constexpr u32 FEATURES = 64;                           // mod.rs: FEATURES
 constexpr u32 STEP = 64;                               // mod.rs: STEP; 128 bytes
-constexpr u32 LINE = 128;                              // bytes of a line of a box
 constexpr u32 A_BYTES = FEATURES * LINE, B_BYTES = TILE_ROWS * LINE, STAGE_BYTES = A_BYTES + B_BYTES;
 constexpr u32 NUMBERS = TILE_ROWS / 2;                 // of a thread
 

@@ -15,8 +15,6 @@ constexpr u32 STEP = 64;                               // of the sum: 128 bytes;
 constexpr u32 STAGES = 4;                              // hopper.rs: STAGES
 constexpr u32 ROWS = 64 * CONSUMERS;
 constexpr u32 THREADS = 128 * (CONSUMERS + 1);
-constexpr u32 LINE = 128;                              // bytes of a line of a box
-constexpr u32 BOX_BYTES = 64 * LINE;                   // of 64 lines
 constexpr u32 A_BYTES = ROWS * LINE, B_BYTES = COLUMNS * LINE, STAGE_BYTES = A_BYTES + B_BYTES;
 constexpr u32 NUMBERS = COLUMNS / 2;                   // of a thread
 
