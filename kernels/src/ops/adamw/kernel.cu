@@ -9,7 +9,7 @@ constexpr u32 EACH = 8;
 constexpr u32 EACH = WIDE ? 4 : 1;
 #endif
 
-// The exact weight of bf16 and 16 bits more; see `joined` in cpu.rs.
+// The exact weight of bf16 and 16 bits more; see `joined` in masters.rs.
 __device__ __forceinline__ float joined(u16 high, u16 low) {
     return __uint_as_float((u32(high) << 16) + u32(int(short(low))));
 }

@@ -23,11 +23,14 @@
 
 mod cpu;
 pub(crate) mod cuda;
+mod masters;
 mod moments;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use cpu::{Exact, Kept, Numbers, joined, split, step};
+pub(crate) use cpu::{Numbers, step};
+pub(crate) use masters::{Exact, joined, split};
+pub(crate) use moments::Kept;
 pub use moments::Moments;
 
 use crate::device::{Buffer, View, ViewMut};

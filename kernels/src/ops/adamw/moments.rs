@@ -5,7 +5,7 @@
 use half::bf16;
 use serde::{Deserialize, Serialize};
 
-use crate::Dtype;
+use crate::{Dtype, Real};
 
 /// Numbers that share an exponent in [`Moments::Bytes`].
 pub(crate) const BLOCK: usize = 256;
@@ -137,5 +137,69 @@ impl Format {
         let size = mantissa as f32 * f32::from_bits(power << MANTISSA);
         let size = size * f32::from_bits(u32::from(exponent) << MANTISSA);
         if is_negative { -size } else { size }
+    }
+}
+
+/// A moment of each weight.
+pub(crate) enum Kept<'a> {
+    Whole(&'a mut [f32]),
+    Halves(&'a mut [bf16]),
+    Bytes { codes: &'a mut [u8], exponents: &'a mut [u8] },
+}
+
+impl<'a> Kept<'a> {
+    /// Those of so many weights, as [`Moments::Bytes`] has them.
+    pub(crate) fn of_bytes(all: &'a mut [u8], weights: usize) -> Self {
+        let (codes, rest) = all.split_at_mut(weights);
+        Kept::Bytes { codes, exponents: &mut rest[..weights.div_ceil(BLOCK)] }
+    }
+
+    /// Those of so many weights each, whole blocks of bytes.
+    pub(super) fn tasks(self, task: usize) -> Vec<Self> {
+        match self {
+            Kept::Whole(all) => all.chunks_mut(task).map(Kept::Whole).collect(),
+            Kept::Halves(all) => all.chunks_mut(task).map(Kept::Halves).collect(),
+            Kept::Bytes { codes, exponents } => codes
+                .chunks_mut(task)
+                .zip(exponents.chunks_mut(task / BLOCK))
+                .map(|(codes, exponents)| Kept::Bytes { codes, exponents })
+                .collect(),
+        }
+    }
+
+    /// The numbers, in `own` where they have to be made.
+    pub(super) fn open<'s>(&'s mut self, format: Format, own: &'s mut Vec<f32>) -> &'s mut [f32] {
+        match self {
+            Kept::Whole(all) => return all,
+            Kept::Halves(all) => own.extend(all.iter().map(|it| it.wide())),
+            Kept::Bytes { codes, exponents } => {
+                for (codes, exponent) in codes.chunks(BLOCK).zip(exponents.iter()) {
+                    own.extend(codes.iter().map(|it| format.number(*it, *exponent)));
+                }
+            }
+        }
+        own
+    }
+
+    /// Rounds what was made.
+    pub(super) fn close(&mut self, format: Format, own: &[f32], chance: impl Fn(usize) -> u32) {
+        match self {
+            Kept::Whole(_) => (),
+            Kept::Halves(all) => {
+                for (i, (to, from)) in all.iter_mut().zip(own).enumerate() {
+                    *to = half(*from, chance(i));
+                }
+            }
+            Kept::Bytes { codes, exponents } => {
+                let blocks = codes.chunks_mut(BLOCK).zip(exponents.iter_mut()).enumerate();
+                for (block, (codes, exponent)) in blocks {
+                    let own = &own[block * BLOCK..][..codes.len()];
+                    *exponent = Format::exponent(own);
+                    for (i, (to, from)) in codes.iter_mut().zip(own).enumerate() {
+                        *to = format.byte(*from, *exponent, chance(block * BLOCK + i));
+                    }
+                }
+            }
+        }
     }
 }
