@@ -24,6 +24,13 @@ def say(**line):
     print(json.dumps(line), flush=True)
 
 
+def where_installed(what, call):
+    try:
+        call()
+    except ImportError as missing:
+        say(skipped=what, reason=str(missing))
+
+
 def wait():
     if HERE == "cuda":
         torch.cuda.synchronize()
@@ -176,10 +183,7 @@ def train_what_fits(what, make):
 def training():
     train_what_fits("train step", lambda it: it)
     emptied(None)
-    try:
-        train_what_fits("train step, adapters", with_adapters)
-    except ImportError as missing:
-        say(skipped="train step, adapters", reason=str(missing))
+    where_installed("train step, adapters", lambda: train_what_fits("train step, adapters", with_adapters))
 
 
 def generation():
@@ -213,4 +217,4 @@ if __name__ == "__main__":
     name = torch.cuda.get_device_name(0) if HERE == "cuda" else "the processor"
     say(torch=torch.__version__, on=name)
     for part in sys.argv[1:] or PARTS:
-        PARTS[part]()
+        where_installed(part, PARTS[part])
