@@ -165,8 +165,8 @@ pub enum Saving {
 }
 
 impl Saving {
-    /// All that settings can be changed by, what costs least first.
-    const ALL: [Self; 8] = [
+    /// All changes of settings, what costs least first.
+    const OF_SETTINGS: [Self; 7] = [
         Saving::Recompute(Recompute::Light),
         Saving::Recompute(Recompute::Layers),
         Saving::Bf16,
@@ -174,7 +174,6 @@ impl Saving {
         Saving::Moments(Moments::Halves),
         Saving::Moments(Moments::Bytes),
         Saving::Lora,
-        Saving::Shorter,
     ];
 
     /// The settings with this change; none where it is none of theirs.
@@ -187,27 +186,27 @@ impl Saving {
                 other.precision = Precision::Bf16Low;
             }
             Saving::Moments(it) => other.moments = it,
-            Saving::Lora => other.lora = Some(Lora::of_all(16)),
-            Saving::Masters | Saving::Shorter => return None,
+            Saving::Lora if settings.lora.is_none() => other.lora = Some(Lora::of_all(16)),
+            Saving::Masters | Saving::Lora | Saving::Shorter => return None,
         }
-        (other != *settings).then_some(other)
+        Some(other)
     }
 }
 
-/// What would make a run fit, alone; or all that there is, where no single change does.
+/// What would make a run fit, alone; or all that takes less, where no single change does.
 fn savings(config: &Config, settings: &Settings, demand: Demand, limits: Limits) -> Vec<Saving> {
     let needs = |settings: &Settings| {
         MemoryPlan::new(config, settings, demand.longest, demand.longest).total()
     };
-    let smaller = |it: &Saving| it.made(settings).map(|it| needs(&it));
-    let fits = |it: &&Saving| smaller(it).is_some_and(|it| it <= limits.available);
-    let enough: Vec<_> = Saving::ALL.iter().filter(fits).copied().collect();
+    let all = Saving::OF_SETTINGS.into_iter();
+    let needed = all.filter_map(|it| Some((it, needs(&it.made(settings)?))));
+    let less: Vec<_> = needed.filter(|it| it.1 < needs(settings)).collect();
+    let enough = less.iter().filter(|it| it.1 <= limits.available);
+    let enough: Vec<_> = enough.map(|it| it.0).collect();
     if !enough.is_empty() {
         return enough;
     }
-    let helps = |it: &Saving| smaller(it).is_none_or(|it| it < needs(settings));
-    let is_there = |it: &Saving| *it == Saving::Shorter || it.made(settings).is_some();
-    Saving::ALL.into_iter().filter(|it| is_there(it) && helps(it)).collect()
+    less.into_iter().map(|it| it.0).chain([Saving::Shorter]).collect()
 }
 
 impl fmt::Display for MemoryPlan {
@@ -280,6 +279,11 @@ mod tests {
         let why = choose(&settings, 8 << 30).unwrap_err();
         let Error::NoRoom { savings, .. } = &why else { panic!("{why}") };
         assert_eq!(savings.len(), 7, "{savings:?}");
+        // What is done already is not advised.
+        let lora = Settings { lora: Some(Lora::of_all(64)), ..settings.clone() };
+        let why = choose(&lora, 8 << 30).unwrap_err();
+        let Error::NoRoom { savings, .. } = &why else { panic!("{why}") };
+        assert!(!savings.contains(&Saving::Lora) && !savings.contains(&Saving::Bf16));
         let why = choose(&settings, 102 << 30).unwrap_err();
         let (says, ends) = (why.to_string(), "GiB, and there are 102.00 GiB");
         assert!(says.starts_with("a run needs 105.") && says.ends_with(ends), "{says}");

@@ -466,9 +466,9 @@ fn mistakes_planted_in_the_kernels_for_tensor_cores_are_found() {
 const PLANTED: &str = "KUN_PLANTED";
 
 /// What this process says on standard error when it runs one of its tests once more, with its mistake.
-fn said_again(test: &str) -> (bool, String) {
+fn said_again(test: &str, mistake: usize) -> (bool, String) {
     let mut again = std::process::Command::new(std::env::current_exe().unwrap());
-    again.args(["--exact", test, "--nocapture"]).env(PLANTED, "1");
+    again.args(["--exact", test, "--nocapture"]).env(PLANTED, mistake.to_string());
     let output = again.output().unwrap();
     (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
@@ -489,28 +489,44 @@ fn a_read_beside_a_buffer_is_found() {
     if std::env::var_os(PLANTED).is_some() {
         run();
     } else if sanitizer("address") {
-        let (ended_well, said) = said_again("mutations::a_read_beside_a_buffer_is_found");
+        let (ended_well, said) = said_again("mutations::a_read_beside_a_buffer_is_found", 0);
         assert!(!ended_well && said.contains("AddressSanitizer"), "{said}");
     } else {
         assert_ne!(run(), one_sum_of_all(&it.open(Numerics::Exact)));
     }
 }
 
-/// The order of warps shows a race in the numbers; ThreadSanitizer without them: see `.ci/tsan`.
+/// A barrier without which threads race: its kernel, which one it is there, and what needs it.
+type Race = (&'static str, usize, fn(&Cuda) -> Results);
+
+const RACES: [Race; 3] = [
+    ("cross_entropy", 0, cross_entropy),
+    ("sample", 11, picking::some),
+    ("sample", 13, picking::some),
+];
+
+/// The order of warps shows the first in the numbers; the others ThreadSanitizer alone: see `.ci/tsan`.
 #[test]
 fn a_race_is_found() {
     let Some(it) = emulator() else { return };
-    let run = || {
-        let edit = |_: &str, text: &str| text.replacen("__syncthreads();", "", 1);
-        cross_entropy(&it.edited(Numerics::Exact, Arc::new(edit)))
+    let run = |(file, nth, case): Race| {
+        const BARRIER: &str = "__syncthreads();";
+        let edit = move |name: &str, text: &str| {
+            let place = text.match_indices(BARRIER).nth(nth).filter(|_| name == file);
+            let without = place.map(|it| [&text[..it.0], &text[it.0 + BARRIER.len()..]].concat());
+            without.unwrap_or_else(|| text.to_owned())
+        };
+        case(&it.edited(Numerics::Exact, Arc::new(edit)))
     };
-    if std::env::var_os(PLANTED).is_some() {
-        run();
+    if let Ok(race) = std::env::var(PLANTED) {
+        run(RACES[race.parse::<usize>().unwrap()]);
     } else if sanitizer("thread") {
-        let (_, said) = said_again("mutations::a_race_is_found");
-        assert!(said.contains("cross_entropy.cu:"), "{said}");
+        for (n, (file, ..)) in RACES.into_iter().enumerate() {
+            let (_, said) = said_again("mutations::a_race_is_found", n);
+            assert!(said.contains(&format!("{file}.cu:")), "{n}: {said}");
+        }
     } else {
-        assert_ne!(run(), cross_entropy(&it.open(Numerics::Exact)));
+        assert_ne!(run(RACES[0]), cross_entropy(&it.open(Numerics::Exact)));
     }
 }
 

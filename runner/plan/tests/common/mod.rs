@@ -116,19 +116,11 @@ fn free() -> Vec<Param> {
 }
 
 const BLANK: KindSpec = KindSpec {
-    name: "",
-    version: 1,
     about: "a kind of the tests",
-    page: "",
     inputs: &[port("data", Arity::One)],
     outputs: &[slot("data", Form::Records)],
-    unkeyed: &[],
-    cuts: &[],
-    draws: false,
-    numerics: false,
-    shards: None,
-    runs_programs: false,
     params: free,
+    ..KindSpec::PLAIN
 };
 
 pub(crate) static KINDS: &[&KindSpec] = &[

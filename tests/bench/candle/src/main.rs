@@ -23,8 +23,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let config = config.into_config(false);
     let files = [format!("{folder}/model.safetensors")];
     let weights =
-        // SAFETY: the harness made the folder for this run alone, and nobody changes or cuts the
-        // file while this process has it mapped.
+        // SAFETY: the harness made the folder for this run alone; nobody changes the file meanwhile.
         unsafe { VarBuilder::from_mmaped_safetensors(&files, DType::F32, &Device::Cpu)? };
     let model = Llama::load(weights, &config)?;
     let (rounds, tokens) = match what.as_str() {
