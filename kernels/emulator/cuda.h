@@ -67,6 +67,8 @@ void emulator_copy_commit(void);
 void emulator_copy_wait(unsigned groups_left);
 // Sleeps until somebody wakes who waits for this.
 void emulator_sleep(const void* what);
+// The same; false where nobody can wake it any more.
+bool emulator_sleep_or_give_up(const void* what);
 void emulator_wake(const void* what);
 // Does it when nothing else can go on; or at once. The data are copied.
 void emulator_later(void (*action)(void*), void* data, size_t bytes);

@@ -8,6 +8,7 @@
 // `kun_emulator_*` functions let a test make calls fail.
 #include <dlfcn.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cstdint>
@@ -106,6 +107,10 @@ std::map<uint64_t, Piece>& pieces() {
 }
 size_t used = 0;
 uint64_t last_piece = 0;
+std::set<uint64_t>& variables() {  // of modules, each a pointer
+    static auto* all = new std::set<uint64_t>;
+    return *all;
+}
 std::set<void*>& graphs() {  // captured ones and such that can be launched
     static auto* all = new std::set<void*>;
     return *all;
@@ -261,12 +266,22 @@ int cuMemFreeAsync(uint64_t at, void*) {
     pieces().erase(it);
     return SUCCESS;
 }
+// Memory of the host that kernels may write to: all of it is, here.
+int cuMemHostAlloc(void** at, size_t bytes, unsigned) {
+    *at = malloc(bytes);
+    return *at ? SUCCESS : OUT_OF_MEMORY;
+}
+int cuMemFreeHost(void* at) {
+    free(at);
+    return SUCCESS;
+}
 int cuMemAlloc_v2(uint64_t* at, size_t bytes) { return cuMemAllocAsync(at, bytes, nullptr); }
 int cuMemFree_v2(uint64_t at) { return cuMemFreeAsync(at, nullptr); }
 
-// That a range lies in one buffer.
+// That a range lies in one buffer, or is a variable of a module.
 static bool inside(uint64_t at, size_t bytes) {
     const std::lock_guard<std::mutex> held(lock);
+    if (variables().count(at) && bytes <= sizeof(void*)) return true;
     auto it = pieces().upper_bound(at);
     if (it == pieces().begin()) return false;
     --it;
@@ -315,9 +330,22 @@ int cuStreamCreate(void** stream, unsigned) { *stream = reinterpret_cast<void*>(
 int cuStreamDestroy_v2(void*) { return SUCCESS; }
 int cuStreamSynchronize(void*) { return cuCtxSynchronize(); }
 int cuStreamWaitEvent(void*, void*, unsigned) { return SUCCESS; }
-int cuEventCreate(void** event, unsigned) { *event = reinterpret_cast<void*>(3); return SUCCESS; }
-int cuEventDestroy_v2(void*) { return SUCCESS; }
-int cuEventRecord(void*, void*) { return SUCCESS; }
+// An event is the host's clock when it is recorded: everything before it is done by then.
+int cuEventCreate(void** event, unsigned) { *event = new timespec(); return SUCCESS; }
+int cuEventDestroy_v2(void* event) {
+    delete static_cast<timespec*>(event);
+    return SUCCESS;
+}
+int cuEventRecord(void* event, void*) {
+    if (forbidden()) return CAPTURE_UNSUPPORTED;
+    clock_gettime(CLOCK_MONOTONIC, static_cast<timespec*>(event));
+    return SUCCESS;
+}
+int cuEventElapsedTime_v2(float* milliseconds, void* start, void* end) {
+    const timespec &a = *static_cast<timespec*>(start), &b = *static_cast<timespec*>(end);
+    *milliseconds = float(double(b.tv_sec - a.tv_sec) * 1e3 + double(b.tv_nsec - a.tv_nsec) / 1e6);
+    return broken ? LAUNCH_FAILED : SUCCESS;
+}
 int cuEventSynchronize(void*) { return SUCCESS; }
 int cuEventQuery(void*) { return SUCCESS; }
 
@@ -364,6 +392,16 @@ int cuModuleGetFunction(void** function, void* module, const char* name) {
                      SHARED_WITHOUT_ASKING};
     sizes(made.sizes.data(), unsigned(made.sizes.size()));
     *function = &it->functions.try_emplace(name, made).first->second;
+    return SUCCESS;
+}
+// A variable of a module is a piece of memory to whom copies go.
+int cuModuleGetGlobal_v2(uint64_t* at, size_t* bytes, void* module, const char* name) {
+    void* const variable = dlsym(static_cast<Module*>(module)->library, name);
+    if (!variable) return NOT_FOUND;
+    *bytes = sizeof(void*);
+    *at = reinterpret_cast<uint64_t>(variable);
+    const std::lock_guard<std::mutex> held(lock);
+    variables().insert(*at);
     return SUCCESS;
 }
 int cuFuncSetAttribute(void* function, int attribute, int value) {

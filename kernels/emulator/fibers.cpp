@@ -81,6 +81,7 @@ struct Fiber : Thread {
     void* sanitizer = nullptr;
     void* tsan = nullptr;
     bool done = false;
+    bool may_give_up = false, gave_up = false;  // at what it sleeps
     unsigned group = 0;  // of the copies that are made now
     unsigned product_group = 0;  // of the warpgroup's products that are made now
     std::vector<Copy> copies;
@@ -169,6 +170,7 @@ class Block {
     void collective(unsigned mask, void* mine, Operation operation, const char* name);
     void barrier(unsigned id, unsigned count);
     void sleep(const void* what);
+    bool sleep_or_give_up(const void* what);
     void wake(const void* what);
     void later(void (*action)(void*), void* data, size_t bytes);
     void multiply(const GroupProduct& mine, GroupOperation operation);
@@ -186,6 +188,7 @@ class Block {
     void switch_to(Fiber& from, Fiber& to);
     Fiber* next(const Fiber& after);
     Fiber* ready(const Fiber& after);
+    Fiber* impatient();
     void wait();
     void release(Barrier& barrier);
     void end_copies(Fiber& fiber);
@@ -245,7 +248,7 @@ void Block::reset(Fiber& fiber, unsigned number, Size size) {
     fiber.index = {number % size.x, number / size.x % size.y, number / (size.x * size.y)};
     fiber.lane = number % WARP;
     fiber.warp = number / WARP;
-    fiber.done = false;
+    fiber.done = fiber.may_give_up = fiber.gave_up = false;
     fiber.group = fiber.product_group = 0;
     fiber.copies.clear();
 #if defined(EMULATOR_THREADS)
@@ -302,7 +305,20 @@ Fiber* Block::next(const Fiber& after) {
         it.action(it.data.data());
         to = ready(after);
     }
-    return to;
+    return to ? to : impatient();
+}
+
+// Where all wait in vain: the first of those that do not wait for ever.
+Fiber* Block::impatient() {
+    for (size_t i = 0; i < sleepers.size(); ++i) {
+        Fiber* const fiber = sleepers[i].second;
+        if (!fiber->may_give_up) continue;
+        fiber->gave_up = true;
+        warps[fiber->warp].ready |= 1u << fiber->lane;
+        sleepers.erase(sleepers.begin() + long(i));
+        return fiber;
+    }
+    return nullptr;
 }
 
 Fiber* Block::ready(const Fiber& after) {
@@ -363,6 +379,14 @@ void Block::sleep(const void* what) {
     sleepers.emplace_back(what, &current());
     warps[current().warp].name = "a phase";
     wait();
+}
+
+bool Block::sleep_or_give_up(const void* what) {
+    Fiber& fiber = current();
+    fiber.may_give_up = true;
+    sleep(what);
+    fiber.may_give_up = false;
+    return !fiber.gave_up;
 }
 
 void Block::wake(const void* what) {
@@ -573,6 +597,7 @@ void emulator_copy_async(void* to, const void* from, unsigned bytes, unsigned us
 void emulator_release(void* what) { __tsan_release(what); }
 void emulator_acquire(void* what) { __tsan_acquire(what); }
 void emulator_sleep(const void* what) { emulator::block->sleep(what); }
+bool emulator_sleep_or_give_up(const void* what) { return emulator::block->sleep_or_give_up(what); }
 void emulator_wake(const void* what) { emulator::block->wake(what); }
 void emulator_later(void (*action)(void*), void* data, size_t bytes) {
     emulator::block->later(action, data, bytes);

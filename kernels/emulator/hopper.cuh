@@ -126,10 +126,27 @@ EMULATOR_QUIET static inline void phase_expect(u64* barrier, u32 bytes) {
     emulator::phase(barrier)->bytes += bytes;
     phase_arrive(barrier);
 }
-EMULATOR_QUIET static inline void phase_wait(u64* barrier, u32 parity) {
+#if defined(WAIT_LIMIT_NS)
+// Time is over where nothing can go on. Then the thread notes where it waits, as on a device.
+extern "C" { u32* wait_note; }
+EMULATOR_QUIET static inline void phase_wait(u64* barrier, u32 parity, u32 line = __builtin_LINE()) {
+    while (emulator::phase(barrier)->parity == parity) {
+        if (emulator_sleep_or_give_up(barrier)) continue;
+        if (atomicCAS(wait_note, 0u, line) == 0u) {
+            const size_t at = size_t(reinterpret_cast<unsigned char*>(barrier) - emulator_shared);
+            wait_note[1] = blockIdx.x, wait_note[2] = blockIdx.y, wait_note[3] = threadIdx.x;
+            wait_note[4] = u32(at), wait_note[5] = parity;
+        }
+        emulator_fail("trap");
+    }
+    emulator_acquire(barrier);
+}
+#else
+EMULATOR_QUIET static inline void phase_wait(u64* barrier, u32 parity, u32 = 0) {
     while (emulator::phase(barrier)->parity == parity) emulator_sleep(barrier);
     emulator_acquire(barrier);
 }
+#endif
 static inline void copy_box(void* to, const TensorMap* map, u32 x, u32 y, u64* barrier) {
     if (size_t(to) % 1024 != 0) emulator_fail("a box that is copied to no multiple of 1,024");
     emulator::Box it = {to, {}, x, y, barrier};

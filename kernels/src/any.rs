@@ -15,6 +15,7 @@ use crate::ops::matmul::{Pair, Product, Start};
 use crate::ops::paged::{CacheShape, Tokens};
 use crate::ops::rms_norm::{Backward as NormBackward, Forward as NormForward};
 use crate::ops::rope::Turn;
+use crate::ops::uniform::Uniform;
 use crate::{Cpu, CpuBuffer, Dtype, Element, Result};
 
 /// One of the devices.
@@ -239,6 +240,10 @@ impl Device for AnyDevice {
 
     fn dropout(&self, given: Dropout, to: Out<'_>) -> Result<()> {
         on!(self, it => it.dropout(given, view_mut(it, to)))
+    }
+
+    fn uniform(&self, given: Uniform, to: Out<'_>) -> Result<()> {
+        on!(self, it => it.uniform(given, view_mut(it, to)))
     }
 
     fn embed(&self, table: Mat<'_>, ids: In<'_>, out: Out<'_>) -> Result<()> {

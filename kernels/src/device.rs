@@ -18,6 +18,7 @@ use crate::ops::matmul::{Pair, Product, Start, fused};
 use crate::ops::paged::{CacheShape, Tokens};
 use crate::ops::rms_norm::{Backward as NormBackward, Forward as NormForward};
 use crate::ops::rope::Turn;
+use crate::ops::uniform::Uniform;
 use crate::{Dtype, Element, Result};
 
 /// Memory of a device.
@@ -274,6 +275,8 @@ pub trait Device: Send + Sync + Sized + 'static {
     fn scale(&self, factor: f32, to: ViewMut<'_, Self::Buffer>) -> Result<()>;
     /// Leaves out some of the numbers: [`crate::ops::dropout`].
     fn dropout(&self, given: Dropout, to: ViewMut<'_, Self::Buffer>) -> Result<()>;
+    /// Fills it with uniform random numbers: [`crate::ops::uniform`].
+    fn uniform(&self, given: Uniform, to: ViewMut<'_, Self::Buffer>) -> Result<()>;
 
     /// The rows of a table: [`crate::ops::embedding`].
     fn embed(

@@ -59,6 +59,25 @@ pub enum Error {
         /// The driver's own name for the reason.
         code: String,
     },
+    /// A kernel waited in vain at a barrier, and gave up.
+    #[error(
+        "`{kernel}`: line {line} waits in vain, in block {block:?}, thread {thread}: the barrier at byte {barrier} \
+         of shared memory, the phase of parity {parity}"
+    )]
+    Stuck {
+        /// Its file and what is defined.
+        kernel: String,
+        /// Of its file, or of a header where that waits.
+        line: u32,
+        /// Which block.
+        block: (u32, u32),
+        /// Which of its threads.
+        thread: u32,
+        /// Where the barrier lies.
+        barrier: u32,
+        /// Which phase was waited for.
+        parity: u32,
+    },
     /// A kernel does not compile.
     #[error("the kernel `{kernel}` does not compile: {log}")]
     Compile {

@@ -14,6 +14,7 @@ use crate::ops::matmul::packed::{self, Packed};
 use crate::ops::matmul::{Start, shape};
 use crate::ops::paged::{self, CacheShape, CpuCache, Tokens};
 use crate::ops::rope::Turn;
+use crate::ops::uniform::{self, Uniform};
 use crate::ops::{embedding, rms_norm, rope, square_sum, swiglu};
 use crate::{Dtype, Element, Error, Result, ops};
 
@@ -132,6 +133,14 @@ impl Device for Cpu {
         let name = Name("dropout", "to");
         for_real!(to.dtype(), name, A => {
             dropout::dropout::<A>(given, to.get(name)?);
+            Ok(())
+        })
+    }
+
+    fn uniform(&self, given: Uniform, to: Out<'_>) -> Result<()> {
+        let name = Name("uniform", "to");
+        for_real!(to.dtype(), name, A => {
+            uniform::uniform::<A>(given, to.get(name)?);
             Ok(())
         })
     }

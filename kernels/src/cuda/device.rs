@@ -13,6 +13,7 @@ use crate::ops::matmul::{self, Form, Pair, Product, Start, fused_cuda};
 use crate::ops::paged::{self, CacheShape, CudaCache, Tokens};
 use crate::ops::rms_norm::{self, Backward as NormBackward, Forward as NormForward};
 use crate::ops::rope::{self, Turn};
+use crate::ops::uniform::{self, Uniform};
 use crate::ops::{embedding, square_sum, swiglu};
 use crate::{Dtype, Element, Result};
 
@@ -98,7 +99,7 @@ impl Device for Cuda {
     fn read<E: Element>(&self, from: In<'_>) -> Result<Vec<E>> {
         check_dtype("read", "from", from.dtype(), E::DTYPE)?;
         let mut data = vec![E::zeroed(); from.len()];
-        from.buffer.read_into(&self.stream, from.start, &mut data)?;
+        self.explained(from.buffer.read_into(&self.stream, from.start, &mut data))?;
         self.wait()?;
         Ok(data)
     }
@@ -121,6 +122,10 @@ impl Device for Cuda {
 
     fn dropout(&self, given: Dropout, to: Out<'_>) -> Result<()> {
         dropout::cuda::dropout(self, given, to)
+    }
+
+    fn uniform(&self, given: Uniform, to: Out<'_>) -> Result<()> {
+        uniform::cuda::uniform(self, given, to)
     }
 
     fn embed(&self, table: Mat<'_>, ids: In<'_>, out: Out<'_>) -> Result<()> {

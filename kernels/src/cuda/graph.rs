@@ -40,7 +40,7 @@ impl Cuda {
         graph: &mut Graph,
         work: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
-        if !self.settings.graphs {
+        if !self.settings.graphs || self.is_profiled() {
             return work();
         }
         match &graph.known {

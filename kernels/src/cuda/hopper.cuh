@@ -33,8 +33,52 @@ __device__ __forceinline__ void phase_expect(u64* barrier, u32 bytes) {
                  : "memory");
 }
 
+#if defined(WAIT_LIMIT_NS)
+// Where a kernel notes that it gave up: words of the host's memory, which src/cuda/watchdog.rs reads.
+extern "C" { __device__ u32* wait_note; }
+
+// Notes where this thread waits, the first to come here, and ends the launch; the others wait for that.
+__device__ __forceinline__ void give_up(u64* barrier, u32 parity, u32 line) {
+    volatile u32* const note = wait_note;
+    if (atomicCAS(wait_note, 0u, line) == 0u) {
+        note[1] = blockIdx.x, note[2] = blockIdx.y, note[3] = threadIdx.x;
+        note[4] = shared_address(barrier), note[5] = parity;
+        __threadfence_system();
+        asm volatile("trap;");
+    }
+    while (true) asm volatile("nanosleep.u32 1000;");
+}
+
+__device__ __forceinline__ u64 nanoseconds() {
+    u64 now;
+    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
+    return now;
+}
+
+__device__ __forceinline__ bool phase_ended(u64* barrier, u32 parity) {
+    u32 ended;
+    asm volatile(
+        "{\n"
+        ".reg .pred done;\n"
+        "mbarrier.try_wait.parity.shared::cta.b64 done, [%1], %2;\n"
+        "selp.u32 %0, 1, 0, done;\n"
+        "}"
+        : "=r"(ended)
+        : "r"(shared_address(barrier)), "r"(parity)
+        : "memory");
+    return ended != 0;
+}
+
+// Waits for the end of the phase of that parity, the first being 0, or so long and no longer.
+__device__ __forceinline__ void phase_wait(u64* barrier, u32 parity, u32 line = __builtin_LINE()) {
+    if (phase_ended(barrier, parity)) return;
+    const u64 start = nanoseconds();
+    while (!phase_ended(barrier, parity))
+        if (nanoseconds() - start > WAIT_LIMIT_NS) give_up(barrier, parity, line);
+}
+#else
 // Waits for the end of the phase of that parity; the first is 0.
-__device__ __forceinline__ void phase_wait(u64* barrier, u32 parity) {
+__device__ __forceinline__ void phase_wait(u64* barrier, u32 parity, u32 = 0) {
     asm volatile(
         "{\n"
         ".reg .pred done;\n"
@@ -46,6 +90,7 @@ __device__ __forceinline__ void phase_wait(u64* barrier, u32 parity) {
         "}" ::"r"(shared_address(barrier)), "r"(parity)
         : "memory");
 }
+#endif
 
 // A box of a matrix to shared memory, 128 bytes a line, with chunks of 16 bytes changed by the line; its
 // bytes count for the barrier. What lies outside of the matrix becomes zero.

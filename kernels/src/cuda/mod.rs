@@ -23,6 +23,8 @@ mod module;
 mod places;
 mod probe;
 mod source;
+mod timing;
+mod watchdog;
 
 pub use buffer::CudaBuffer;
 pub use compile::{Arch, Compiled, compile, nvrtc_version};
@@ -31,6 +33,8 @@ pub use graph::Graph;
 pub(crate) use library::from_environment;
 pub use library::load_libraries;
 pub use source::{Variant, variants};
+pub use timing::{Event, KernelTime};
+pub use watchdog::Waits;
 
 pub(crate) use map::Boxed;
 pub(crate) use memory::{Piece, Pointer, pointer, pointer_mut};
@@ -83,6 +87,8 @@ pub struct Settings {
     pub portable: bool,
     /// Launches that are done again and again become graphs, which saves the host's time.
     pub graphs: bool,
+    /// How long kernels wait for a barrier.
+    pub waits: Waits,
     /// For tests.
     pub edit: Option<Edit>,
 }
@@ -91,7 +97,15 @@ impl Settings {
     /// The first device, with the cache in the user's folder for such things.
     pub fn new(numerics: Numerics) -> Self {
         let cache = cache::folder();
-        Self { ordinal: 0, numerics, cache, portable: false, graphs: true, edit: None }
+        Self {
+            ordinal: 0,
+            numerics,
+            cache,
+            portable: false,
+            graphs: true,
+            waits: Waits::Unbounded,
+            edit: None,
+        }
     }
 }
 
@@ -105,6 +119,8 @@ pub struct Cuda {
     free: Mutex<memory::Free>,
     rows: AtomicUsize,
     places: Mutex<places::Kept>,
+    timeline: Mutex<Option<timing::Timeline>>,
+    notes: Option<watchdog::Notes>,
     fault: CudaBuffer, // u32 [FAULTS, 2]: the first wrong index of each kind, plus one, and its bound
 }
 
@@ -149,6 +165,10 @@ impl Cuda {
         let stream = context.new_stream().map_err(refused("make a stream"))?;
         let attribute = |it| context.attribute(it).map_err(refused("ask for the capability"));
         let arch = Arch::of(attribute(MAJOR)? as u32, attribute(MINOR)? as u32)?;
+        let notes = match settings.waits {
+            Waits::Bounded => Some(watchdog::Notes::new()?),
+            Waits::Unbounded => None,
+        };
         let fault = CudaBuffer::zeros(&stream, Dtype::U32, 2 * FAULTS.len())?;
         Ok(Self {
             context,
@@ -159,6 +179,8 @@ impl Cuda {
             free: Mutex::default(),
             rows: AtomicUsize::default(),
             places: Mutex::default(),
+            timeline: Mutex::default(),
+            notes,
             fault,
         })
     }
@@ -187,8 +209,9 @@ impl Cuda {
     /// Waits until all that was launched is done; says what went wrong.
     pub fn wait(&self) -> Result<()> {
         let mut faults = vec![0u32; 2 * FAULTS.len()];
-        self.fault.read_into(&self.stream, 0, &mut faults)?;
-        self.stream.synchronize().map_err(refused("wait"))?;
+        // An error of a launch before comes out of whichever call is first.
+        self.explained(self.fault.read_into(&self.stream, 0, &mut faults))?;
+        self.stream.synchronize().map_err(|it| self.refused("wait", it))?;
         self.check_faults(&faults)
     }
 

@@ -11,7 +11,7 @@ use cudarc::nvrtc::Ptx;
 
 use super::buffer::bind;
 use super::source::{Source, Variant};
-use super::{Cuda, Pointer, cache, refused};
+use super::{Cuda, Pointer, Waits, cache, refused};
 use crate::{Error, Result};
 
 /// What is loaded.
@@ -35,6 +35,13 @@ pub(crate) struct Kernel<'a> {
     pub(crate) source: &'a Source,
     pub(crate) function: &'static str,
     pub(crate) defines: &'a [(&'static str, &'a str)],
+}
+
+impl Kernel<'_> {
+    /// Its function, with the file and what is defined.
+    pub(super) fn title(&self) -> String {
+        format!("{} of {}", self.function, Variant::new(self.source, self.defines).title())
+    }
 }
 
 /// How many threads: blocks, and threads of each, with so much shared memory.
@@ -123,17 +130,20 @@ impl Cuda {
         // SAFETY: the function belongs to a module that is loaded as long as `function` is there; `at`
         // has a pointer to a word, or to a map, for each argument, which the driver copies and does not change. The rest is the caller's
         // promise.
-        unsafe {
+        let mut launch = || unsafe {
             let (function, stream) = (function.cu_function(), self.stream.cu_stream());
             let threads = (grid.threads, 1, 1);
             result::launch_kernel(function, (x, y, 1), threads, shared, stream, &mut at)
-        }
-        .map_err(refused(kernel.function))
+        };
+        self.timed(kernel, || launch().map_err(|it| self.refused(kernel.function, it)))
     }
 
     /// The function, compiled and loaded if it is not yet.
     fn function(&self, kernel: Kernel<'_>, shared: u32) -> Result<CudaFunction> {
-        let variant = Variant::new(kernel.source, kernel.defines);
+        let variant = match self.settings.waits {
+            Waits::Bounded => Variant::new(kernel.source, kernel.defines).bounded(),
+            Waits::Unbounded => Variant::new(kernel.source, kernel.defines),
+        };
         let title = variant.title();
         let key = format!("{} of {title}", kernel.function);
         let mut modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
@@ -160,6 +170,11 @@ impl Cuda {
             variant.text = edit(variant.name, &variant.text);
         }
         let image = cache::image(self.settings.cache.as_deref(), &variant, self.arch)?;
-        self.context.load_module(Ptx::from_binary(image)).map_err(refused("load a module"))
+        let module = self.context.load_module(Ptx::from_binary(image));
+        let module = module.map_err(refused("load a module"))?;
+        if let Some(notes) = self.notes.as_ref().filter(|_| variant.hopper) {
+            notes.attach(&module, &self.stream, &variant.title())?;
+        }
+        Ok(module)
     }
 }

@@ -1,6 +1,7 @@
 //! The texts of all kernels, and the ways in which each is compiled.
 
 use super::Numerics;
+use super::watchdog::BOUNDED;
 use crate::{Dtype, Error, Result, ops};
 
 /// The headers that kernels may include.
@@ -59,6 +60,15 @@ impl Variant {
         Self { name: source.name, text: source.text.to_owned(), defines, hopper: source.hopper }
     }
 
+    /// The same with waits that end, where it has any.
+    pub fn bounded(mut self) -> Self {
+        let (name, limit) = BOUNDED;
+        if self.hopper {
+            self.defines.push((name, limit.to_owned()));
+        }
+        self
+    }
+
     /// The name with what is defined, for people and tables.
     pub fn title(&self) -> String {
         let values = self.defines.iter().map(|(name, value)| format!(" {name}={value}"));
@@ -94,6 +104,7 @@ pub fn variants() -> Vec<Variant> {
         all.extend(ops::decode::cuda::variants(e));
         all.extend(ops::swiglu::cuda::variants(e));
         all.extend(ops::dropout::cuda::variants(e));
+        all.extend(ops::uniform::cuda::variants(e));
         all.extend(ops::cross_entropy::cuda::variants(e));
         all.extend(ops::square_sum::cuda::variants(e));
     }

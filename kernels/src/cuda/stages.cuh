@@ -30,9 +30,12 @@ struct Stages {
     __device__ __forceinline__ u64* full(u32 n) const { return barriers + n % COUNT; }
     __device__ __forceinline__ u64* empty(u32 n) const { return barriers + COUNT + n % COUNT; }
 
-    __device__ __forceinline__ void wait_full(u32 n) const { phase_wait(full(n), n / COUNT % 2); }
-    __device__ __forceinline__ void wait_empty(u32 n) const {
-        if (n >= COUNT) phase_wait(empty(n), (n / COUNT - 1) % 2);
+    // `line` is the caller's.
+    __device__ __forceinline__ void wait_full(u32 n, u32 line = __builtin_LINE()) const {
+        phase_wait(full(n), n / COUNT % 2, line);
+    }
+    __device__ __forceinline__ void wait_empty(u32 n, u32 line = __builtin_LINE()) const {
+        if (n >= COUNT) phase_wait(empty(n), (n / COUNT - 1) % 2, line);
     }
 };
 

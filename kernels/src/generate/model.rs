@@ -20,7 +20,7 @@ use crate::ops::rms_norm::Forward;
 use crate::ops::rope::{Direction, RopeTable};
 use crate::yi::layout::Tensor;
 use crate::yi::save::Weights;
-use crate::yi::{Config, Layout, Part, WeightDtype, WeightFiles};
+use crate::yi::{Config, Layout, Part, UniformWeights, WeightDtype, WeightFiles};
 use crate::{Dtype, Element, yi};
 
 /// A model made ready for inference.
@@ -334,11 +334,29 @@ impl<D: Device, W: Weights + Sync + ?Sized> Loader<'_, D, W> {
     /// The rows of a slot, from the tensors that make it.
     fn buffer(&self, part: Part) -> Result<D::Buffer, Error> {
         let weights = self.weights;
+        if let Some(uniform) = weights.uniform() {
+            return Ok(self.made(part, uniform)?);
+        }
         if self.layout.slot(part).decay && self.dtype == WeightDtype::Bf16 {
             self.read(part, bf16::ZERO, |(i, it), rows, out| weights.read_bf16(i, it, rows, out))
         } else {
             self.read(part, 0.0, |(i, it), rows, out| weights.read(i, it, rows, out))
         }
+    }
+
+    /// The rows of a slot, made where they are wanted.
+    fn made(&self, part: Part, uniform: &UniformWeights) -> crate::Result<D::Buffer> {
+        let slot = self.layout.slot(part);
+        let is_bf16 = slot.decay && self.dtype == WeightDtype::Bf16;
+        let dtype = if is_bf16 { Dtype::Bf16 } else { Dtype::F32 };
+        let mut buffer = self.device.zeros(dtype, slot.len())?;
+        let tensors = self.layout.tensors().iter().enumerate();
+        for (index, tensor) in tensors.filter(|it| it.1.part == slot.part) {
+            let at = tensor.start - slot.start;
+            let to = ViewMut::all(&mut buffer).part(at..at + tensor.len());
+            uniform.fill(self.device, index, tensor, to)?;
+        }
+        Ok(buffer)
     }
 
     /// Reads a few megabytes at a time, rows in parallel.

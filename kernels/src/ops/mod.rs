@@ -16,3 +16,4 @@ pub mod rope;
 pub mod sample;
 pub mod square_sum;
 pub mod swiglu;
+pub mod uniform;

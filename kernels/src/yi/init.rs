@@ -6,18 +6,24 @@
 
 use std::ops::Range;
 
+use half::bf16;
 use rayon::prelude::*;
 
 use super::config::Config;
 use super::error::Result;
 use super::layout::{Layout, Part, Tensor};
 use super::save::Weights;
+use crate::Dtype;
+use crate::device::{Device, ViewMut};
+use crate::ops::uniform::{Uniform, uniform};
 use crate::random::Random;
 
 /// How many numbers a thread makes at once.
 const CHUNK: usize = 1 << 14;
 /// Streams of fresh weights begin here; others of the same seed are somewhere else.
 const STREAM: u64 = 1 << 40;
+/// And those of uniform ones.
+const UNIFORM_STREAM: u64 = 1 << 41;
 
 /// The fresh weights of a model, made when they are asked for.
 #[derive(Clone, Debug)]
@@ -79,6 +85,66 @@ impl Weights for Fresh {
         let width: usize = tensor.shape[1..].iter().product();
         self.fill(index, tensor, rows.start * width, out);
         Ok(())
+    }
+}
+
+/// Weights for measuring: matrices uniform about 0, gains 1. A device makes them by itself
+/// ([`crate::ops::uniform`]), so that a model of billions is there at once.
+#[derive(Clone, Debug)]
+pub struct UniformWeights {
+    seed: u64,
+    bound: f32,
+}
+
+impl UniformWeights {
+    /// Numbers from `-bound` to `bound`, under a seed.
+    pub const fn new(seed: u64, bound: f32) -> Self {
+        Self { seed, bound }
+    }
+
+    /// The numbers of a tensor from `first` on.
+    fn of(&self, index: usize, first: usize) -> Uniform {
+        let random = Random::new(self.seed, UNIFORM_STREAM + index as u64);
+        Uniform { random, first: first as u64, bound: self.bound }
+    }
+
+    /// Fills the tensor that has this index in [`Layout::tensors`], where it lies on a device.
+    pub(crate) fn fill<D: Device>(
+        &self,
+        device: &D,
+        index: usize,
+        tensor: &Tensor,
+        to: ViewMut<'_, D::Buffer>,
+    ) -> crate::Result<()> {
+        if tensor.shape.len() > 1 {
+            return device.uniform(self.of(index, 0), to);
+        }
+        match to.dtype() {
+            Dtype::Bf16 => device.write(to, &vec![bf16::ONE; tensor.len()]),
+            _ => device.write(to, &vec![1.0f32; tensor.len()]),
+        }
+    }
+}
+
+impl Weights for UniformWeights {
+    fn read(
+        &self,
+        index: usize,
+        tensor: &Tensor,
+        rows: Range<usize>,
+        out: &mut [f32],
+    ) -> Result<()> {
+        if tensor.shape.len() == 1 {
+            out.fill(1.0);
+        } else {
+            let width: usize = tensor.shape[1..].iter().product();
+            uniform(self.of(index, rows.start * width), out);
+        }
+        Ok(())
+    }
+
+    fn uniform(&self) -> Option<&UniformWeights> {
+        Some(self)
     }
 }
 

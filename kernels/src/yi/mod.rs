@@ -16,6 +16,6 @@ pub mod train;
 pub use config::{Config, WeightDtype};
 pub use error::{Error, HeaderFault, Result, TensorFault};
 pub use files::{TensorRef, WeightFiles};
-pub use init::Fresh;
+pub use init::{Fresh, UniformWeights};
 pub use layout::{Layout, Part, Slot, Tensor};
 pub use save::{Extra, Save, Weights};

@@ -18,6 +18,7 @@ use serde_json::json;
 use super::config::{Config, WeightDtype};
 use super::error::{Error, Result, TensorFault};
 use super::files::{INDEX, SINGLE, WeightFiles};
+use super::init::UniformWeights;
 use super::layout::{Layout, Tensor};
 
 /// How many numbers are held at once.
@@ -35,7 +36,12 @@ pub trait Weights {
         out: &mut [f32],
     ) -> Result<()>;
 
-    /// The same, each number as the nearest in bf16.
+    /// Where the numbers are random ones that a device can make by itself: how. Then nothing is sent there.
+    fn uniform(&self) -> Option<&UniformWeights> {
+        None
+    }
+
+    /// The same as [`Weights::read`], each number as the nearest in bf16.
     fn read_bf16(
         &self,
         index: usize,

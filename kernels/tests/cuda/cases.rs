@@ -9,6 +9,7 @@ use kernels::ops::matmul::{Form, Pair, Product, Start};
 use kernels::ops::paged::{CacheShape, Run, Tokens};
 use kernels::ops::rms_norm::{Backward as NormBackward, Forward as NormForward};
 use kernels::ops::rope::{Direction, RopeTable};
+use kernels::ops::uniform::Uniform;
 use kernels::random::Random;
 use kernels::{Buffer, Device, Dtype, View, ViewMut};
 
@@ -72,6 +73,18 @@ pub(crate) fn dropout<D: Device>(device: &D) -> Results {
         let given = Dropout { random: Random::of(5, &[6, 7]), first, share: 0.3 };
         device.dropout(given, ViewMut::all(&mut to)).unwrap();
         (format!("dropout {dtype} from {first}, {n}"), download(device, &to))
+    };
+    BOTH.iter()
+        .flat_map(|it| [run(*it, 0, 1), run(*it, 7, 1025), run(*it, (1 << 33) + 2, 300)])
+        .collect()
+}
+
+pub(crate) fn uniform<D: Device>(device: &D) -> Results {
+    let run = |dtype, first, n| {
+        let mut to = upload(device, dtype, n, 3);
+        let given = Uniform { random: Random::of(5, &[6, 7]), first, bound: 0.02 };
+        device.uniform(given, ViewMut::all(&mut to)).unwrap();
+        (format!("uniform {dtype} from {first}, {n}"), download(device, &to))
     };
     BOTH.iter()
         .flat_map(|it| [run(*it, 0, 1), run(*it, 7, 1025), run(*it, (1 << 33) + 2, 300)])
@@ -504,6 +517,15 @@ fn cross_entropy_of<D: Device>(device: &D, (e, w): (Dtype, Dtype), vocabulary: u
 }
 
 /// Products of bf16, which tensor cores make.
+/// How many products each number of the result is the sum of.
+fn depth(form: Form, (m, n, k): (usize, usize, usize)) -> usize {
+    match form {
+        Form::Xwt => k,
+        Form::Dyw => n,
+        Form::Dytx => m,
+    }
+}
+
 pub(crate) fn tensor_products<D: Device>(device: &D) -> Results {
     let mut results = Results::new();
     for (form, c) in FORMS.into_iter().flat_map(|form| BOTH.map(|c| (form, c))) {
@@ -518,7 +540,8 @@ pub(crate) fn tensor_products<D: Device>(device: &D) -> Results {
         ] {
             for start in [Start::Zero, Start::Add] {
                 let numbers = product(device, (form, start), shape, [Dtype::Bf16, Dtype::Bf16, c]);
-                results.push((format!("tensor {form:?} {start:?} {shape:?} {c}"), numbers));
+                let depth = depth(form, shape);
+                results.push((format!("tensor {form:?} {start:?} {shape:?} {depth} {c}"), numbers));
             }
         }
     }

@@ -2,17 +2,22 @@
 //! else asks for CUDA. Devices opened here are the unmodified host code on it.
 //!
 //! With `KUN_REQUIRE_GPU` the same tests run on a real device, but for those that plant mistakes or make
-//! calls fail: see `kernels/bench/gpu.sh`.
+//! calls fail: see `kernels/bench/gpu.sh`. `KUN_PORTABLE` keeps to the kernels that all devices have, and with
+//! `KUN_BOUNDED_WAITS` a kernel that waits in vain says where.
 
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use kernels::Cuda;
-use kernels::cuda::{Edit, Numerics, Settings, load_libraries};
+use kernels::cuda::{Edit, Numerics, Settings, Waits, load_libraries};
 use libloading::Library;
 
 use crate::build;
+
+fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some()
+}
 
 /// The emulator, loaded.
 pub(crate) struct Emulator {
@@ -47,7 +52,8 @@ pub(crate) fn device() -> Option<&'static Emulator> {
 impl Emulator {
     fn load() -> Result<Self, String> {
         if std::env::var_os("KUN_REQUIRE_GPU").is_some() {
-            let kernels = std::env::temp_dir().join("kun-cuda-kernels");
+            let kernels = std::env::var_os("KUN_CUDA_CACHE")
+                .map_or_else(|| std::env::temp_dir().join("kun-cuda-kernels"), PathBuf::from);
             return Ok(Self { driver: None, kernels });
         }
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("emulator");
@@ -85,8 +91,9 @@ impl Emulator {
             ordinal: 0,
             numerics,
             cache: Some(self.kernels.clone()),
-            portable: false,
+            portable: is_set("KUN_PORTABLE"),
             graphs: true,
+            waits: if is_set("KUN_BOUNDED_WAITS") { Waits::Bounded } else { Waits::Unbounded },
             edit: None,
         }
     }

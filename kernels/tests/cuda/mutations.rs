@@ -88,6 +88,7 @@ const EXACT: &[Mistake] = &[
     mistake!("a wrong head of keys", "attention", "head / (heads.query / heads.kv)"[0] => "head % heads.kv", Numbers, paged),
     mistake!("a sum that is rounded twice", "rms_norm", "fmaf(wide(from[i]), wide(from[i]), square)"[0] => "wide(from[i]) * wide(from[i]) + square", Numbers, one_norm),
     mistake!("sums that are not rounded alike", "adamw", "fmaf(g * g, one_less_beta2, second.at[k] * beta2)"[0] => "g * g * one_less_beta2 + second.at[k] * beta2", Numbers, cases::adamw),
+    mistake!("a uniform number off by one", "uniform", "place - first >= n"[0] => "place - first > n", Guards, one_uniform),
     mistake!("a random word off by one", "dropout", "place - first >= n"[0] => "place - first > n", Guards, one_dropout),
     mistake!("rows that are added in no order", "embedding", "at = list[1]; at < list[2]; ++at"[0] => "at = list[2]; at-- > list[1];", Numbers, cases::embedding),
     mistake!("no barrier before factors are overwritten", "rms_norm", "__syncthreads();"[0] => "", Numbers, one_norm),
@@ -371,6 +372,14 @@ fn one_dropout<D: Device>(device: &D) -> Results {
     let given = kernels::ops::dropout::Dropout { random, first: 0, share: 0.5 };
     device.dropout(given, ViewMut::all(&mut to)).unwrap();
     vec![("one dropout".into(), cases::download(device, &to))]
+}
+
+fn one_uniform<D: Device>(device: &D) -> Results {
+    let mut to = cases::upload(device, Dtype::F32, 61, 2);
+    let random = kernels::random::Random::new(1, 2);
+    let given = kernels::ops::uniform::Uniform { random, first: 0, bound: 0.5 };
+    device.uniform(given, ViewMut::all(&mut to)).unwrap();
+    vec![("one uniform".into(), cases::download(device, &to))]
 }
 
 fn one_product<D: Device>(device: &D) -> Results {

@@ -154,6 +154,27 @@ pub(crate) fn fresh<D: Device>(device: Arc<D>, sizes: Sizes) -> Arc<Model<D>> {
     Arc::new(Model::load(device, &config, &files, 128).unwrap())
 }
 
+/// The prompt of a row of [`generate`].
+pub(crate) fn prompt_of(row: u64) -> Vec<u32> {
+    let length = match row {
+        1 => 40,
+        7 => 5,
+        _ => 1,
+    };
+    (0..length).map(|it| 3 + it * 7 % 60).collect()
+}
+
+/// How likely a token is after others.
+pub(crate) fn log_probability<D: Decode>(
+    model: &Arc<Model<D>>,
+    prefix: &[u32],
+    id: u32,
+) -> Result<f32, Error> {
+    let mut scorer = Scorer::new(Arc::clone(model), SETTINGS)?;
+    let text = Text { prompt: prefix.to_vec(), ids: vec![id] };
+    Ok(-scorer.texts(&[text])?[0].nll[0])
+}
+
 /// Prompts of several lengths, some outputs drawn and some greedy.
 pub(crate) fn generate<D: Decode>(model: &Arc<Model<D>>) -> Result<Vec<Output>, Error> {
     generate_with(model, SETTINGS)
@@ -164,16 +185,15 @@ pub(crate) fn generate_with<D: Decode>(
     model: &Arc<Model<D>>,
     settings: Settings,
 ) -> Result<Vec<Output>, Error> {
-    let prompt = |n: u32| (0..n).map(|it| 3 + it * 7 % 60).collect::<Vec<u32>>();
     let sampling = Sampling { temperature: 0.9, top_k: 40, top_p: 0.95, ..Sampling::GREEDY };
     let drawn = Request {
         samples: 2,
         draws: Draws::Seeded(20_240_129),
         sampling,
-        ..Request::greedy(7, prompt(5), 6)
+        ..Request::greedy(7, prompt_of(7), 6)
     };
-    let requests =
-        vec![Request::greedy(1, prompt(40), 8), drawn, Request::greedy(2, prompt(1), 10)];
+    let greedy = |row, new| Request::greedy(row, prompt_of(row), new);
+    let requests = vec![greedy(1, 8), drawn, greedy(2, 10)];
     let mut generator = Generator::new(Arc::clone(model), settings)?;
     generator.run(requests, &mut |_| Flow::Continue)
 }
