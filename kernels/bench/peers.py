@@ -13,11 +13,13 @@ import torch.nn.functional as functional
 
 TINY = os.environ.get("KUN_BENCH") == "tiny"
 HERE = "cuda" if torch.cuda.is_available() else "cpu"
+ROWS = (128, 64, 24) if TINY else (8192, 2048, 512)
 TOKENS, SPAN, HIDDEN, WIDE, VOCABULARY = (128, 64, 128, 96, 128) if TINY else (8192, 2048, 4096, 11008, 64000)
 HEADS, KV_HEADS, DIM, LAYERS = (2, 1, 128, 2) if TINY else (32, 4, 128, 32)
 TEXTS, TEXT_TOKENS, STEPS = (2, 40, 1) if TINY else (16, 512, 3)
 PROMPT, NEW = (16, 4) if TINY else (512, 64)
-REPEATS = 1 if TINY else 10
+# Of examples/gpu.rs: how long a call is repeated, to warm up and to be timed, and at least how often.
+WARM_UP, TIMED, LEAST = (0.0, 0.0, 1) if TINY else (0.3, 0.2, 20)
 
 
 def say(**line):
@@ -50,9 +52,29 @@ def seconds_of(call, repeats):
 
 
 def timed(name, call):
-    for _ in range(2):
+    """The median time of a call: by events between calls, where there is a device."""
+    call()
+    wait()
+    start, warm = time.perf_counter(), 0
+    while time.perf_counter() - start < WARM_UP or warm < min(2, LEAST):
         call()
-    say(name=name, seconds=seconds_of(call, REPEATS))
+        warm += 1
+        if warm % 16 == 0:
+            wait()
+    wait()
+    each = (time.perf_counter() - start) / warm
+    repeats = min(max(int(TIMED / max(each, 1e-6)), LEAST), 1000)
+    if HERE == "cuda":
+        events = [torch.cuda.Event(enable_timing=True) for _ in range(repeats + 1)]
+        events[0].record()
+        for event in events[1:]:
+            call()
+            event.record()
+        wait()
+        seconds = sorted(a.elapsed_time(b) / 1e3 for a, b in zip(events, events[1:]))
+    else:
+        seconds = sorted(seconds_of(call, 1) for _ in range(repeats))
+    say(name=name, seconds=seconds[len(seconds) // 2], fastest=seconds[0], repeats=repeats)
 
 
 def products():
@@ -65,20 +87,29 @@ def products():
         timed(f"gemm {name} input gradient", lambda: dy @ w)
         # PyTorch's weight gradient is bf16 and begins at zero: less work than ours.
         timed(f"gemm {name} weight gradient", lambda: dy.T @ x)
+    for rows in ROWS[1:]:
+        for name, n, k in shapes[:4]:
+            x, w = numbers(rows, k), numbers(n, k)
+            timed(f"gemm {name} forward, {rows} rows", lambda: x @ w.T)
 
 
 def attention():
-    n = TOKENS // SPAN
-    q = numbers(n, HEADS, SPAN, DIM).requires_grad_()
-    k, v = (numbers(n, KV_HEADS, SPAN, DIM).requires_grad_() for _ in range(2))
-    d_out = numbers(n, HEADS, SPAN, DIM)
+    attention_over(SPAN, "")
+    attention_over(TOKENS, ", one sequence")
+
+
+def attention_over(span, of_span):
+    n = TOKENS // span
+    q = numbers(n, HEADS, span, DIM).requires_grad_()
+    k, v = (numbers(n, KV_HEADS, span, DIM).requires_grad_() for _ in range(2))
+    d_out = numbers(n, HEADS, span, DIM)
 
     def forward():
         return functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
 
-    timed("attention forward", forward)
+    timed(f"attention forward{of_span}", forward)
     out = forward()
-    timed("attention backward", lambda: torch.autograd.grad(out, (q, k, v), d_out, retain_graph=True))
+    timed(f"attention backward{of_span}", lambda: torch.autograd.grad(out, (q, k, v), d_out, retain_graph=True))
 
 
 def rows():
@@ -89,8 +120,9 @@ def rows():
 
 
 def optimizer():
-    weight = torch.zeros(HIDDEN * WIDE, device=HERE, requires_grad=True)
-    weight.grad = torch.zeros_like(weight)
+    # On zeros, devices are faster.
+    weight = torch.rand(HIDDEN * WIDE, device=HERE, requires_grad=True)
+    weight.grad = torch.rand_like(weight)
     step = torch.optim.AdamW([weight], lr=1e-4, fused=True)
     timed("adamw", step.step)
 

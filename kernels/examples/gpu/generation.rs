@@ -1,5 +1,6 @@
-//! Whole generation with a model of Yi-6B's shape, whose weights are random: how long to the first token, how
-//! fast many rows decode together, and how many documents a queue of them makes in a second.
+//! Whole generation with a model of Yi-6B's shape, whose weights are random and made on the device: how fast rows
+//! decode together, how many documents a queue of them makes in a second, and, from files, how long to the
+//! first token.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,11 +8,11 @@ use std::time::Instant;
 use kernels::Cuda;
 use kernels::generate::{Flow, Generator, Model, Request, Settings};
 use kernels::random::Random;
-use kernels::yi::{Config, Save, WeightDtype, WeightFiles};
+use kernels::yi::{Config, Layout, Save, UniformWeights, WeightDtype, WeightFiles};
 use serde_json::json;
 
-use super::training::{Rounds, config};
-use super::{Sizes, say};
+use super::training::config;
+use super::{Bench, Sizes, say, say_profile};
 
 /// Bytes a second that an H200 copies, and operations that it makes of products: what was seen with PyTorch.
 const COPIED: f64 = 4.3e12;
@@ -20,53 +21,88 @@ const MADE: f64 = 790e12;
 const STEP_TOKENS: usize = 8192;
 /// Steps that come before what is timed: the first ones of a size compile, and capture.
 const WARM: usize = 4;
+/// Weights as wide as those of a model that begins to learn.
+pub(super) const WEIGHTS: UniformWeights = UniformWeights::new(7, 0.02);
 
 /// What is generated.
 struct Plan {
+    device: Arc<Cuda>,
     model: Arc<Model<Cuda>>,
     /// Bytes of weights that a step of decoding reads, and of a token's keys and values.
     weights: f64,
     token: f64,
-    /// Tokens of a prompt, and such that are picked and timed.
+    /// Tokens of a prompt, and such that are sampled and timed.
     prompt: usize,
     new: usize,
     vocabulary: usize,
 }
 
-/// Measures everything, each as a line of JSON.
-pub(super) fn measure(cuda: Cuda, sizes: &Sizes) {
-    let config = config(sizes, sizes.layers);
+/// How long a step takes in which so many rows decode: one of the sizes' batches.
+pub(super) fn decode(bench: Bench, which: usize) {
+    let rows = bench.sizes.batches[which];
+    let plan = Plan::new(bench);
+    plan.decode(rows);
+    plan.profile(rows);
+}
+
+/// How long a document takes, where a queue of them is labelled.
+pub(super) fn label(bench: Bench) {
+    let rows = bench.sizes.batches[2];
+    Plan::new(bench).label(rows);
+}
+
+/// From the files of a model to its first token.
+pub(super) fn first_token(bench: Bench) {
+    let sizes = bench.sizes;
+    let config = config(&sizes, sizes.layers);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model");
-    Save::new(WeightDtype::Bf16).write(&path, &config, &Rounds::new()).unwrap();
-    let is_tiny = sizes.hidden < 1024;
-    let (batches, new) = if is_tiny { ([1, 2, 4], 3) } else { ([1, 64, 256], 64) };
-    let context = 2 * (sizes.text_tokens + new) + 64;
-    let heads = sizes.heads;
+    let start = Instant::now();
+    Save::new(WeightDtype::Bf16).write(&path, &config, &WEIGHTS).unwrap();
+    let saved = start.elapsed().as_secs_f64();
     let start = Instant::now();
     let config = Config::open(&path).unwrap();
     let files = WeightFiles::open(&path, &config).unwrap();
-    let model = Arc::new(Model::load(Arc::new(cuda), &config, &files, context).unwrap());
-    let of_table = (sizes.vocabulary * sizes.hidden * 2) as f64;
-    let plan = Plan {
-        model,
-        weights: files.bytes() as f64 - of_table,
-        token: (2 * heads.kv * heads.dim * 2 * sizes.layers) as f64,
-        prompt: sizes.text_tokens,
-        new,
-        vocabulary: sizes.vocabulary,
-    };
+    let cuda = Arc::new(bench.cuda);
+    let model = Model::load(Arc::clone(&cuda), &config, &files, context(&sizes)).unwrap();
+    let loaded = start.elapsed().as_secs_f64();
+    let plan = Plan::of(cuda, model, &sizes);
     plan.generator(1).run([plan.request(0, 1)], &mut |_| Flow::Continue).unwrap();
-    let line = json!({"name": "start to first token", "seconds": start.elapsed().as_secs_f64(),
-        "bytes": files.bytes()});
-    say(&line);
-    for rows in batches {
-        plan.decode(rows);
-    }
-    plan.label(batches[batches.len() - 1]);
+    say(&json!({"name": "start to first token", "seconds": start.elapsed().as_secs_f64(),
+        "bytes": files.bytes(), "loaded_seconds": loaded, "saved_seconds": saved}));
+}
+
+fn context(sizes: &Sizes) -> usize {
+    2 * (sizes.text_tokens + sizes.new_tokens) + 64
 }
 
 impl Plan {
+    fn new(bench: Bench) -> Self {
+        let sizes = bench.sizes;
+        let config = config(&sizes, sizes.layers);
+        let cuda = Arc::new(bench.cuda);
+        let (start, asked) = (Instant::now(), (&config, WeightDtype::Bf16));
+        let model = Model::of(Arc::clone(&cuda), asked, &WEIGHTS, context(&sizes)).unwrap();
+        cuda.wait().unwrap();
+        say(&json!({"weights_made_seconds": start.elapsed().as_secs_f64()}));
+        Self::of(cuda, model, &sizes)
+    }
+
+    fn of(device: Arc<Cuda>, model: Model<Cuda>, sizes: &Sizes) -> Self {
+        let heads = sizes.heads;
+        // The table of embeddings is not read, but for a row of each token.
+        let read = Layout::new(model.config()).len() - sizes.vocabulary * sizes.hidden;
+        Self {
+            device,
+            model: Arc::new(model),
+            weights: 2.0 * read as f64,
+            token: (2 * heads.kv * heads.dim * 2 * sizes.layers) as f64,
+            prompt: sizes.text_tokens,
+            new: sizes.new_tokens,
+            vocabulary: sizes.vocabulary,
+        }
+    }
+
     fn generator(&self, rows: usize) -> Generator<Cuda> {
         let most = self.model.context();
         let step_tokens = STEP_TOKENS.max(rows);
@@ -78,48 +114,67 @@ impl Plan {
     /// A prompt that begins like no other.
     fn request(&self, row: u64, new: usize) -> Request {
         let random = Random::new(19, row);
-        let id = |it: u64| (random.unit_at(it) * self.vocabulary as f64) as u32;
+        let id = |n: u64| (random.unit_at(n) * self.vocabulary as f64) as u32;
         Request::greedy(row, (0..self.prompt as u64).map(id).collect(), new)
     }
 
-    /// How long a step takes in which this many rows decode and nothing else is done.
-    fn decode(&self, rows: usize) {
+    /// Steps in which the last prompts come after the first ones.
+    fn later(&self, rows: usize) -> usize {
+        (rows * self.prompt).div_ceil(STEP_TOKENS)
+    }
+
+    /// As many rows as there are, which have their prompts and decode for so many steps yet.
+    fn decoding(&self, rows: usize, new: usize) -> Generator<Cuda> {
         let mut generator = self.generator(rows);
-        // The last prompts come some steps after the first ones.
-        let later = (rows * self.prompt).div_ceil(STEP_TOKENS);
         for row in 0..rows as u64 {
-            generator.submit(self.request(row, later + WARM + self.new)).unwrap();
+            let new = self.later(rows) + WARM + new;
+            generator.submit(self.request(row, new)).unwrap();
         }
-        let (mut seconds, mut tokens) = (0.0, 0);
         let mut alone = 0;
-        while !generator.is_idle() {
-            let (start, before) = (Instant::now(), generator.counts());
-            let ended = generator.step(&mut |_| Flow::Continue).unwrap();
+        while alone < WARM {
+            let before = generator.counts();
+            generator.step(&mut |_| Flow::Continue).unwrap();
             let counts = generator.counts();
             let only_decoded =
                 counts.computed - before.computed == rows && counts.picked - before.picked == rows;
             alone += usize::from(only_decoded);
-            if only_decoded && alone > WARM && ended.is_empty() {
-                seconds += start.elapsed().as_secs_f64();
-                tokens += rows;
-            }
         }
-        let steps = (tokens / rows).max(1) as f64;
-        let context = self.prompt + later + WARM + self.new / 2;
-        let bytes = self.weights + (rows * context) as f64 * self.token;
-        say(
-            &json!({"name": format!("generate, batch {rows}"), "seconds": seconds / steps, "bytes": bytes,
-            "tokens_per_second": tokens as f64 / seconds, "prompt": self.prompt, "context": context,
-            "steps": steps, "layers": self.model.config().layers}),
-        );
+        generator
     }
 
-    /// How long a document takes, where a queue of them is labelled, with answers of different lengths.
+    fn decode(&self, rows: usize) {
+        let mut generator = self.decoding(rows, self.new);
+        let mut seconds = Vec::new();
+        while !generator.is_idle() {
+            let start = Instant::now();
+            let ended = generator.step(&mut |_| Flow::Continue).unwrap();
+            if ended.is_empty() {
+                seconds.push(start.elapsed().as_secs_f64());
+            }
+        }
+        seconds.sort_by(f64::total_cmp);
+        let median = seconds[seconds.len() / 2];
+        let context = self.prompt + self.later(rows) + WARM + self.new / 2;
+        let bytes = self.weights + (rows * context) as f64 * self.token;
+        say(&json!({"name": format!("generate, batch {rows}"), "seconds": median, "bytes": bytes,
+            "fastest": seconds[0], "tokens_per_second": rows as f64 / median, "prompt": self.prompt,
+            "context": context, "steps": seconds.len(), "layers": self.model.config().layers}));
+    }
+
+    /// The kernels of one step of decoding, launched one by one.
+    fn profile(&self, rows: usize) {
+        let mut generator = self.decoding(rows, 2);
+        let step = || generator.step(&mut |_| Flow::Continue).unwrap();
+        let (_, kernels) = self.device.profile(step).unwrap();
+        say_profile(&format!("generate, batch {rows}"), &kernels);
+    }
+
+    /// A queue of documents, with answers of different lengths.
     fn label(&self, rows: usize) {
         let documents = 2 * rows;
         let mut generator = self.generator(rows);
         let new = |row: usize| self.new / 2 + row * 7 % self.new.max(1) + 1;
-        let requests = (0..documents).map(|it| self.request(it as u64, new(it)));
+        let requests = (0..documents).map(|row| self.request(row as u64, new(row)));
         let start = Instant::now();
         let outputs = generator.run(requests, &mut |_| Flow::Continue).unwrap();
         let seconds = start.elapsed().as_secs_f64() / documents as f64;

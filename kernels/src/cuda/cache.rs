@@ -38,6 +38,12 @@ pub(super) fn image(folder: Option<&Path>, variant: &Variant, arch: Arch) -> Res
     Ok(image)
 }
 
+/// Compiles a variant into a folder ahead of time; a device that is opened with it as its cache waits for no
+/// compiler. Nothing is made again that is there already.
+pub fn compile_into(folder: &Path, variant: &Variant, arch: Arch) -> Result<Vec<u8>> {
+    image(Some(folder), variant, arch)
+}
+
 /// All that machine code follows from.
 fn key(variant: &Variant, arch: Arch) -> Vec<u8> {
     let version = nvrtc_version().unwrap_or_default();

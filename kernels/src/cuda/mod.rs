@@ -27,11 +27,13 @@ mod timing;
 mod watchdog;
 
 pub use buffer::CudaBuffer;
+pub use cache::compile_into;
 pub use compile::{Arch, Compiled, compile, nvrtc_version};
 pub(crate) use device::Packed as CudaPacked;
 pub use graph::Graph;
 pub(crate) use library::from_environment;
 pub use library::load_libraries;
+pub use probe::Probe;
 pub use source::{Variant, variants};
 pub use timing::{Event, KernelTime};
 pub use watchdog::Waits;

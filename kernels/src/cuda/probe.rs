@@ -13,6 +13,9 @@ const GROUPS: Source = Source::hopper("probe.hopper", include_str!("probe_hopper
 const FORMS: [Form; 3] = [Form::Xwt, Form::Dyw, Form::Dytx];
 const SHARED: usize = 2 * 256 * size_of::<u16>();
 
+/// Holds one of the device's primitives against its definition.
+pub type Probe = fn(&Cuda) -> Result<()>;
+
 pub(super) fn variants() -> Vec<Variant> {
     vec![Variant::new(&SOURCE, &[]), Variant::new(&GROUPS, &[])]
 }
@@ -21,17 +24,23 @@ impl Cuda {
     /// Runs each function of `ptx.cuh` that depends on the hardware's layouts; the first that does not
     /// do what is believed is the error.
     pub fn probe(&self) -> Result<()> {
-        self.probe_loads()?;
-        self.probe_product()?;
-        self.probe_pairs()?;
-        self.probe_turns()?;
-        if !self.is_hopper() || !self.has_tensor_cores() {
-            return Ok(());
-        }
-        self.probe_hopper()?;
-        self.probe_groups()?;
-        self.probe_pages()?;
-        self.probe_powers()
+        self.probes().into_iter().try_for_each(|(_, probe)| probe(self))
+    }
+
+    /// The functions that are probed on this device, by name.
+    pub fn probes(&self) -> Vec<(&'static str, Probe)> {
+        let all: &[(&str, Probe)] = &[
+            ("ldmatrix", Self::probe_loads),
+            ("mma.m16n8k16", Self::probe_product),
+            ("cp.async", Self::probe_pairs),
+            ("movmatrix", Self::probe_turns),
+            ("wgmma of shared memory", Self::probe_hopper),
+            ("wgmma of registers", Self::probe_groups),
+            ("pages by TMA", Self::probe_pages),
+            ("ex2.approx", Self::probe_powers),
+        ];
+        let hopper = self.is_hopper() && self.has_tensor_cores();
+        all[..if hopper { 8 } else { 4 }].to_vec()
     }
 
     /// Boxes and products of warpgroups, of operands that lie straight and turned, in tiles of both sizes.

@@ -153,6 +153,10 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::device::View;
+    use crate::generate::{Model, Settings};
+    use crate::score::{Scorer, Text};
+    use crate::yi::{Save, WeightDtype, WeightFiles, train};
 
     fn config() -> Config {
         let text = r#"{"model_type": "llama", "hidden_size": 64, "intermediate_size": 100,
@@ -178,6 +182,36 @@ mod tests {
         assert!(arena[690 * 64..691 * 64].iter().all(|it| *it == 0.0));
         assert_ne!(arena[689 * 64], 0.0);
         assert_ne!(arena, Fresh::new(&config, 4).arena(&layout));
+    }
+
+    #[test]
+    fn uniform_weights_are_the_same_made_on_a_device_and_read() {
+        let (config, layout) = (config(), Layout::new(&config()));
+        let (weights, cpu) = (UniformWeights::new(3, 0.02), crate::Cpu::new(2).unwrap());
+        let made = train::arena(&cpu, &layout, Dtype::F32, &weights).unwrap();
+        let made: Vec<f32> = cpu.read(View::all(&made)).unwrap();
+        let mut read = vec![0.0; layout.len()];
+        for (index, tensor) in layout.tensors().iter().enumerate() {
+            let rows = 0..tensor.shape[0];
+            weights.read(index, tensor, rows, &mut read[tensor.range()]).unwrap();
+        }
+        assert!(made == read);
+        // A model for inference has them too, wherever its matrices lie.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m");
+        Save::new(WeightDtype::Bf16).write(&path, &config, &weights).unwrap();
+        let files = WeightFiles::open(&path, &config).unwrap();
+        let device = std::sync::Arc::new(cpu);
+        let from_files = Model::load(device.clone(), &config, &files, 32).unwrap();
+        let of_device =
+            Model::of(device.clone(), (&config, WeightDtype::Bf16), &weights, 32).unwrap();
+        let score = |model| {
+            let settings = Settings { rows: 1, step_tokens: 8, cache_tokens: 64 };
+            let mut scorer = Scorer::new(std::sync::Arc::new(model), settings).unwrap();
+            let text = Text { prompt: vec![1, 2], ids: vec![3, 600, 5] };
+            scorer.texts(&[text]).unwrap().remove(0).nll
+        };
+        assert_eq!(score(from_files), score(of_device));
     }
 
     #[test]

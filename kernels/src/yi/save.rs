@@ -7,11 +7,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
 
 use half::{bf16, f16};
+use rayon::prelude::*;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde_json::json;
 
@@ -23,6 +26,10 @@ use super::layout::{Layout, Tensor};
 
 /// How many numbers are held at once.
 const CHUNK: usize = 1 << 20;
+/// Encoded chunks that may wait to be written.
+const AHEAD: usize = 4;
+/// Numbers that are worth a task.
+const TASK: usize = 1 << 16;
 
 /// Where weights come from, while they are saved or made ready for a device.
 pub trait Weights {
@@ -207,26 +214,44 @@ impl Save {
         let tensors = &layout.tensors()[range.clone()];
         let shapes = tensors.iter().map(|it| (it.name.as_str(), it.shape.as_slice()));
         let fail = |it| write_error(path, it);
-        let mut file = BufWriter::new(File::create(path).map_err(fail)?);
+        let mut file = File::create(path).map_err(fail)?;
         file.write_all(&header(shapes, self.dtype)).map_err(fail)?;
-        let mut bytes = Vec::new();
-        for (index, tensor) in range.zip(tensors) {
-            let width = tensor.shape[1..].iter().product::<usize>();
-            let at_once = (CHUNK / width).max(1);
-            let mut rows = 0..0;
-            while rows.end < tensor.shape[0] {
-                rows = rows.end..(rows.end + at_once).min(tensor.shape[0]);
-                let mut numbers = vec![0.0; rows.len() * width];
-                weights.read(index, tensor, rows.clone(), &mut numbers)?;
-                encode(&numbers, self.dtype, &mut bytes).map_err(|(at, value)| {
-                    let fault = TensorFault::NotFinite { index: rows.start * width + at, value };
-                    Error::Tensor { path: path.to_owned(), tensor: tensor.name.clone(), fault }
-                })?;
-                file.write_all(&bytes).map_err(fail)?;
+        // A thread of its own writes while the next numbers are read and encoded; buffers go round.
+        let (to_writer, encoded) = mpsc::sync_channel::<Vec<u8>>(AHEAD);
+        let (to_encoder, written) = mpsc::channel::<Vec<u8>>();
+        thread::scope(|scope| {
+            let writer = scope.spawn(move || -> io::Result<()> {
+                for bytes in encoded {
+                    file.write_all(&bytes)?;
+                    // The encoder is gone where it has nothing more to encode.
+                    let _ = to_encoder.send(bytes);
+                }
+                file.sync_all()
+            });
+            let mut numbers = Vec::new();
+            for (index, tensor) in range.zip(tensors) {
+                let width = tensor.shape[1..].iter().product::<usize>();
+                let at_once = (CHUNK / width).max(1);
+                let mut rows = 0..0;
+                while rows.end < tensor.shape[0] {
+                    rows = rows.end..(rows.end + at_once).min(tensor.shape[0]);
+                    numbers.resize(rows.len() * width, 0.0);
+                    weights.read(index, tensor, rows.clone(), &mut numbers)?;
+                    let mut bytes = written.try_recv().unwrap_or_default();
+                    encode(&numbers, self.dtype, &mut bytes).map_err(|(at, value)| {
+                        let fault =
+                            TensorFault::NotFinite { index: rows.start * width + at, value };
+                        Error::Tensor { path: path.to_owned(), tensor: tensor.name.clone(), fault }
+                    })?;
+                    if to_writer.send(bytes).is_err() {
+                        // The writer has ended with an error, which it gives below.
+                        break;
+                    }
+                }
             }
-        }
-        let file = file.into_inner().map_err(|it| fail(it.into_error()))?;
-        file.sync_all().map_err(fail)
+            drop(to_writer);
+            writer.join().expect("writing does not panic").map_err(fail)
+        })
     }
 }
 
@@ -262,25 +287,49 @@ fn encode(
     dtype: WeightDtype,
     bytes: &mut Vec<u8>,
 ) -> std::result::Result<(), (usize, f32)> {
-    bytes.clear();
-    let stored: fn(f32) -> f32 = match dtype {
-        WeightDtype::F32 => |it| it,
-        WeightDtype::Bf16 => |it| bf16::from_f32(it).to_f32(),
-        WeightDtype::F16 => |it| f16::from_f32(it).to_f32(),
+    bytes.resize(numbers.len() * dtype.bytes(), 0);
+    let all_finite = match dtype {
+        WeightDtype::F32 => encode_as(numbers, bytes, |it| (it.to_le_bytes(), it.is_finite())),
+        WeightDtype::Bf16 => encode_as(numbers, bytes, |it| {
+            // The nearest, ties to even, as `bf16::from_f32`, of numbers that are finite.
+            let bits = it.to_bits();
+            let near = (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16;
+            (near.to_le_bytes(), it.is_finite() && near & 0x7f80 != 0x7f80)
+        }),
+        WeightDtype::F16 => encode_as(numbers, bytes, |it| {
+            let near = f16::from_f32(it);
+            (near.to_le_bytes(), near.is_finite())
+        }),
     };
-    if let Some(at) = numbers.iter().position(|it| !stored(*it).is_finite()) {
-        return Err((at, stored(numbers[at])));
+    if all_finite {
+        return Ok(());
     }
-    match dtype {
-        WeightDtype::F32 => bytes.extend(numbers.iter().flat_map(|it| it.to_le_bytes())),
-        WeightDtype::Bf16 => {
-            bytes.extend(numbers.iter().flat_map(|it| bf16::from_f32(*it).to_le_bytes()));
-        }
-        WeightDtype::F16 => {
-            bytes.extend(numbers.iter().flat_map(|it| f16::from_f32(*it).to_le_bytes()));
-        }
-    }
-    Ok(())
+    let stored = |it: f32| match dtype {
+        WeightDtype::F32 => it,
+        WeightDtype::Bf16 => bf16::from_f32(it).to_f32(),
+        WeightDtype::F16 => f16::from_f32(it).to_f32(),
+    };
+    let at = numbers.iter().position(|it| !stored(*it).is_finite());
+    let at = at.expect("one of them was not finite");
+    Err((at, stored(numbers[at])))
+}
+
+/// Encodes numbers in parallel; whether all of them are finite once they are stored.
+fn encode_as<const N: usize>(
+    numbers: &[f32],
+    bytes: &mut [u8],
+    encode: impl Fn(f32) -> ([u8; N], bool) + Sync,
+) -> bool {
+    let parts = bytes.par_chunks_mut(TASK * N).zip(numbers.par_chunks(TASK));
+    let part = |(bytes, numbers): (&mut [u8], &[f32])| {
+        // Without a branch, so that it is done many at a time.
+        bytes.as_chunks_mut::<N>().0.iter_mut().zip(numbers).fold(true, |all_finite, (to, it)| {
+            let (encoded, is_finite) = encode(*it);
+            *to = encoded;
+            all_finite & is_finite
+        })
+    };
+    parts.map(part).reduce(|| true, |a, b| a & b)
 }
 
 fn write_error(path: &Path, source: io::Error) -> Error {
@@ -319,5 +368,51 @@ fn parent(folder: &Path) -> &Path {
     match folder.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_encoded_as_half_rounds_them() {
+        let bits = (0..1u32 << 20).map(|it| it.wrapping_mul(0x9e37_79b9));
+        let edges = [0, 0x7f7f_8000, 0x7f7f_7fff, 0x3f80_8000, 0x3f81_8000, 1, 0x8000_0001];
+        let numbers: Vec<f32> =
+            bits.chain(edges).map(f32::from_bits).filter(|it| it.is_finite()).collect();
+        let fits = |stored: fn(f32) -> f32| -> Vec<f32> {
+            numbers.iter().copied().filter(|it| stored(*it).is_finite()).collect()
+        };
+        let mut bytes = Vec::new();
+        let fitting = fits(|it| bf16::from_f32(it).to_f32());
+        encode(&fitting, WeightDtype::Bf16, &mut bytes).unwrap();
+        let want: Vec<u8> =
+            fitting.iter().flat_map(|it| bf16::from_f32(*it).to_le_bytes()).collect();
+        assert!(bytes == want);
+        let fitting = fits(|it| f16::from_f32(it).to_f32());
+        encode(&fitting, WeightDtype::F16, &mut bytes).unwrap();
+        let want: Vec<u8> =
+            fitting.iter().flat_map(|it| f16::from_f32(*it).to_le_bytes()).collect();
+        assert!(bytes == want);
+        encode(&numbers, WeightDtype::F32, &mut bytes).unwrap();
+        let want: Vec<u8> = numbers.iter().flat_map(|it| it.to_le_bytes()).collect();
+        assert!(bytes == want);
+    }
+
+    #[test]
+    fn the_first_number_that_is_not_finite_is_named() {
+        for (dtype, too_large) in [
+            (WeightDtype::F32, f32::INFINITY),
+            (WeightDtype::Bf16, f32::MAX),
+            (WeightDtype::F16, 65_520.0),
+        ] {
+            let mut numbers = vec![0.5; 3 * TASK];
+            (numbers[TASK + 7], numbers[2 * TASK]) = (too_large, f32::NAN);
+            let (at, value) = encode(&numbers, dtype, &mut Vec::new()).unwrap_err();
+            assert_eq!((at, value), (TASK + 7, f32::INFINITY), "{dtype:?}");
+            numbers[5] = f32::NAN;
+            assert_eq!(encode(&numbers, dtype, &mut Vec::new()).unwrap_err().0, 5, "{dtype:?}");
+        }
     }
 }

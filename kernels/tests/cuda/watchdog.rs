@@ -25,7 +25,7 @@ fn a_kernel_that_waits_in_vain_says_where() {
         edited
     };
     let settings = it.settings(Numerics::Bf16);
-    let bounded = Settings { waits: Waits::Bounded, ..settings };
+    let bounded = Settings { waits: Waits::Bounded, portable: false, ..settings };
     let cuda = Cuda::open(Settings { edit: Some(Arc::new(edit)), ..bounded.clone() }).unwrap();
     let (a, b) = (
         cases::upload(&cuda, Dtype::Bf16, 64 * 64, 1),
@@ -51,7 +51,9 @@ fn a_kernel_that_waits_in_vain_says_where() {
 fn bounded_waits_change_no_bit() {
     let Some(it) = emulator() else { return };
     it.set_capability(90);
-    let open = |waits| Cuda::open(Settings { waits, ..it.settings(Numerics::Bf16) }).unwrap();
+    let open = |waits| {
+        Cuda::open(Settings { waits, portable: false, ..it.settings(Numerics::Bf16) }).unwrap()
+    };
     let of = |cuda: &Cuda| {
         let (heads, spans) = &cases::hopper_attentions()[0];
         [cases::tensor_products(cuda), cases::attention(cuda, Dtype::Bf16, *heads, spans)].concat()
