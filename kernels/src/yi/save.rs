@@ -175,13 +175,21 @@ impl Save {
         let layout = Layout::new(config);
         let shards = self.shards(layout.tensors());
         if let [all] = shards.as_slice() {
-            return self.write_shard(&to.join(SINGLE), &layout, all.clone(), weights);
+            let path = to.join(SINGLE);
+            let file = self.write_shard(&path, &layout, all.clone(), weights)?;
+            return file.sync_all().map_err(|it| write_error(&path, it));
         }
-        let mut map = BTreeMap::new();
+        let (mut map, mut written) = (BTreeMap::new(), Vec::new());
         for (i, range) in shards.iter().enumerate() {
             let name = format!("model-{:05}-of-{:05}.safetensors", i + 1, shards.len());
-            self.write_shard(&to.join(&name), &layout, range.clone(), weights)?;
+            let path = to.join(&name);
+            let file = self.write_shard(&path, &layout, range.clone(), weights)?;
+            written.push((path, file));
             map.extend(layout.tensors()[range.clone()].iter().map(|it| (&it.name, name.clone())));
+        }
+        // Not each as it ends: the disk writes one while the next is encoded.
+        for (path, file) in written {
+            file.sync_all().map_err(|it| write_error(&path, it))?;
         }
         let total: usize = layout.tensors().iter().map(|it| it.len() * self.dtype.bytes()).sum();
         let index = json!({ "metadata": { "total_size": total }, "weight_map": map });
@@ -204,13 +212,14 @@ impl Save {
         shards
     }
 
+    /// Writes a file, which is not yet on the disk.
     fn write_shard<W: Weights + ?Sized>(
         &self,
         path: &Path,
         layout: &Layout,
         range: Range<usize>,
         weights: &W,
-    ) -> Result<()> {
+    ) -> Result<File> {
         let tensors = &layout.tensors()[range.clone()];
         let shapes = tensors.iter().map(|it| (it.name.as_str(), it.shape.as_slice()));
         let fail = |it| write_error(path, it);
@@ -220,13 +229,13 @@ impl Save {
         let (to_writer, encoded) = mpsc::sync_channel::<Vec<u8>>(AHEAD);
         let (to_encoder, written) = mpsc::channel::<Vec<u8>>();
         thread::scope(|scope| {
-            let writer = scope.spawn(move || -> io::Result<()> {
+            let writer = scope.spawn(move || -> io::Result<File> {
                 for bytes in encoded {
                     file.write_all(&bytes)?;
                     // The encoder is gone where it has nothing more to encode.
                     let _ = to_encoder.send(bytes);
                 }
-                file.sync_all()
+                Ok(file)
             });
             let mut numbers = Vec::new();
             for (index, tensor) in range.zip(tensors) {
