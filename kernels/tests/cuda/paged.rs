@@ -1,10 +1,10 @@
 //! Prompts over cached keys and values: near the processor's numbers, and a row's bits whatever lies beside
 //! its keys, whoever comes along, and however its prompt is cut.
 
-use kernels::cuda::Numerics;
+use kernels::cuda::{Numerics, Settings};
 use kernels::ops::attention::{Forward, Heads};
 use kernels::ops::paged::{CacheShape, Run, Tokens};
-use kernels::{Device, Dtype, View, ViewMut};
+use kernels::{Cuda, Device, Dtype, View, ViewMut};
 
 use crate::cases::{Results, download, numbers, upload};
 use crate::emulator::{device, emulator};
@@ -133,7 +133,8 @@ fn prompts_on_hopper_go_by_its_own_instructions() {
     let Some(it) = emulator() else { return };
     let of = |capability| {
         it.set_capability(capability);
-        let cuda = it.open(Numerics::Bf16);
+        let settings = Settings { portable: false, ..it.settings(Numerics::Bf16) };
+        let cuda = Cuda::open(settings).unwrap();
         it.set_capability(80);
         let prompts = Prompts { heads: HEADS[0], seeds: &[1], steps: &[&[200]] };
         prompts.attend(&cuda, Before::Zeros).remove(0)
