@@ -4,7 +4,6 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::server::{Given, said};
-use crate::study::{Line, Study, encoded};
 use crate::{AnnotateError, Journal, Seats, page, view};
 
 /// What a page that was filled in far away gives back.
@@ -34,16 +33,6 @@ pub struct Taken {
     pub other: usize,
 }
 
-/// Which study it is: a digest of its head and its items.
-fn digest(study: &Study) -> String {
-    let mut hasher = blake3::Hasher::new_derive_key("annotate study, format 1");
-    hasher.update(&encoded(&Line::Head(study.head.clone())));
-    for it in &study.items {
-        hasher.update(&encoded(&Line::Item(it.clone())));
-    }
-    hasher.finalize().to_hex()[..32].to_owned()
-}
-
 /// A page with all that somebody has still to do; nothing where there is no such person.
 pub fn bundle(seats: &Seats, name: &str) -> Option<String> {
     let seat = seats.seat(name)?;
@@ -54,7 +43,7 @@ pub fn bundle(seats: &Seats, name: &str) -> Option<String> {
     };
     let tasks: Vec<view::Task<'_>> =
         (0..seat.n_places()).filter_map(open).map(|it| view::task(seats, seat, &it)).collect();
-    let study = digest(&seats.study);
+    let study = seats.study.digest();
     // The file is no secret from who has it: the nonce need only differ from what texts may hold.
     let nonce = blake3::hash(format!("{study} {name}").as_bytes()).to_hex()[..24].to_owned();
     let data = json!({ "study": study, "name": name, "sheet": view::sheet(seats), "tasks": tasks });
@@ -65,7 +54,7 @@ pub fn bundle(seats: &Seats, name: &str) -> Option<String> {
 pub fn take(journal: &mut Journal, text: &[u8]) -> Result<Taken, AnnotateError> {
     let wrong = |it: String| AnnotateError::Study(it);
     let back: Back = serde_json::from_slice(text).map_err(|it| wrong(it.to_string()))?;
-    if back.study != digest(&journal.seats().study) {
+    if back.study != journal.seats().study.digest() {
         return Err(wrong("these are answers to another study".to_owned()));
     }
     let mut taken = Taken { new: 0, known: 0, other: 0 };

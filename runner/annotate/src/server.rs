@@ -3,11 +3,14 @@
 //! Everything a page sends names how much it has seen done (`seq`). Where that is not how much was
 //! done, nothing is taken and the page is told where it is: so two windows, or a request that is sent
 //! again because its answer was lost, neither lose nor repeat anything.
+//!
+//! Where the study's file is changed by somebody else, every page is told so with status 503, and keeps
+//! what was chosen on the screen.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 use serde_json::json;
@@ -18,11 +21,13 @@ use crate::{AnnotateError, Did, Journal, Key, Said, page, view};
 /// Longest note, in characters.
 const MAX_NOTE: usize = 4_000;
 const DAY_MS: u64 = 86_400_000;
+/// How often the study's file is looked at while nobody sends anything.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// A study that is served.
 pub struct Server {
     listener: Listener,
-    pub(crate) pages: Pages,
+    pub(crate) pages: Arc<Pages>,
 }
 
 /// What those see who have a link.
@@ -58,7 +63,7 @@ pub(crate) struct Given {
 
 /// Listens where it was asked to.
 pub fn serve(bind: SocketAddr, journal: Journal, key: Key) -> Result<Server, std::io::Error> {
-    let pages = Pages { journal: Mutex::new(journal), key };
+    let pages = Arc::new(Pages { journal: Mutex::new(journal), key });
     Ok(Server { listener: Listener::bind(bind)?, pages })
 }
 
@@ -70,20 +75,45 @@ impl Server {
 
     /// The path of each annotator's link.
     pub fn paths(&self) -> Vec<(String, String)> {
-        let Pages { journal, key } = &self.pages;
-        let journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let journal = self.pages.journal();
         let seats = journal.seats().all().iter();
-        seats.map(|it| (it.name.clone(), format!("/a/{}", key.token(&it.name)))).collect()
+        let path = |name: &str| format!("/a/{}", self.pages.key.token(name));
+        seats.map(|it| (it.name.clone(), path(&it.name))).collect()
     }
 
-    /// Answers for ever.
-    pub fn run(self) -> Result<(), std::io::Error> {
-        let pages = self.pages;
+    /// Answers for ever. `say` is told, once, why votes do not count any more.
+    pub fn run(self, say: impl Fn(&AnnotateError) + Send + 'static) -> Result<(), std::io::Error> {
+        let (watched, pages) = (Arc::downgrade(&self.pages), self.pages);
+        std::thread::spawn(move || watch(&watched, &say));
         self.listener.run(move |it| pages.handle(it))
     }
 }
 
+/// Looks at the study's file until it was changed, and all votes are kept elsewhere.
+fn watch(pages: &Weak<Pages>, say: &dyn Fn(&AnnotateError)) {
+    let mut said = String::new();
+    while let Some(pages) = pages.upgrade() {
+        let looked = pages.journal().look();
+        if let Err(error) = looked {
+            let text = error.to_string();
+            if text != said {
+                say(&error);
+                said = text;
+            }
+            if matches!(error, AnnotateError::Stopped { .. }) {
+                return;
+            }
+        }
+        drop(pages);
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
 impl Pages {
+    pub(crate) fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn handle(&self, request: &Request) -> Response {
         let path = request.path.split('?').next().unwrap_or_default();
         let parts: Vec<&str> = path.split('/').skip(1).collect();
@@ -97,7 +127,7 @@ impl Pages {
             ["a", token, what] => (token, what),
             _ => return Response::text(404, "there is nothing here"),
         };
-        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut journal = self.journal();
         let found = |all: Option<String>, it: &crate::Seat| match self.key.opens(&it.name, token) {
             true => Some(it.name.clone()),
             false => all,
@@ -108,7 +138,11 @@ impl Pages {
         };
         match (get, what) {
             (true, "") => Response::of("text/html; charset=utf-8", &page::served()),
-            (true, "state") => state(&journal, &name, 200),
+            (true, "state") => {
+                // Whether votes still count is told with the state, whatever the reason.
+                let stopped = journal.look().is_err();
+                state(&journal, &name, if stopped { 503 } else { 200 })
+            }
             (false, "did") if request.method == "POST" => {
                 if !request.json {
                     return Response::text(415, "JSON is what is taken here");
@@ -146,6 +180,7 @@ fn did(journal: &mut Journal, name: &str, sent: Sent) -> Response {
     match journal.record(did) {
         Ok(Ok(())) => state(journal, name, 200),
         Ok(Err(reason)) => Response::text(422, &reason),
+        Err(AnnotateError::Stopped { .. }) => state(journal, name, 503),
         Err(error) => Response::text(500, &told(&error)),
     }
 }

@@ -9,6 +9,7 @@ use serve::Request;
 
 use crate::*;
 
+mod changed;
 mod votes;
 
 struct Ground {
@@ -129,7 +130,7 @@ fn a_vote_that_was_cut_off_does_not_count_and_the_next_one_stands_alone() {
     say(&mut journal, "ana", rated("fail"));
     drop(journal);
     let all = place.text();
-    for cut in [whole.len() + 1, all.len() - 1] {
+    for cut in [whole.len() + 1, all.len() - 2] {
         std::fs::write(place.path("study.jsonl"), &all[..cut]).unwrap();
         let mut journal = place.again();
         assert_eq!(journal.seats().seat("ana").unwrap().n_done(), 1);
@@ -430,7 +431,7 @@ fn a_server_outlives_strangers_and_answers_over_a_socket() {
     let place = Ground::new();
     let server = place.server(place.open(&place.rating(2)));
     let (address, path) = (server.address().unwrap(), server.paths()[0].1.clone());
-    std::thread::spawn(|| server.run());
+    std::thread::spawn(|| server.run(|_| ()));
     let ask = |text: &[u8]| {
         let mut stream = std::net::TcpStream::connect(address).unwrap();
         let _ = stream.write_all(text);

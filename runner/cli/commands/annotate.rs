@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use ::annotate::{
-    AnnotateError, Did, Draft, Form, Format, Journal, Key, Role, Source, Taken, bundle, serve, take,
+    AnnotateError, Did, Draft, Form, Format, Journal, Key, Recovered, Role, Source, Taken, bundle,
+    recover, recovery_of, serve, take,
 };
 use serde_json::json;
 
 use crate::args::Answer;
 use crate::exit::Exit;
-use crate::printer::{GOOD, NAME, Printer};
+use crate::printer::{GOOD, NAME, Printer, Talk};
 use crate::trouble::Trouble;
 
 /// Let people judge data or compare models, on a page that is served here
@@ -19,6 +20,10 @@ use crate::trouble::Trouble;
 /// they say. Every annotator has a link of their own. A vote is on the disk before the next item
 /// shows; start the command again at any time and it goes on. No name of a model or a source reaches
 /// the page. The kind `annotations` makes tables of the file.
+///
+/// Where somebody else changes the file while it is served, as an editor or `git checkout` does, votes stop
+/// to count, the page and the terminal say so, and all that was voted is kept in `STUDY.recovery`. End the
+/// command, put the file in order, and `--recover` brings the votes back in.
 ///
 /// Votes of people who were asked elsewhere, or of a model, are JSON lines: `annotator`; `by`, `person`,
 /// `simulated` or `model`; `unit`, its name in the study, or `shown`, the texts that were shown, with
@@ -67,6 +72,9 @@ pub(crate) struct Args {
     /// Serve nothing; somebody went away: others are asked what they were still to be asked
     #[arg(long, value_name = "NAME", conflicts_with = "status")]
     away: Option<String>,
+    /// Serve nothing; bring the votes back in that were kept aside when the study's file was changed
+    #[arg(long, conflicts_with_all = ["from", "take", "import", "export", "away", "status", "bundle"])]
+    recover: bool,
     /// Serve nothing; say how far everybody is
     #[arg(long)]
     status: bool,
@@ -75,6 +83,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, printer: &Printer) -> Result<Exit, Trouble> {
+    if args.recover {
+        return recovered(&args.study, printer);
+    }
+    let recovery = recovery_of(&args.study);
+    if recovery.exists() && !args.status {
+        let error = AnnotateError::Unrecovered { study: args.study.clone(), recovery };
+        return Err(trouble(error));
+    }
     if !args.from.is_empty() {
         make(&args, printer)?;
     } else if !args.study.exists() {
@@ -85,6 +101,13 @@ pub(crate) fn run(args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         return status(&args, printer);
     }
     let mut journal = Journal::open(&args.study).map_err(trouble)?;
+    if let Some((n, path)) = journal.torn() {
+        let (study, path) = (args.study.display(), path.display());
+        printer.warn(format_args!(
+            "`{study}` ends with {n} bytes of a line that was cut off; they count for nothing, and go to \
+             `{path}` when something is written"
+        ));
+    }
     if !args.take.is_empty() || !args.import.is_empty() {
         return taken(&args, &mut journal, printer);
     }
@@ -105,8 +128,44 @@ fn trouble(error: AnnotateError) -> Trouble {
         AnnotateError::Io { path, source } if source.kind() != std::io::ErrorKind::NotFound => {
             Trouble::io(&path, source)
         }
-        it => Trouble::user(engine::error::chain(&it)),
+        it => {
+            let help = match &it {
+                AnnotateError::Unrecovered { study, .. } => Some(recovering(study)),
+                AnnotateError::Stopped { study, .. } => Some(recovering(study)),
+                _ => None,
+            };
+            Trouble::User { what: engine::error::chain(&it), help }
+        }
     }
+}
+
+fn recovering(study: &Path) -> String {
+    format!("`kun annotate {} --recover` brings them in", study.display())
+}
+
+fn recovered(study: &Path, printer: &Printer) -> Result<Exit, Trouble> {
+    let Recovered { restored, new, known, other, file } = recover(study).map_err(|error| {
+        let away = matches!(error, AnnotateError::Line { .. } | AnnotateError::OtherStudy { .. });
+        match trouble(error) {
+            Trouble::User { what, .. } if away => {
+                let (study, recovery) = (study.display(), recovery_of(study));
+                let recovery = recovery.display();
+                let help = format!(
+                    "put back the `{study}` that was served; or move it away, and `--recover` makes it anew from `{recovery}`"
+                );
+                Trouble::helped(what, help)
+            }
+            it => it,
+        }
+    })?;
+    let (study, file) = (study.display(), file.display());
+    let made = if restored { ", which was made whole" } else { "" };
+    printer.act(GOOD, "Recovered", format_args!("{study}{made}: {new} new, {known} known"));
+    for reason in &other {
+        printer.warn(format_args!("not taken: {reason}"));
+    }
+    printer.say(format_args!("the votes that were kept aside lie in {file} now"));
+    Ok(Exit::Good)
 }
 
 fn make(args: &Args, printer: &Printer) -> Result<(), Trouble> {
@@ -150,6 +209,11 @@ fn form(name: &str) -> Result<Form, Trouble> {
 }
 
 fn status(args: &Args, printer: &Printer) -> Result<Exit, Trouble> {
+    let recovery = recovery_of(&args.study);
+    if recovery.exists() {
+        let (kept, how) = (recovery.display(), recovering(&args.study));
+        printer.warn(format_args!("`{kept}` holds votes that may not be counted here; {how}"));
+    }
     let seats = Journal::seen(&args.study).map_err(trouble)?;
     let disputed = (0..seats.study.units.len()).filter(|it| seats.is_disputed(*it)).count();
     let each = || seats.all().iter().map(|it| (it, it.n_done(), seats.n_asked(it)));
@@ -250,6 +314,19 @@ fn bundled(
     Ok(Exit::Good)
 }
 
+/// Why votes do not count any more, said while the page is served.
+fn stopped(error: &AnnotateError, study: &Path) {
+    let printer = Printer { talk: Talk::Normal };
+    printer.warn(format_args!("votes do not count any more: {}", engine::error::chain(error)));
+    if let AnnotateError::Stopped { .. } = error {
+        let study = study.display();
+        printer.complain(format_args!(
+            "  what people still send is kept there too. End this command, put `{study}` in order if it was\n  \
+             damaged, run `kun annotate {study} --recover`, and start it again"
+        ));
+    }
+}
+
 fn served(args: &Args, journal: Journal, printer: &Printer) -> Result<Exit, Trouble> {
     let key = Key::of(&args.study).map_err(trouble)?;
     let at = |it| Trouble::Io { path: args.bind.to_string(), source: it };
@@ -269,6 +346,7 @@ fn served(args: &Args, journal: Journal, printer: &Printer) -> Result<Exit, Trou
         false => links.iter().for_each(|it| printer.data(format_args!("{}  {}", it.0, it.1))),
     }
     printer.act(NAME, "Serving", "until Ctrl-C; every vote is kept at once");
-    server.run().map_err(at)?;
+    let study = args.study.clone();
+    server.run(move |error| stopped(error, &study)).map_err(at)?;
     Ok(Exit::Good)
 }
