@@ -34,7 +34,7 @@ enum State {
     /// The file was changed; nothing is kept aside yet.
     Changed(Change),
     /// The file was changed, and everything is kept aside.
-    Stopped(Change, Recovery),
+    Stopped(Change, Box<Recovery>),
 }
 
 impl Journal {
@@ -211,7 +211,7 @@ impl Journal {
         let study = self.file.path();
         if let State::Changed(change) = &self.state {
             let recovery = Recovery::make(study, &self.seats, &self.later)?;
-            self.state = State::Stopped(change.clone(), recovery);
+            self.state = State::Stopped(change.clone(), Box::new(recovery));
         }
         match &self.state {
             State::Open => Ok(()),

@@ -8,7 +8,6 @@
 //! what was chosen on the screen.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -16,7 +15,7 @@ use serde::Deserialize;
 use serde_json::json;
 use serve::{Listener, Request, Response};
 
-use crate::{AnnotateError, Did, Journal, Key, Said, page, view};
+use crate::{AnnotateError, Did, Journal, Key, Place, Said, Seat, Seats, Sides, page, view};
 
 /// Longest note, in characters.
 const MAX_NOTE: usize = 4_000;
@@ -61,18 +60,13 @@ pub(crate) struct Given {
     pub(crate) ms: u64,
 }
 
-/// Listens where it was asked to.
-pub fn serve(bind: SocketAddr, journal: Journal, key: Key) -> Result<Server, std::io::Error> {
+/// A study as it is served there.
+pub fn serve(listener: Listener, journal: Journal, key: Key) -> Server {
     let pages = Arc::new(Pages { journal: Mutex::new(journal), key });
-    Ok(Server { listener: Listener::bind(bind)?, pages })
+    Server { listener, pages }
 }
 
 impl Server {
-    /// Where it listens.
-    pub fn address(&self) -> Result<SocketAddr, std::io::Error> {
-        self.listener.address()
-    }
-
     /// The path of each annotator's link.
     pub fn paths(&self) -> Vec<(String, String)> {
         let journal = self.pages.journal();
@@ -127,8 +121,8 @@ impl Pages {
             ["a", token, what] => (token, what),
             _ => return Response::text(404, "there is nothing here"),
         };
-        let mut journal = self.journal();
-        let found = |all: Option<String>, it: &crate::Seat| match self.key.opens(&it.name, token) {
+        let (mut journal, sides) = (self.journal(), self.key.sides());
+        let found = |all: Option<String>, it: &Seat| match self.key.opens(&it.name, token) {
             true => Some(it.name.clone()),
             false => all,
         };
@@ -141,14 +135,14 @@ impl Pages {
             (true, "state") => {
                 // Whether votes still count is told with the state, whatever the reason.
                 let stopped = journal.look().is_err();
-                state(&journal, &name, if stopped { 503 } else { 200 })
+                state(&journal, sides, &name, if stopped { 503 } else { 200 })
             }
             (false, "did") if request.method == "POST" => {
                 if !request.json {
                     return Response::text(415, "JSON is what is taken here");
                 }
                 match serde_json::from_slice(&request.body) {
-                    Ok(sent) => did(&mut journal, &name, sent),
+                    Ok(sent) => did(&mut journal, sides, &name, sent),
                     Err(it) => Response::text(400, &it.to_string()),
                 }
             }
@@ -157,30 +151,30 @@ impl Pages {
     }
 }
 
-fn state(journal: &Journal, name: &str, status: u16) -> Response {
+fn state(journal: &Journal, sides: &Sides, name: &str, status: u16) -> Response {
     let seats = journal.seats();
     let seat = seats.seat(name).expect("the name was found in these seats");
-    let body = json!({ "sheet": view::sheet(seats), "state": view::state(seats, seat) });
+    let body = json!({ "sheet": view::sheet(seats), "state": view::state(seats, sides, seat) });
     Response::of("application/json", &body.to_string()).with(status)
 }
 
-fn did(journal: &mut Journal, name: &str, sent: Sent) -> Response {
+fn did(journal: &mut Journal, sides: &Sides, name: &str, sent: Sent) -> Response {
     let seats = journal.seats();
     let seat = seats.seat(name).expect("the name was found in these seats");
     if seat.seq != sent.seq {
-        return state(journal, name, 409);
+        return state(journal, sides, name, 409);
     }
     let did = match sent.undo {
         true => Did::Undo { annotator: name.to_owned() },
         false => match seats.next(seat).filter(|it| it.place == sent.place) {
-            None => return state(journal, name, 409),
-            Some(place) => Did::Said(said(journal, name, &place, sent.given)),
+            None => return state(journal, sides, name, 409),
+            Some(place) => Did::Said(said(seats, sides, seat, &place, sent.given)),
         },
     };
     match journal.record(did) {
-        Ok(Ok(())) => state(journal, name, 200),
+        Ok(Ok(())) => state(journal, sides, name, 200),
         Ok(Err(reason)) => Response::text(422, &reason),
-        Err(AnnotateError::Stopped { .. }) => state(journal, name, 503),
+        Err(AnnotateError::Stopped { .. }) => state(journal, sides, name, 503),
         Err(error) => Response::text(500, &told(&error)),
     }
 }
@@ -194,14 +188,13 @@ fn told(error: &AnnotateError) -> String {
 }
 
 /// What somebody said, with all that the server knows of it.
-pub(crate) fn said(journal: &Journal, name: &str, place: &crate::Place, given: Given) -> Said {
-    let seats = journal.seats();
+pub(crate) fn said(seats: &Seats, sides: &Sides, seat: &Seat, place: &Place, given: Given) -> Said {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     Said {
-        annotator: name.to_owned(),
+        annotator: seat.name.clone(),
         unit: seats.study.units[place.unit].id.clone(),
         round: place.round,
-        left: seats.left(place),
+        left: sides.left(seats, seat, place),
         answers: given.answers,
         note: given.note.chars().take(MAX_NOTE).collect(),
         ms: given.ms.min(DAY_MS),

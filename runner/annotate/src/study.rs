@@ -34,7 +34,7 @@ pub struct Head {
     pub raters: usize,
     /// The share of units that somebody is shown a second time.
     pub repeats: f64,
-    /// The seed of orders and sides.
+    /// The seed of who is asked what, and in which order.
     pub seed: u64,
     /// Who is asked.
     pub annotators: Vec<String>,

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use ::annotate::{
     AnnotateError, Did, Draft, Form, Format, Journal, Key, Recovered, Role, Source, Taken, bundle,
-    recover, recovery_of, serve, take,
+    key_of, recover, recovery_of, serve, take,
 };
 use serde_json::json;
 
 use crate::args::Answer;
 use crate::exit::Exit;
 use crate::printer::{GOOD, NAME, Printer, Talk};
+use crate::reach::{Reach, Served};
 use crate::trouble::Trouble;
 
 /// Let people judge data or compare models, on a page that is served here
@@ -51,12 +52,14 @@ pub(crate) struct Args {
     /// Who is asked about what the others do not agree on
     #[arg(long, value_name = "NAME", requires = "from")]
     adjudicator: Option<String>,
-    /// The seed of orders and sides
+    /// The seed of who is asked what, and in which order; sides rest on a secret beside the study
     #[arg(long, default_value_t = 0, requires = "from")]
     seed: u64,
-    /// Where to listen; anything but this machine lets others reach the page
+    /// Where to listen; anything but this machine lets others reach the page, over TLS
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     bind: SocketAddr,
+    #[command(flatten)]
+    reach: Reach,
     /// Serve nothing; write a page for each annotator that needs no server into this folder
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["take", "import", "export", "away", "status"])]
     bundle: Option<PathBuf>,
@@ -243,7 +246,11 @@ fn status(args: &Args, printer: &Printer) -> Result<Exit, Trouble> {
 }
 
 fn taken(args: &Args, journal: &mut Journal, printer: &Printer) -> Result<Exit, Trouble> {
-    for path in &args.take {
+    let key = match args.take.is_empty() {
+        true => None,
+        false => Some(kept_key(&args.study)?),
+    };
+    for (path, key) in args.take.iter().zip(key.iter().cycle()) {
         let text = std::fs::read(path).map_err(|it| Trouble::io(path, it))?;
         let wrong = |it: AnnotateError| match trouble(it) {
             Trouble::User { what, help } => {
@@ -251,12 +258,37 @@ fn taken(args: &Args, journal: &mut Journal, printer: &Printer) -> Result<Exit, 
             }
             it => it,
         };
-        say_taken(path, take(journal, &text).map_err(wrong)?, printer);
+        say_taken(path, take(journal, key, &text).map_err(wrong)?, printer);
     }
     for path in &args.import {
         say_taken(path, journal.import(path).map_err(trouble)?, printer);
     }
     Ok(Exit::Good)
+}
+
+/// The secret of a study that must have one.
+fn kept_key(study: &Path) -> Result<Key, Trouble> {
+    Key::kept(study).map_err(trouble)?.ok_or_else(|| {
+        let what =
+            format!("without `{}` nobody knows whose answers these are", key_of(study).display());
+        Trouble::helped(
+            what,
+            "it is made with the first pages or links; bring it back beside the study",
+        )
+    })
+}
+
+/// The secret of a study, drawn where there is none.
+fn key(study: &Path, printer: &Printer) -> Result<Key, Trouble> {
+    if let Some(key) = Key::kept(study).map_err(trouble)? {
+        return Ok(key);
+    }
+    let key = Key::make(study).map_err(trouble)?;
+    let path = key_of(study);
+    let what =
+        "the secret behind links, sides and pages; keep it beside the study, and to yourself";
+    printer.act(GOOD, "Made", format_args!("{}: {what}", path.display()));
+    Ok(key)
 }
 
 fn say_taken(path: &Path, it: Taken, printer: &Printer) {
@@ -300,10 +332,11 @@ fn bundled(
     printer: &Printer,
 ) -> Result<Exit, Trouble> {
     std::fs::create_dir_all(folder).map_err(|it| Trouble::io(folder, it))?;
+    let key = key(&args.study, printer)?;
     let mut files = Vec::new();
     for seat in journal.seats().all() {
         let path = folder.join(format!("{}.html", seat.name));
-        let page = bundle(journal.seats(), &seat.name).unwrap_or_default();
+        let page = bundle(journal.seats(), &key, &seat.name).unwrap_or_default();
         std::fs::write(&path, page).map_err(|it| Trouble::io(&path, it))?;
         files.push(path);
     }
@@ -312,6 +345,12 @@ fn bundled(
         false => files.iter().for_each(|it| printer.data(it.display())),
     }
     Ok(Exit::Good)
+}
+
+fn tls_name(study: &Path) -> std::ffi::OsString {
+    let mut name = study.file_name().unwrap_or_default().to_owned();
+    name.push(".tls");
+    name
 }
 
 /// Why votes do not count any more, said while the page is served.
@@ -328,25 +367,31 @@ fn stopped(error: &AnnotateError, study: &Path) {
 }
 
 fn served(args: &Args, journal: Journal, printer: &Printer) -> Result<Exit, Trouble> {
-    let key = Key::of(&args.study).map_err(trouble)?;
-    let at = |it| Trouble::Io { path: args.bind.to_string(), source: it };
-    let server = serve(args.bind, journal, key).map_err(at)?;
-    let address = server.address().map_err(at)?;
-    if !address.ip().is_loopback() {
+    let key = key(&args.study, printer)?;
+    let kept = args.study.with_file_name(tls_name(&args.study));
+    let Served { listener, origin, fingerprint } =
+        args.reach.listen(args.bind, Some(&kept), printer)?;
+    let server = serve(listener, journal, key);
+    if !args.bind.ip().is_loopback() {
         printer.warn("others can reach this page; whoever has a link can answer with it");
     }
-    let link = |(name, path): &(String, String)| (name.clone(), format!("http://{address}{path}"));
+    let link = |(name, path): &(String, String)| (name.clone(), format!("{origin}{path}"));
     let links: Vec<(String, String)> = server.paths().iter().map(link).collect();
     match args.answer.json {
         true => {
             let all: serde_json::Map<_, _> =
                 links.into_iter().map(|(name, it)| (name, it.into())).collect();
-            printer.json(&json!({ "links": all }));
+            let mut told = json!({ "links": all });
+            if let Some(it) = fingerprint {
+                told["sha256"] = it.into();
+            }
+            printer.json(&told);
         }
         false => links.iter().for_each(|it| printer.data(format_args!("{}  {}", it.0, it.1))),
     }
     printer.act(NAME, "Serving", "until Ctrl-C; every vote is kept at once");
     let study = args.study.clone();
+    let at = |source| Trouble::Io { path: args.bind.to_string(), source };
     server.run(move |error| stopped(error, &study)).map_err(at)?;
     Ok(Exit::Good)
 }

@@ -141,7 +141,7 @@
     draw();
   }
   function save() {
-    const text = JSON.stringify({ study: alone.study, name: alone.name, said: near.read() });
+    const text = JSON.stringify({ study: alone.study, name: alone.name, secret: alone.secret, said: near.read() });
     const link = element("a", { href: URL.createObjectURL(new Blob([text], { type: "application/json" })),
       download: "answers-" + alone.name + ".json" });
     document.body.append(link); link.click(); link.remove();
