@@ -31,6 +31,9 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("anyhow", &[]),
     ("ureq", &["steps"]),
     ("getrandom", &["serve", "annotate"]),
+    ("rcgen", &["serve"]),
+    ("ring", &["serve"]),
+    ("rustls", &["serve", "steps"]),
 ];
 
 /// Words, where they may not stand, but for files whose path ends like one of these.

@@ -9,6 +9,7 @@ mod last;
 mod printer;
 mod progress;
 mod project;
+mod reach;
 mod trouble;
 mod words;
 

@@ -140,6 +140,39 @@ def quality(browser, kun, folder, shots):
     study.kill()
 
 
+def replaced(browser, kun, folder, shots):
+    """The study's file is replaced while it is served: the page says so and keeps what was chosen."""
+    study = Study(kun, folder, "replaced.jsonl", [
+        "--from", f"s={records(folder / 'r.jsonl', 5, '答案 {}')}", "--annotators", "ana", "--repeats", "0"])
+    page = browser.page(study.links["ana"])
+    rate(page, "ana", 0)
+    old = study.file.read_bytes()
+    rate(page, "ana", 1)
+    copy = folder / "copy"
+    copy.write_bytes(old)
+    copy.replace(study.file)
+    ready(page, "ana", 2)
+    shown = page.run(TEXTS)
+    for key in ["1", "1", "1", "2", "Enter"]:
+        page.key(key)
+    page.until("document.querySelector('.stopped')")
+    page.until("document.querySelector('.said').textContent.includes('Not counted yet')")
+    assert page.run(TEXTS) == shown and page.run("document.querySelectorAll('[aria-pressed=true]').length") == 4
+    page.shot(shots / "stopped.png")
+    page.key("l")
+    page.until("document.querySelector('.stopped').textContent.includes('暂不计入')")
+    page.shot(shots / "stopped-zh.png")
+    page.key("l")
+    study.kill()
+    subprocess.run([kun, "annotate", str(study.file), "--recover", "-q"], check=True)
+    study.start()
+    page.key("Enter")
+    ready(page, "ana", 3)
+    page.until("!document.querySelector('.stopped')")
+    assert len(study.lines()) == 3
+    study.kill()
+
+
 def pairs(browser, kun, folder, shots):
     """Comparison on a phone, in Chinese, with guidelines."""
     sources = []
@@ -210,15 +243,17 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
             quality(browser, kun, folder, shots)
+            replaced(browser, kun, folder, shots)
             pairs(browser, kun, folder, shots)
             far_away(browser, kun, folder)
         # A refused vote and a server that is away are said by the browser as well.
-        known = ["409 (Conflict)", "net::ERR_CONNECTION_REFUSED"]
+        known = ["409 (Conflict)", "503 (Service Unavailable)", "net::ERR_CONNECTION_REFUSED"]
         bad = [it for it in browser.complaints() if not any(word in str(it) for word in known)]
         assert not bad, bad
     finally:
         browser.close()
-    print("three people, a reload, two windows, a killed server, a phone, and a file from far away: all well")
+    print("three people, a reload, two windows, a killed server, a replaced file,"
+          " a phone, and a file from far away: all well")
     return 0
 
 

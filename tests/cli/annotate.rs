@@ -112,10 +112,15 @@ fn a_step_takes_what_people_said_and_is_stale_after_new_votes_only() {
     assert!(project.run("plan").contains("1 cached, 0 run"));
     let page = project.read("pages/ana.html");
     let data = page.split("id=\"data\">").nth(1).unwrap();
-    let study = data.split("\"study\":\"").nth(1).unwrap().split('"').next().unwrap();
+    let field = |name: &str| {
+        data.split(&format!("\"{name}\":\"")).nth(1).unwrap().split('"').next().unwrap()
+    };
+    let (study, secret) = (field("study"), field("secret"));
     let yes = "\"clarity\":\"yes\",\"feasibility\":\"yes\",\"practicality\":\"no\"";
     let said = format!("{{\"place\":0,\"given\":{{\"answers\":{{{yes},\"output\":\"pass\"}}}}}}");
-    let back = format!("{{\"study\":\"{study}\",\"name\":\"ana\",\"said\":[{said}]}}");
+    let back = format!(
+        "{{\"study\":\"{study}\",\"name\":\"ana\",\"secret\":\"{secret}\",\"said\":[{said}]}}"
+    );
     project.write("back.json", &back);
     assert_snapshot!(project.run("annotate s.jsonl --take back.json"), @"
     exit 0
@@ -125,6 +130,21 @@ fn a_step_takes_what_people_said_and_is_stale_after_new_votes_only() {
     assert!(project.run("plan").contains("0 cached, 1 run"));
     project.good("run -q");
     assert_eq!(project.read("out/people/ratings.jsonl").lines().count(), 1);
+    project.write("renamed.json", back.replace("\"ana\"", "\"bo\""));
+    assert_snapshot!(project.run("annotate s.jsonl --take renamed.json"), @"
+    exit 2
+    --- stderr
+    error: `renamed.json`: it says `bo` and carries the secret of the page of `ana`
+    ");
+    std::fs::rename(project.path("s.jsonl.key"), project.path("elsewhere")).unwrap();
+    assert_snapshot!(project.run("annotate s.jsonl --take back.json"), @"
+    exit 2
+    --- stderr
+    error: without `s.jsonl.key` nobody knows whose answers these are
+
+    help: it is made with the first pages or links; bring it back beside the study
+    ");
+    std::fs::rename(project.path("elsewhere"), project.path("s.jsonl.key")).unwrap();
     project.write("other.json", back.replace(study, "0"));
     assert_snapshot!(project.run("annotate s.jsonl --take other.json"), @"
     exit 2
@@ -208,5 +228,71 @@ fn what_somebody_leaves_goes_to_others() {
     exit 2
     --- stderr
     error: nobody is called `dan`
+    ");
+}
+
+#[test]
+fn votes_that_were_kept_aside_come_back_before_anything_else() {
+    let project = made();
+    let whole = project.read("s.jsonl");
+    let unsaved = "{\"line\":\"unsaved\",\"annotator\":\"ana\",\"unit\":\"334d55b1e9d4dcac\",\"answers\":\
+        {\"clarity\":\"yes\",\"feasibility\":\"yes\",\"practicality\":\"yes\",\"output\":\"pass\"}}\n";
+    project.write("s.jsonl.recovery", format!("{whole}{unsaved}"));
+    assert_snapshot!(project.run("annotate s.jsonl --export all.csv"), @"
+    exit 2
+    --- stderr
+    error: `s.jsonl.recovery` holds votes that may not be in `s.jsonl`
+
+    help: `kun annotate s.jsonl --recover` brings them in
+    ");
+    assert_snapshot!(project.run("annotate s.jsonl --status"), @"
+    exit 0
+    --- stdout
+    ana  0 of 2
+    bo   0 of 2
+    eve  0 of 0
+    --- stderr
+    warning: `s.jsonl.recovery` holds votes that may not be counted here; `kun annotate s.jsonl --recover` brings them in
+    0 disputed
+    ");
+    project.write("s.jsonl", "something else\n");
+    assert_snapshot!(project.run("annotate s.jsonl --recover"), @"
+    exit 2
+    --- stderr
+    error: s.jsonl:1: expected value at line 1 column 1
+
+    help: put back the `s.jsonl` that was served; or move it away, and `--recover` makes it anew from `s.jsonl.recovery`
+    ");
+    std::fs::remove_file(project.path("s.jsonl")).unwrap();
+    assert_snapshot!(project.run("annotate s.jsonl --recover"), @"
+    exit 0
+    --- stderr
+       Recovered s.jsonl, which was made whole: 1 new, 0 known
+    the votes that were kept aside lie in s.jsonl.recovered now
+    ");
+    assert!(project.run("annotate s.jsonl --status").contains("ana  1 of 2"));
+    assert_snapshot!(project.run("annotate s.jsonl --recover"), @"
+    exit 2
+    --- stderr
+    error: there is nothing to recover: no `s.jsonl.recovery`
+    ");
+}
+
+#[test]
+fn what_a_page_is_served_with_is_looked_at_before_anybody_is_asked() {
+    let project = made();
+    project.write("cert.pem", "no certificate");
+    assert_snapshot!(project.run("annotate s.jsonl --tls-cert cert.pem --tls-key cert.pem"), @"
+    exit 2
+    --- stderr
+            Made s.jsonl.key: the secret behind links, sides and pages; keep it beside the study, and to yourself
+    error: `cert.pem` holds no certificate in PEM
+    ");
+    assert_snapshot!(project.run("annotate s.jsonl --public-name https://study.example"), @"
+    exit 2
+    --- stderr
+    error: `--public-name https://study.example` is no name of a machine, and no address
+
+    help: a name as in `study.example.org`, without `https://` and without a port
     ");
 }

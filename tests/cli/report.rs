@@ -86,7 +86,7 @@ fn runs_are_told_side_by_side_with_what_changed() {
 fn get(link: &str, path: &str) -> String {
     let (host, token) = link.strip_prefix("http://").unwrap().split_once('/').unwrap();
     let mut stream = TcpStream::connect(host).unwrap();
-    stream.write_all(format!("GET /{token}{path} HTTP/1.1\r\n\r\n").as_bytes()).unwrap();
+    write!(stream, "GET /{token}{path} HTTP/1.1\r\nHost: {host}\r\n\r\n").unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     text
@@ -105,6 +105,13 @@ fn a_page_that_is_served_follows_what_happens_and_changes_nothing() {
     assert!(page.contains("script-src 'self'") && page.contains("done; 1 / 1 steps"), "{page}");
     assert!(get(link, "live.js").contains("text/javascript"));
     assert!(get(link, "../nothing").contains("404"));
+    assert_snapshot!(project.run("report --plain-http"), @"
+    exit 2
+    --- stderr
+    error: nothing is served
+
+    help: `--serve` does, and follows the newest run
+    ");
     let version = |text: &str| {
         let at = text.find("data-version=").unwrap();
         text[at..at + 60].split('"').nth(1).unwrap().to_owned()

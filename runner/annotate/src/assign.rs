@@ -1,4 +1,5 @@
-//! Who is asked about what, in which order, and what stands on which side: a function of the seed.
+//! Who is asked about what, and in which order: a function of the seed. What stands on which side is
+//! [`crate::sides`]'s.
 //!
 //! See `doc/decisions/0012-random-streams.md`: nothing is drawn in an order, so that a study that is
 //! opened again goes on as it would have.
@@ -10,7 +11,6 @@ const WHO: u64 = 1;
 const LOT: u64 = 2;
 const ORDER: u64 = 3;
 const SECOND_HALF: u64 = 4;
-const SIDE: u64 = 5;
 
 /// One thing to be asked of somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,11 +67,6 @@ pub(crate) fn queue(mut units: Vec<usize>, repeats: f64, name: u64, seed: u64) -
     queue
 }
 
-/// Whether the second of a pair stands on the left.
-pub(crate) fn swapped(unit: u64, round: u8, name: u64, seed: u64) -> bool {
-    Random::of(seed, &[SIDE, name, u64::from(round)]).u64_at(unit) & 1 == 1
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,13 +112,9 @@ mod tests {
     }
 
     #[test]
-    fn orders_and_sides_differ_from_person_to_person_and_not_from_time_to_time() {
+    fn orders_differ_from_person_to_person_and_not_from_time_to_time() {
         let of = |name| queue((0..50).collect(), 0.0, name, 1);
         assert_ne!(of(1), of(2));
         assert_eq!(of(1), of(1));
-        let left = |name| (0..400).filter(|it| swapped(*it, 0, name, 1)).count();
-        assert!((160..240).contains(&left(1)) && (160..240).contains(&left(2)));
-        assert!((0..400).any(|it| swapped(it, 0, 1, 1) != swapped(it, 0, 2, 1)));
-        assert!((0..400).any(|it| swapped(it, 0, 1, 1) != swapped(it, 1, 1, 1)));
     }
 }

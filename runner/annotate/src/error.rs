@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::Change;
+
 /// Why people cannot be asked, or what they said cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum AnnotateError {
@@ -38,6 +40,33 @@ pub enum AnnotateError {
     /// Another process writes the study.
     #[error("`{}` is open in another `kun annotate`", .0.display())]
     Busy(PathBuf),
+    /// The study's file was changed by somebody else while it was open; nothing counts any more, and
+    /// all that did is kept in another file.
+    #[error("`{}` was {change} while it was open; all votes are kept in `{}`", study.display(), recovery.display())]
+    Stopped {
+        /// The study.
+        study: PathBuf,
+        /// What became of it.
+        change: Change,
+        /// Where the votes are.
+        recovery: PathBuf,
+    },
+    /// Votes were put aside that may not be in the study.
+    #[error("`{}` holds votes that may not be in `{}`", recovery.display(), study.display())]
+    Unrecovered {
+        /// The study.
+        study: PathBuf,
+        /// Where the votes are.
+        recovery: PathBuf,
+    },
+    /// What was put aside belongs to another study.
+    #[error("`{}` asks about other things, or asks other people, than `{}`", study.display(), recovery.display())]
+    OtherStudy {
+        /// The study.
+        study: PathBuf,
+        /// Where the votes are.
+        recovery: PathBuf,
+    },
     /// The study could not be written earlier; nothing is taken until it is opened again.
     #[error("`{}` could not be written", .0.display())]
     Closed(PathBuf),

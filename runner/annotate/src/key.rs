@@ -1,43 +1,81 @@
-//! The secret behind the links: each annotator's token is a function of it and of their name, so that
-//! links stay the same when the program starts again. It lies beside the study, readable by its owner
-//! alone, and is no part of the study.
+//! The secret of a study: the links rest on it, the sides, and the pages that need no server.
+//!
+//! It is drawn when it is first needed and lies beside the study, readable by its owner alone, so that
+//! links and sides stay the same when the program starts again. It is no part of the study and reaches
+//! no browser: what does is a keyed hash, one for each purpose and person.
 
-use std::fs::OpenOptions;
-use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::AnnotateError;
+use crate::sides::Sides;
+use crate::study::{beside, write_new};
 
-/// A secret.
-pub struct Key([u8; 32]);
+/// A secret, as what is derived of it.
+pub struct Key {
+    links: [u8; 32],
+    pages: [u8; 32],
+    sides: Sides,
+}
 
+const SECRET_BYTES: usize = 32;
 const TOKEN_BYTES: usize = 16;
 
+/// Where the secret of a study lies.
+pub fn key_of(study: &Path) -> PathBuf {
+    beside(study, "key")
+}
+
 impl Key {
-    /// The secret of a study; a new one where there is none.
-    pub fn of(study: &Path) -> Result<Self, AnnotateError> {
-        let path = beside(study);
-        let io = || AnnotateError::io(&path);
-        let mut bytes = [0; 32];
-        match OpenOptions::new().read(true).open(&path) {
-            Ok(mut file) => {
-                file.read_exact(&mut bytes).map_err(io())?;
-                return Ok(Self(bytes));
-            }
-            Err(it) if it.kind() == std::io::ErrorKind::NotFound => {}
-            Err(it) => return Err(io()(it)),
+    /// The secret of a study; nothing where none was drawn yet.
+    pub fn kept(study: &Path) -> Result<Option<Self>, AnnotateError> {
+        let path = key_of(study);
+        let mut bytes = Vec::new();
+        let read = File::open(&path)
+            .and_then(|file| file.take(SECRET_BYTES as u64 + 1).read_to_end(&mut bytes));
+        match read {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(AnnotateError::io(&path)(error)),
         }
-        getrandom::fill(&mut bytes).map_err(|it| io()(std::io::Error::other(it.to_string())))?;
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(io())?;
-        file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(io())?;
-        Ok(Self(bytes))
+        match <[u8; SECRET_BYTES]>::try_from(bytes) {
+            Ok(secret) => Ok(Some(Self::derived(&secret))),
+            Err(bytes) => {
+                let reason = format!("is no secret: {} bytes, not {SECRET_BYTES}", bytes.len());
+                Err(AnnotateError::io(&path)(io::Error::other(reason)))
+            }
+        }
+    }
+
+    /// Draws the secret of a study that has none.
+    pub fn make(study: &Path) -> Result<Self, AnnotateError> {
+        let path = key_of(study);
+        let mut secret = [0; SECRET_BYTES];
+        getrandom::fill(&mut secret)
+            .map_err(|error| AnnotateError::io(&path)(io::Error::other(error.to_string())))?;
+        write_new(&path, &secret)?;
+        Ok(Self::derived(&secret))
+    }
+
+    fn derived(secret: &[u8; SECRET_BYTES]) -> Self {
+        let part = |context| blake3::derive_key(context, secret);
+        Self {
+            links: part("kun annotate 1: links"),
+            pages: part("kun annotate 1: pages that need no server"),
+            sides: Sides::of(part("kun annotate 1: sides")),
+        }
+    }
+
+    /// What sides rest on.
+    pub fn sides(&self) -> &Sides {
+        &self.sides
     }
 
     /// What stands in the link of somebody.
     pub fn token(&self, name: &str) -> String {
-        self.bytes(name).iter().map(|it| format!("{it:02x}")).collect()
+        let hash = blake3::keyed_hash(&self.links, name.as_bytes());
+        hash.as_bytes()[..TOKEN_BYTES].iter().map(|it| format!("{it:02x}")).collect()
     }
 
     /// Whether that is the token of somebody; takes equally long whatever is wrong with it.
@@ -47,18 +85,10 @@ impl Key {
         token.len() == want.len() && std::hint::black_box(differs) == 0
     }
 
-    fn bytes(&self, name: &str) -> [u8; TOKEN_BYTES] {
-        let hash = blake3::keyed_hash(&self.0, name.as_bytes());
-        let mut bytes = [0; TOKEN_BYTES];
-        bytes.copy_from_slice(&hash.as_bytes()[..TOKEN_BYTES]);
-        bytes
+    /// What the page of somebody carries, and their answers bring back. `study` is its digest.
+    pub(crate) fn proof(&self, study: &str, name: &str) -> blake3::Hash {
+        blake3::keyed_hash(&self.pages, format!("{study} {name}").as_bytes())
     }
-}
-
-fn beside(study: &Path) -> PathBuf {
-    let mut name = study.file_name().unwrap_or_default().to_owned();
-    name.push(".key");
-    study.with_file_name(name)
 }
 
 #[cfg(test)]
@@ -70,7 +100,8 @@ mod tests {
     fn links_stay_the_same_and_the_secret_is_the_owners() {
         let folder = tempfile::tempdir().unwrap();
         let study = folder.path().join("s.jsonl");
-        let (first, second) = (Key::of(&study).unwrap(), Key::of(&study).unwrap());
+        assert!(Key::kept(&study).unwrap().is_none());
+        let (first, second) = (Key::make(&study).unwrap(), Key::kept(&study).unwrap().unwrap());
         assert_eq!(first.token("ana"), second.token("ana"));
         assert_ne!(first.token("ana"), first.token("bo"));
         assert!(first.opens("ana", &second.token("ana")));
@@ -78,9 +109,22 @@ mod tests {
         for wrong in ["", &token[1..], &format!("{token}0"), &first.token("bo")] {
             assert!(!first.opens("ana", wrong));
         }
-        let mode = std::fs::metadata(beside(&study)).unwrap().permissions().mode();
+        let mode = std::fs::metadata(key_of(&study)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        std::fs::write(beside(&study), "short").unwrap();
-        assert!(Key::of(&study).is_err());
+        assert!(Key::make(&study).is_err(), "never over another");
+        for wrong in [&b"short"[..], &[0; 33]] {
+            std::fs::write(key_of(&study), wrong).unwrap();
+            assert!(Key::kept(&study).is_err());
+        }
+    }
+
+    #[test]
+    fn what_one_purpose_or_person_is_given_says_nothing_of_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = Key::make(&folder.path().join("s.jsonl")).unwrap();
+        let proof = |study, name| key.proof(study, name).to_hex().to_string();
+        assert_ne!(proof("s", "ana"), proof("s", "bo"));
+        assert_ne!(proof("s", "ana"), proof("t", "ana"));
+        assert!(!proof("s", "ana").contains(&key.token("ana")));
     }
 }

@@ -13,21 +13,27 @@ mod form;
 mod journal;
 mod key;
 mod page;
+mod recovery;
 mod seats;
 mod server;
+mod sides;
 mod study;
 #[cfg(test)]
 mod tests;
 pub mod view;
 pub mod votes;
+mod watched;
 
 pub use bundle::{Taken, bundle, take};
 pub use error::AnnotateError;
 pub use export::{Format, export};
 pub use form::{Choice, Form, Question, SIDES, Shown, Words};
 pub use journal::Journal;
-pub use key::Key;
+pub use key::{Key, key_of};
+pub use recovery::{Recovered, recover, recovery_of};
 pub use seats::{Did, Place, Role, Said, Seat, Seats};
 pub use server::{Server, serve};
+pub use sides::Sides;
 pub use study::{Draft, Head, Item, Source, Study, Unit, create};
 pub use votes::{By, Outside, Vote};
+pub use watched::Change;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::assign::{Turn, lot, number, queue, shares, swapped};
+use crate::assign::{Turn, lot, number, queue, shares};
 use crate::study::{Study, Unit};
 use crate::votes::Outside;
 
@@ -82,8 +82,6 @@ pub struct Place {
     pub unit: usize,
     /// 1 where it is shown a second time.
     pub round: u8,
-    /// Whether the second of a pair stands on the left.
-    pub swapped: bool,
 }
 
 /// One annotator.
@@ -242,8 +240,7 @@ impl Seats {
     /// What stands at a place of somebody's order.
     pub fn place(&self, seat: &Seat, place: usize) -> Option<Place> {
         let Turn { unit, round } = *seat.queue.get(place)?;
-        let swapped = swapped(self.numbers[unit], round, seat.number, self.study.head.seed);
-        Some(Place { place, unit, round, swapped })
+        Some(Place { place, unit, round })
     }
 
     /// How much somebody is asked, as far as is known now.
@@ -266,12 +263,6 @@ impl Seats {
         let first = heard.values().next();
         let differs = heard.values().any(|it| it.is_none() || Some(it) != first);
         heard.len() >= self.wanted[unit] && differs
-    }
-
-    /// The model on the left at a place.
-    pub fn left(&self, place: &Place) -> Option<String> {
-        let pair = self.study.units[place.unit].pair.as_ref()?;
-        Some(pair[usize::from(place.swapped)].clone())
     }
 
     /// The answers with the models' names in the place of the sides.

@@ -1,8 +1,8 @@
 //! The file of a study: its head, its items, and what people did, one JSON line each.
 //!
 //! It is made whole and then only appended to. A last line that was cut off, as a machine that went
-//! down leaves it, does not count: nobody was told that it was kept. Any other line that cannot be
-//! read is an error.
+//! down leaves it, does not count: nobody was told that it was kept. A last line that is whole and only
+//! lacks its line feed, as some editors leave it, counts. Any other line that cannot be read is an error.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::seats::Did;
+use crate::seats::{Did, Said};
 use crate::votes::Vote;
 use crate::{AnnotateError, Form};
 
@@ -34,7 +34,7 @@ pub struct Head {
     pub raters: usize,
     /// The share of units that somebody is shown a second time.
     pub repeats: f64,
-    /// The seed of orders and sides.
+    /// The seed of who is asked what, and in which order.
     pub seed: u64,
     /// Who is asked.
     pub annotators: Vec<String>,
@@ -88,41 +88,97 @@ pub(crate) enum Line {
     Item(Item),
     Did(Did),
     Vote(Vote),
+    /// In a file of [`crate::recovery`] alone.
+    Unsaved(Said),
 }
 
 /// What was done after the study was made.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Later {
     Did(Did),
     Vote(Vote),
 }
 
-/// A study as it is read: itself, what was done with the number of its line, and how many bytes are
-/// whole lines.
-pub(crate) type Whole = (Study, Vec<(u64, Later)>, u64);
+impl Later {
+    /// As it stands in the file.
+    pub(crate) fn line(self) -> Line {
+        match self {
+            Later::Did(did) => Line::Did(did),
+            Later::Vote(vote) => Line::Vote(vote),
+        }
+    }
+}
 
-pub(crate) fn read_whole(path: &Path) -> Result<Whole, AnnotateError> {
-    let mut lines = Lines::open(path)?;
-    let (mut head, mut items, mut did) = (None, Vec::new(), Vec::new());
-    while let Some(text) = lines.next_whole()? {
-        match serde_json::from_slice(text).map_err(|it| it.to_string()) {
+/// How a file ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// With a line feed.
+    Whole,
+    /// With a whole line that lacks its line feed.
+    Unended,
+    /// With the start of a line.
+    Torn(Vec<u8>),
+}
+
+/// A file as it was read.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    pub(crate) study: Study,
+    /// What was done, with the number of its line.
+    pub(crate) later: Vec<(u64, Later)>,
+    /// What people sent and the study does not hold, as a file of [`crate::recovery`] lists it.
+    pub(crate) unsaved: Vec<(u64, Said)>,
+    pub(crate) end: End,
+}
+
+pub(crate) fn read_whole(file: File, path: &Path) -> Result<Whole, AnnotateError> {
+    let mut lines = Lines::of(file, path);
+    let (mut head, mut items) = (None, Vec::new());
+    let (mut later, mut unsaved, mut end) = (Vec::new(), Vec::new(), End::Whole);
+    loop {
+        let before = lines.whole;
+        let Some(text) = lines.next()? else { break };
+        let line = serde_json::from_slice(text).map_err(|error| error.to_string());
+        if lines.whole == before {
+            // The start of a JSON object is no JSON, so a line that can be read is whole.
+            end = if line.is_ok() { End::Unended } else { End::Torn(lines.buffer.clone()) };
+        }
+        match line {
+            Err(_) if matches!(end, End::Torn(_)) => break,
             Ok(Line::Head(it)) if head.is_none() && lines.line == 1 => {
                 check(&it).map_err(|it| lines.mistake(it))?;
                 head = Some(it);
             }
-            Ok(Line::Item(it)) if head.is_some() && did.is_empty() => items.push(it),
-            Ok(Line::Did(it)) if head.is_some() => did.push((lines.line, Later::Did(it))),
-            Ok(Line::Vote(it)) if head.is_some() => did.push((lines.line, Later::Vote(it))),
+            Ok(Line::Item(it)) if head.is_some() && later.is_empty() => items.push(it),
+            Ok(Line::Did(it)) if head.is_some() => later.push((lines.line, Later::Did(it))),
+            Ok(Line::Vote(it)) if head.is_some() => later.push((lines.line, Later::Vote(it))),
+            Ok(Line::Unsaved(it)) if head.is_some() => unsaved.push((lines.line, it)),
             Ok(_) => return Err(lines.mistake("stands where it may not".to_owned())),
             Err(reason) => return Err(lines.mistake(reason)),
         }
     }
     let head = head.ok_or_else(|| lines.mistake("is no study".to_owned()))?;
     let study = Study::new(head, items).map_err(|it| lines.mistake(it))?;
-    Ok((study, did, lines.whole))
+    Ok(Whole { study, later, unsaved, end })
 }
 
 impl Study {
+    /// The study as a file that nobody has answered yet.
+    pub(crate) fn encoded(&self) -> Vec<u8> {
+        let mut text = encoded(&Line::Head(self.head.clone()));
+        for item in &self.items {
+            text.extend(encoded(&Line::Item(item.clone())));
+        }
+        text
+    }
+
+    /// Which study it is, in hexadecimal: what is asked, of whom, about what.
+    pub(crate) fn digest(&self) -> String {
+        let mut hasher = blake3::Hasher::new_derive_key("annotate study, format 1");
+        hasher.update(&self.encoded());
+        hasher.finalize().to_hex()[..32].to_owned()
+    }
+
     fn new(head: Head, items: Vec<Item>) -> Result<Self, String> {
         check(&head)?;
         let mut units = Vec::new();
@@ -225,24 +281,29 @@ pub fn create(path: &Path, draft: &Draft) -> Result<Study, AnnotateError> {
     if study.units.is_empty() {
         return Err(wrong("the records hold nothing to ask about".to_owned()));
     }
-    write(path, &study)?;
+    write_new(path, &study.encoded())?;
     Ok(study)
 }
 
-/// Whole or not at all, and never over another.
-fn write(path: &Path, study: &Study) -> Result<(), AnnotateError> {
+/// A new file, whole or not at all, and never over another; only its owner can read it until somebody
+/// says otherwise.
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<(), AnnotateError> {
     let io = || AnnotateError::io(path);
     let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(io())?;
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io())?;
-    let mut text = encoded(&Line::Head(study.head.clone()));
-    for it in &study.items {
-        text.extend(encoded(&Line::Item(it.clone())));
-    }
-    file.write_all(&text).and_then(|()| file.as_file().sync_all()).map_err(io())?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(io())?;
     file.persist_noclobber(path).map_err(|it| io()(it.error))?;
     File::open(folder).and_then(|it| it.sync_all()).map_err(io())
+}
+
+/// The name of a file that lies beside a study.
+pub(crate) fn beside(study: &Path, ending: &str) -> PathBuf {
+    let mut name = study.file_name().unwrap_or_default().to_owned();
+    name.push(".");
+    name.push(ending);
+    study.with_file_name(name)
 }
 
 /// A line with its line feed.
@@ -346,9 +407,12 @@ pub(crate) struct Lines {
 
 impl Lines {
     pub(crate) fn open(path: &Path) -> Result<Self, AnnotateError> {
-        let file = File::open(path).map_err(AnnotateError::io(path))?;
+        Ok(Self::of(File::open(path).map_err(AnnotateError::io(path))?, path))
+    }
+
+    fn of(file: File, path: &Path) -> Self {
         let (reader, buffer) = (BufReader::new(file), Vec::new());
-        Ok(Self { reader, buffer, path: path.to_owned(), line: 0, whole: 0 })
+        Self { reader, buffer, path: path.to_owned(), line: 0, whole: 0 }
     }
 
     pub(crate) fn next(&mut self) -> Result<Option<&[u8]>, AnnotateError> {
@@ -364,13 +428,6 @@ impl Lines {
             return Err(self.mistake(format!("the line is longer than {MAX_LINE_BYTES} bytes")));
         }
         Ok((n > 0).then_some(&self.buffer))
-    }
-
-    /// The next line that ends with a line feed.
-    fn next_whole(&mut self) -> Result<Option<&[u8]>, AnnotateError> {
-        let before = self.whole;
-        self.next()?;
-        Ok((self.whole > before).then_some(&self.buffer))
     }
 
     pub(crate) fn mistake(&self, reason: String) -> AnnotateError {

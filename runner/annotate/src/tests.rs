@@ -5,10 +5,12 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use serve::Request;
+use serve::{Listener, Request};
 
 use crate::*;
 
+mod blind;
+mod changed;
 mod votes;
 
 struct Ground {
@@ -60,8 +62,12 @@ impl Ground {
     }
 
     fn server(&self, journal: Journal) -> Server {
-        let key = Key::of(&self.path("study.jsonl")).unwrap();
-        serve("127.0.0.1:0".parse().unwrap(), journal, key).unwrap()
+        serve(Listener::bind(([127, 0, 0, 1], 0).into()).unwrap(), journal, self.key())
+    }
+
+    fn key(&self) -> Key {
+        let study = self.path("study.jsonl");
+        Key::kept(&study).unwrap().unwrap_or_else(|| Key::make(&study).unwrap())
     }
 
     fn text(&self) -> String {
@@ -78,12 +84,18 @@ fn rated(output: &str) -> Option<BTreeMap<String, String>> {
     answers(&[&yes[..], &[("output", output)]].concat())
 }
 
+/// Sides as good as any, where a test asks for no others.
+fn sides() -> Sides {
+    Sides::of([7; 32])
+}
+
 /// Answers what somebody is asked next.
 fn say(journal: &mut Journal, name: &str, answers: Option<BTreeMap<String, String>>) -> String {
     let seats = journal.seats();
     let place = seats.next(seats.seat(name).unwrap()).unwrap();
     let given = crate::server::Given { answers, note: "n".to_owned(), ms: 5 };
-    let said = crate::server::said(journal, name, &place, given);
+    let (sides, seat) = (sides(), seats.seat(name).unwrap());
+    let said = crate::server::said(seats, &sides, seat, &place, given);
     let unit = said.unit.clone();
     journal.record(Did::Said(said)).unwrap().unwrap();
     unit
@@ -129,7 +141,7 @@ fn a_vote_that_was_cut_off_does_not_count_and_the_next_one_stands_alone() {
     say(&mut journal, "ana", rated("fail"));
     drop(journal);
     let all = place.text();
-    for cut in [whole.len() + 1, all.len() - 1] {
+    for cut in [whole.len() + 1, all.len() - 2] {
         std::fs::write(place.path("study.jsonl"), &all[..cut]).unwrap();
         let mut journal = place.again();
         assert_eq!(journal.seats().seat("ana").unwrap().n_done(), 1);
@@ -149,7 +161,8 @@ fn what_is_taken_back_is_shown_again_as_it_was() {
     let undo = || Did::Undo { annotator: "ana".to_owned() };
     journal.record(undo()).unwrap().unwrap();
     let seats = journal.seats();
-    let state = serde_json::to_value(view::state(seats, seats.seat("ana").unwrap())).unwrap();
+    let state =
+        serde_json::to_value(view::state(seats, &sides(), seats.seat("ana").unwrap())).unwrap();
     assert_eq!(state["task"]["before"]["output"], "fail");
     assert_eq!(
         (&state["task"]["note"], &state["done"], &state["seq"]),
@@ -194,12 +207,12 @@ fn no_name_of_a_model_or_a_source_reaches_the_browser() {
         let mut draft = if compares { place.comparing(5) } else { place.rating(9) };
         draft.head.repeats = 0.2;
         let mut journal = place.open(&draft);
-        let mut told = vec![bundle(journal.seats(), "bo").unwrap()];
+        let mut told = vec![bundle(journal.seats(), &place.key(), "bo").unwrap()];
         for i in 0.. {
             let seats = journal.seats();
             let seat = seats.seat("bo").unwrap();
             told.push(serde_json::to_string(&view::sheet(seats)).unwrap());
-            told.push(serde_json::to_string(&view::state(seats, seat)).unwrap());
+            told.push(serde_json::to_string(&view::state(seats, &sides(), seat)).unwrap());
             if seats.next(seat).is_none() {
                 break;
             }
@@ -223,7 +236,8 @@ fn a_side_is_written_down_with_the_model_that_stood_there() {
     let mut lefts = BTreeSet::new();
     while journal.seats().next(journal.seats().seat("ana").unwrap()).is_some() {
         let seats = journal.seats();
-        let state = serde_json::to_value(view::state(seats, seats.seat("ana").unwrap())).unwrap();
+        let state =
+            serde_json::to_value(view::state(seats, &sides(), seats.seat("ana").unwrap())).unwrap();
         let left = state["task"]["sides"][0].as_str().unwrap().to_owned();
         say(&mut journal, "ana", answers(&[("better", "left")]));
         let seats = journal.seats();
@@ -297,15 +311,18 @@ fn what_comes_back_from_far_away_is_taken_once() {
     let place = Ground::new();
     let mut journal = place.open(&place.rating(4));
     say(&mut journal, "ana", rated("pass"));
-    let page = bundle(journal.seats(), "ana").unwrap();
+    let page = bundle(journal.seats(), &place.key(), "ana").unwrap();
     let data = page.split("id=\"data\">").nth(1).unwrap().split("</script>").next().unwrap();
     let data: Value = serde_json::from_str(data).unwrap();
     let tasks = data["tasks"].as_array().unwrap();
     assert_eq!(tasks.len(), 3);
     let one = |it: &Value| json!({ "place": it["place"], "given": { "answers": rated("fail"), "note": "x", "ms": 3 } });
     let said: Vec<Value> = tasks.iter().take(2).map(one).collect();
-    let back = json!({ "study": data["study"], "name": "ana", "said": said }).to_string();
-    let mut take = |text: &str| take(&mut journal, text.as_bytes()).map_err(|it| it.to_string());
+    let secret = &data["secret"];
+    let back = json!({ "study": data["study"], "name": "ana", "secret": secret, "said": said });
+    let (back, key) = (back.to_string(), place.key());
+    let mut take =
+        |text: &str| take(&mut journal, &key, text.as_bytes()).map_err(|it| it.to_string());
     assert_eq!(take(&back), Ok(Taken { new: 2, known: 0, other: 0 }));
     assert_eq!(take(&back), Ok(Taken { new: 0, known: 2, other: 0 }));
     assert_eq!(take(&back.replace("fail", "pass")), Ok(Taken { new: 0, known: 0, other: 2 }));
@@ -319,7 +336,8 @@ fn what_comes_back_from_far_away_is_taken_once() {
     }
     assert!(take("{").is_err());
     let last = json!({ "place": tasks[2]["place"], "given": { "answers": rated("pass") } });
-    let twice = json!({ "study": study, "name": "ana", "said": [last, last] }).to_string();
+    let twice = json!({ "study": study, "name": "ana", "secret": secret, "said": [last, last] });
+    let twice = twice.to_string();
     assert!(take(&twice).unwrap_err().ends_with(" twice"));
     let wrong = back.replace("fail", "great").replace("said\":[", &format!("said\":[{last},"));
     assert_eq!(take(&wrong).unwrap().new, 1, "only what is not there is looked at");
@@ -332,7 +350,7 @@ fn texts_cannot_leave_their_place_in_the_page() {
     let evil = "</script><script>alert(1)</script><!--";
     draft.sources = vec![place.source("s", &[json!({ "instruction": evil, "output": "o" })])];
     let journal = place.open(&draft);
-    let page = bundle(journal.seats(), "ana").unwrap();
+    let page = bundle(journal.seats(), &place.key(), "ana").unwrap();
     assert!(!page.contains("<script>alert") && !page.contains("<!--"));
     assert!(page.contains("\\u003c/script>"));
     assert!(!crate::page::SCRIPT.contains("innerHTML") && !crate::page::SCRIPT.contains("http"));
@@ -414,7 +432,7 @@ fn a_study_with_a_wrong_byte_is_read_or_refused_and_never_breaks_anything() {
             if let Ok(seats) = Journal::seen(&path) {
                 read += 1;
                 for seat in seats.all() {
-                    let _ = serde_json::to_string(&view::state(&seats, seat)).unwrap();
+                    let _ = serde_json::to_string(&view::state(&seats, &sides(), seat)).unwrap();
                 }
             }
         }
@@ -428,9 +446,11 @@ fn a_study_with_a_wrong_byte_is_read_or_refused_and_never_breaks_anything() {
 fn a_server_outlives_strangers_and_answers_over_a_socket() {
     use std::io::Read;
     let place = Ground::new();
-    let server = place.server(place.open(&place.rating(2)));
-    let (address, path) = (server.address().unwrap(), server.paths()[0].1.clone());
-    std::thread::spawn(|| server.run());
+    let listener = Listener::bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = listener.address().unwrap();
+    let server = serve(listener, place.open(&place.rating(2)), place.key());
+    let path = server.paths()[0].1.clone();
+    std::thread::spawn(|| server.run(|_| ()));
     let ask = |text: &[u8]| {
         let mut stream = std::net::TcpStream::connect(address).unwrap();
         let _ = stream.write_all(text);
@@ -444,7 +464,7 @@ fn a_server_outlives_strangers_and_answers_over_a_socket() {
     assert_eq!(ask(b"GET / HTT"), "");
     let long = format!("GET /{} HTTP/1.1\r\n", "x".repeat(20 << 10));
     assert!(!ask(long.as_bytes()).contains("200 OK"));
-    let page = ask(format!("GET {path} HTTP/1.1\r\n\r\n").as_bytes());
+    let page = ask(format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes());
     assert!(page.starts_with("HTTP/1.1 200 OK\r\n") && page.contains("default-src 'none'"));
     assert!(page.ends_with("</html>\n") && !page.contains("http:") && !page.contains("https:"));
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::{Place, Role, Seat, Seats, Words};
+use crate::{Place, Role, Seat, Seats, Sides, Words};
 
 /// A question, as it is shown.
 #[derive(Debug, Serialize)]
@@ -71,7 +71,7 @@ pub fn sheet(seats: &Seats) -> Sheet<'_> {
 }
 
 /// Where somebody is, and what they are asked now.
-pub fn state<'a>(seats: &'a Seats, seat: &'a Seat) -> State<'a> {
+pub fn state<'a>(seats: &'a Seats, sides: &Sides, seat: &'a Seat) -> State<'a> {
     State {
         name: &seat.name,
         seq: seat.seq,
@@ -79,24 +79,24 @@ pub fn state<'a>(seats: &'a Seats, seat: &'a Seat) -> State<'a> {
         total: seats.n_asked(seat),
         can_undo: seat.can_undo(),
         adjudicates: seat.role == Role::Adjudicator,
-        task: seats.next(seat).map(|it| task(seats, seat, &it)),
+        task: seats.next(seat).map(|it| task(seats, sides, seat, &it)),
     }
 }
 
 /// One thing that somebody is asked.
-pub(crate) fn task<'a>(seats: &'a Seats, seat: &'a Seat, place: &Place) -> Task<'a> {
+pub(crate) fn task<'a>(seats: &'a Seats, sides: &Sides, seat: &'a Seat, place: &Place) -> Task<'a> {
     let unit = &seats.study.units[place.unit];
     let item = &seats.study.items[unit.item];
     let answer = |model: &String| item.answers.get(model).map_or("", String::as_str);
-    let mut sides: Vec<&str> = unit.pair.iter().flatten().map(answer).collect();
-    if place.swapped {
-        sides.reverse();
+    let mut answers: Vec<&str> = unit.pair.iter().flatten().map(answer).collect();
+    if sides.swapped(seats, seat, place) {
+        answers.reverse();
     }
     let before = seat.taken_back(unit, place.round);
     Task {
         place: place.place,
         shown: item.shown.iter().map(String::as_str).collect(),
-        sides,
+        sides: answers,
         before: before.and_then(|it| it.answers.as_ref()),
         note: before.map_or("", |it| it.note.as_str()),
     }

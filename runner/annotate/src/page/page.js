@@ -6,12 +6,16 @@
       left: "Left", right: "Right", done: "All done. Thank you.", lost: "Not sent: the server cannot be reached. Your answers are still here; send again.",
       stale: "This was answered already, perhaps in another window. Here is what comes next.", refused: "Not taken: ",
       missing: "Please answer every question, or skip.", save: "Save answers", about: "about", min: "min left",
-      saved: "Send the saved file back to who gave you this page.", adj: "disputed" },
+      saved: "Send the saved file back to who gave you this page.", adj: "disputed",
+      stopped: "Votes do not count at the moment: the file of this study was changed on the server, or cannot be written. Please tell whoever gave you this link.",
+      kept: "Not counted yet. Your answer is kept aside on the server and stays on this page; send it again later." },
     zh: { send: "提交", undo: "撤销", skip: "跳过", note: "备注", guide: "说明", other: "English", close: "关闭",
       left: "左", right: "右", done: "全部完成，谢谢。", lost: "未提交：无法连接服务器。答案仍在本页，请重新提交。",
       stale: "该条目已回答（可能在另一个窗口）。现在是下一条。", refused: "未接受：",
       missing: "请回答所有问题，或跳过。", save: "保存答案", about: "约剩", min: "分钟",
-      saved: "请把保存的文件发回给提供本页面的人。", adj: "有分歧" },
+      saved: "请把保存的文件发回给提供本页面的人。", adj: "有分歧",
+      stopped: "目前的提交暂不计入：服务器上的研究文件被改动或无法写入。请告知给您此链接的人。",
+      kept: "尚未计入。您的答案已在服务器上另行保存，也仍留在本页；请稍后重新提交。" },
   };
   const IDLE_MS = 60000;
   const app = document.getElementById("app");
@@ -22,7 +26,7 @@
   const keep = (key, value) => { try { store.setItem(key, JSON.stringify(value)); return true; } catch { return false; } };
 
   let language = read("kun-language") || (navigator.language.startsWith("zh") ? "zh" : "en");
-  let sheet = null, state = null, given = {}, note = "", at = 0, message = "", busy = false, noting = false;
+  let sheet = null, state = null, given = {}, note = "", at = 0, message = "", busy = false, noting = false, stopped = false;
   let ms = 0, seen = Date.now(), active = Date.now(), spent = [];
 
   const t = (key) => WORDS[language][key];
@@ -54,13 +58,15 @@
   const far = {
     async state() { return take(await fetch(location.pathname + "/state")); },
     async did(body) {
-      return take(await fetch(location.pathname + "/did",
+      const it = await take(await fetch(location.pathname + "/did",
         { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }));
+      return { ...it, kept: it.stopped && !body.undo };
     },
   };
+  // 503: votes do not count. The state is as it was, so that what was chosen stays on the screen.
   async function take(response) {
-    if (response.status === 200 || response.status === 409) {
-      return { ...(await response.json()), stale: response.status === 409 };
+    if ([200, 409, 503].includes(response.status)) {
+      return { ...(await response.json()), stale: response.status === 409, stopped: response.status === 503 };
     }
     throw Object.assign(new Error(await response.text()), { told: true });
   }
@@ -108,7 +114,9 @@
     try {
       const it = await what();
       accept(it);
+      stopped = Boolean(it.stopped);
       if (it.stale) message = t("stale");
+      if (it.kept) message = t("kept");
     } catch (error) { message = error.told ? t("refused") + error.message : t("lost"); }
     busy = false;
     draw();
@@ -133,7 +141,7 @@
     draw();
   }
   function save() {
-    const text = JSON.stringify({ study: alone.study, name: alone.name, said: near.read() });
+    const text = JSON.stringify({ study: alone.study, name: alone.name, secret: alone.secret, said: near.read() });
     const link = element("a", { href: URL.createObjectURL(new Blob([text], { type: "application/json" })),
       download: "answers-" + alone.name + ".json" });
     document.body.append(link); link.click(); link.remove();
@@ -180,6 +188,7 @@
         element("button", { type: "button", id: "guide", onclick: guide }, t("guide"), element("kbd", {}, "g")),
         element("button", { type: "button", id: "other", onclick: speak }, t("other"), element("kbd", {}, "l"))),
       element("progress", { max: Math.max(state.total, 1), value: state.done, "aria-label": state.done + " / " + state.total }),
+      ...(stopped ? [element("p", { role: "alert", class: "card stopped" }, t("stopped"))] : []),
       element("p", { role: "status", class: "said" }, message),
     ];
     if (!task) parts.push(element("p", { class: "card", id: "done" }, t("done")));

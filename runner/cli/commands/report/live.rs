@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use ::report::page::{Live, Page, SCRIPT, live};
-use ::serve::{Listener, Policy, Request, Response, token};
+use ::serve::{Policy, Request, Response, token};
 use plan::Key;
 use steps::reporting::Item;
 use store::Store;
@@ -23,13 +23,12 @@ const HTML: &str = "text/html; charset=utf-8";
 pub(super) fn serve(args: Args, address: SocketAddr, printer: &Printer) -> Result<Exit, Trouble> {
     let at = move |it| Trouble::Io { path: address.to_string(), source: it };
     let opened = open(&args)?;
-    let listener = Listener::bind(address).map_err(at)?;
+    let reached = args.reach.listen(address, None, printer)?;
     let token = token().map_err(at)?;
-    let address = listener.address().map_err(at)?;
     if !address.ip().is_loopback() {
         printer.warn("others can reach this page; whoever has the link can read it");
     }
-    printer.data(format_args!("http://{address}/{token}/"));
+    printer.data(format_args!("{}/{token}/", reached.origin));
     printer.act(NAME, "Serving", "until Ctrl-C; nothing can be changed through it");
     let served = Served {
         args,
@@ -39,7 +38,7 @@ pub(super) fn serve(args: Args, address: SocketAddr, printer: &Printer) -> Resul
         now: Mutex::new(Now::default()),
         made: Mutex::new((String::new(), Page::default())),
     };
-    listener.run(move |it| served.answer(it)).map_err(at)?;
+    reached.listener.run(move |it| served.answer(it)).map_err(at)?;
     Ok(Exit::Good)
 }
 

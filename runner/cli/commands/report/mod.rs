@@ -20,6 +20,7 @@ use crate::exit::Exit;
 use crate::last;
 use crate::printer::Printer;
 use crate::project::{self, Opened};
+use crate::reach::Reach;
 use crate::trouble::Trouble;
 use crate::words::near;
 
@@ -56,6 +57,8 @@ pub(crate) struct Args {
         conflicts_with_all = ["tensorboard", "json"]
     )]
     serve: Option<SocketAddr>,
+    #[command(flatten)]
+    reach: Reach,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -70,6 +73,12 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     args.common.manifest.take_from(&mut args.words);
     if let Some(address) = args.serve {
         return live::serve(args, address, printer);
+    }
+    if args.reach != Reach::default() {
+        return Err(Trouble::helped(
+            "nothing is served",
+            "`--serve` does, and follows the newest run",
+        ));
     }
     let (page, items) = page(&open(&args)?, &args, Vec::new())?;
     for (name, content) in files(&page) {

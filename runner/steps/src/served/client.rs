@@ -4,9 +4,10 @@
 //! answer in time, an answer that is none. The key is in a header of the request and nowhere else:
 //! it is taken out of everything that the server says.
 
+use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -19,6 +20,8 @@ use crate::{Cx, StepError};
 
 /// A longer reply is none.
 const MAX_REPLY_BYTES: u64 = 64 << 20;
+/// Replies above this are read one at a time, so that the concurrency does not multiply the memory.
+const LARGE_REPLY_BYTES: u64 = 1 << 20;
 
 /// A server, and how it is asked.
 pub(crate) struct Client {
@@ -28,6 +31,8 @@ pub(crate) struct Client {
     /// How many requests were sent, and how many of them because one before had failed.
     pub(crate) sent: AtomicU64,
     pub(crate) again: AtomicU64,
+    /// Held by the one large reply that is read and parsed.
+    pub(crate) large: Mutex<()>,
 }
 
 /// Why there is no answer.
@@ -85,7 +90,7 @@ impl Client {
             .into();
         let pace = Pace::new(endpoint.requests_per_minute);
         let (sent, again) = (AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Self { agent, server, pace, sent, again })
+        Ok(Self { agent, server, pace, sent, again, large: Mutex::new(()) })
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -116,7 +121,7 @@ impl Client {
                 return Err(Refusal::Closed);
             }
             match self.send(path, body) {
-                Reply::Json(it) => match read(&it) {
+                Reply::Json(it, _large) => match read(&it) {
                     Ok(it) => return Ok(it),
                     Err(reason) => last = reason,
                 },
@@ -130,6 +135,7 @@ impl Client {
                     let reason = format!("{reason}, and wants to be left alone for {wait} s");
                     return Err(Refusal::Never(reason));
                 }
+                Reply::Never(reason) => return Err(Refusal::Never(reason)),
                 Reply::No(status, reason) => return Err(Refusal::Status(status, reason)),
             }
         }
@@ -137,7 +143,7 @@ impl Client {
         Err(Refusal::Never(format!("was asked {times}; the last time it {last}")))
     }
 
-    fn send(&self, path: &str, body: &Value) -> Reply {
+    fn send(&self, path: &str, body: &Value) -> Reply<'_> {
         self.sent.fetch_add(1, Ordering::Relaxed);
         let url = format!("{}/{path}", self.url());
         let mut request = self.agent.post(&url).content_type("application/json");
@@ -147,7 +153,12 @@ impl Client {
         let body = serde_json::to_vec(body).expect("texts and numbers are always JSON");
         let mut response = match request.send(&body[..]) {
             Ok(it) => it,
-            Err(it) => return Reply::Later(failed(&it), None),
+            Err(it) => {
+                return match untrusted(&it) {
+                    Some(reason) => Reply::Never(reason),
+                    None => Reply::Later(failed(&it), None),
+                };
+            }
         };
         let status = response.status().as_u16();
         let header = |name: &str| {
@@ -155,21 +166,36 @@ impl Client {
         };
         let wait = header("retry-after");
         let wait = wait.and_then(|it| retry_after(&it, header("date").as_deref()));
-        let text = response.body_mut().with_config().limit(MAX_REPLY_BYTES).read_to_vec();
-        let text = match text {
+        let reader = response.body_mut().with_config().limit(MAX_REPLY_BYTES).reader();
+        let (text, large) = match self.whole(reader) {
             Ok(it) => it,
             Err(it) if status == 200 => return Reply::Later(failed(&it), None),
-            Err(_) => Vec::new(),
+            Err(_) => (Vec::new(), None),
         };
         let json: Option<Value> = serde_json::from_slice(&text).ok();
         match (status, json) {
-            (200, Some(it)) => Reply::Json(it),
+            (200, Some(it)) => Reply::Json(it, large),
             (200, None) => Reply::Later("answered with what is no JSON".to_owned(), None),
             (408 | 425 | 429 | 500..=599, json) => {
                 Reply::Later(self.said(status, json.as_ref()), wait)
             }
             (_, json) => Reply::No(status, self.said(status, json.as_ref())),
         }
+    }
+
+    /// A reply's bytes, and the turn that a large one must wait for.
+    fn whole(
+        &self,
+        mut reader: impl Read,
+    ) -> Result<(Vec<u8>, Option<MutexGuard<'_, ()>>), ureq::Error> {
+        let mut text = Vec::new();
+        let n = reader.by_ref().take(LARGE_REPLY_BYTES).read_to_end(&mut text)?;
+        if (n as u64) < LARGE_REPLY_BYTES {
+            return Ok((text, None));
+        }
+        let large = self.large.lock().unwrap_or_else(PoisonError::into_inner);
+        reader.read_to_end(&mut text)?;
+        Ok((text, Some(large)))
     }
 
     /// A status and what the server says to it, without the key.
@@ -203,11 +229,33 @@ impl Client {
     }
 }
 
-enum Reply {
-    Json(Value),
+enum Reply<'a> {
+    Json(Value, Option<MutexGuard<'a, ()>>),
+    /// It will be the same another time.
+    Never(String),
     /// It may answer another time, and says when.
     Later(String, Option<Duration>),
     No(u16, String),
+}
+
+/// Why the server's certificate is not trusted, where that is what went wrong: asking again changes nothing.
+fn untrusted(error: &ureq::Error) -> Option<String> {
+    let error = match error {
+        ureq::Error::Rustls(error) => error,
+        ureq::Error::Io(error) => error.get_ref()?.downcast_ref::<rustls::Error>()?,
+        _ => return None,
+    };
+    let rustls::Error::InvalidCertificate(_) = error else { return None };
+    // The verifier's own reason is told as text alone.
+    let text = error.to_string();
+    Some(match text.contains("CaUsedAsEndEntity") {
+        true => {
+            "shows the certificate of an authority (CA:TRUE) as its own, which is never trusted: \
+                 it needs one with CA:FALSE, signed by itself or by what `SSL_CERT_FILE` holds"
+                .to_owned()
+        }
+        false => format!("is not trusted ({text}); `SSL_CERT_FILE` names the authorities to trust"),
+    })
 }
 
 fn failed(error: &ureq::Error) -> String {

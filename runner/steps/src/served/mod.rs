@@ -210,18 +210,27 @@ fn read(reply: &Value) -> Result<Answer, String> {
     let weighed: Option<Vec<f64>> =
         weighed.and_then(|all| all.iter().map(|it| it.get("logprob")?.as_f64()).collect());
     let weighed = weighed.filter(|it| !it.is_empty());
-    let usage = |name: &str| {
-        let n = reply.pointer(&format!("/usage/{name}")).and_then(Value::as_u64);
-        n.and_then(|it| usize::try_from(it).ok())
-    };
+    let (prompt, written) = (usage(reply, "prompt_tokens")?, usage(reply, "completion_tokens")?);
     let n_weighed = weighed.as_ref().map(Vec::len);
     let finish = choice.get("finish_reason").and_then(Value::as_str).unwrap_or("unknown");
     Ok(Answer {
         text,
         finish_reason: finish.to_owned(),
-        prompt_tokens: usage("prompt_tokens").unwrap_or(0),
-        tokens: usage("completion_tokens").or(n_weighed).unwrap_or(0),
+        prompt_tokens: prompt.unwrap_or(0),
+        tokens: written.or(n_weighed).unwrap_or(0),
         logprob: weighed.map(|it| it.iter().sum()),
         weighed_tokens: n_weighed,
+    })
+}
+
+/// A count of tokens that a budget may rest on: a server may leave it out, and may not say nonsense.
+fn usage(reply: &Value, name: &str) -> Result<Option<usize>, String> {
+    let Some(n) = reply.pointer(&format!("/usage/{name}")).filter(|it| !it.is_null()) else {
+        return Ok(None);
+    };
+    let count = n.as_u64().and_then(|it| usize::try_from(it).ok());
+    count.map(Some).ok_or_else(|| {
+        let shown: String = n.to_string().chars().take(40).collect();
+        format!("answered with `usage.{name}` = {shown}, which is no count of tokens")
     })
 }

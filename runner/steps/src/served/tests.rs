@@ -1,10 +1,14 @@
 //! What servers do, and what becomes of it: answers in order, asked once, given up with a reason.
 
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use plan::Endpoint;
 use serde_json::{Value, json};
 
+use super::client::{Client, Refusal};
 use super::server::{Asked, Does, Server, chat};
 use crate::kit::Kit;
 use crate::{Say, Secret, StepError};
@@ -333,4 +337,86 @@ fn several_answers_of_a_server_vote_for_a_category() {
     assert_eq!((&out[0]["category"], &out[0]["category_votes"]), (&json!("医学"), &json!(3)));
     assert_eq!((&out[1]["category"], &out[1]["category_votes"]), (&Value::Null, &json!(0)));
     assert_eq!(out[0]["category_answer"], json!(vec!["类别：医学。"; 3]));
+}
+
+#[test]
+fn a_count_of_tokens_that_is_none_is_refused_by_name() {
+    let mut reply = chat("yes");
+    for wrong in [json!(-5), json!(1.5), json!("12"), json!([])] {
+        reply["usage"]["completion_tokens"] = wrong.clone();
+        let error = super::read(&reply).unwrap_err();
+        let want = format!(
+            "answered with `usage.completion_tokens` = {wrong}, which is no count of tokens"
+        );
+        assert_eq!(error, want);
+    }
+    reply["usage"] = Value::Null;
+    let answer = super::read(&reply).unwrap();
+    assert_eq!((answer.prompt_tokens, answer.tokens), (0, 2), "what it leaves out is no mistake");
+}
+
+fn client(server: crate::Server) -> Arc<Client> {
+    Arc::new(Client::new(server).unwrap())
+}
+
+#[test]
+fn large_replies_are_read_one_at_a_time_and_small_ones_do_not_wait() {
+    let server = Server::start(|_, asked| {
+        let n = if asked.said() == "large" { 2 << 20 } else { 10 };
+        Does::Answers(chat(&"x".repeat(n)))
+    });
+    let mut kit = kit("generate", &server);
+    let mut given = kit.servers.remove("model").unwrap();
+    given.endpoint.timeout = Duration::from_secs(60);
+    let client = client(given);
+    let ask = |client: &Client, text: &str| {
+        let body = json!({ "messages": [{ "role": "user", "content": text }] });
+        client.ask("chat/completions", &body, &super::read).unwrap().text.len()
+    };
+    let turn = client.large.lock().unwrap();
+    let other = Arc::clone(&client);
+    let large = std::thread::spawn(move || ask(&other, "large"));
+    assert_eq!(ask(&client, "small"), 10);
+    assert!(!large.is_finished(), "it waits for its turn");
+    drop(turn);
+    assert_eq!(large.join().unwrap(), 2 << 20);
+}
+
+#[test]
+fn a_certificate_that_is_not_trusted_is_said_once_with_the_fix() {
+    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let own = params.self_signed(&key).unwrap();
+    let private = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.der().clone()], private)
+        .unwrap();
+    let (config, listener) = (Arc::new(config), TcpListener::bind("127.0.0.1:0").unwrap());
+    let address = listener.local_addr().unwrap();
+    let reached = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&reached);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let mut connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let _ = connection.complete_io(&mut stream.unwrap());
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let authorities = folder.path().join("own.pem");
+    std::fs::write(&authorities, own.pem()).unwrap();
+    let plain = Server::start(answers);
+    let mut given = kit("generate", &plain).servers.remove("model").unwrap();
+    given.endpoint.url = format!("https://localhost:{}/v1", address.port());
+    given.authorities = Some(authorities);
+    let refused = client(given).ask("chat/completions", &json!({}), &super::read).unwrap_err();
+    let Refusal::Never(reason) = refused else { panic!("{refused:?}") };
+    assert!(reason.starts_with("shows the certificate of an authority (CA:TRUE)"), "{reason}");
+    assert!(reason.contains("it needs one with CA:FALSE"), "{reason}");
+    assert_eq!(reached.load(Ordering::SeqCst), 1, "asked again for nothing");
 }

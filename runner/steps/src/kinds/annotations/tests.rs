@@ -31,7 +31,8 @@ fn answered(kit: &Kit, draft: &Draft, rule: &Rule, most: usize) -> PathBuf {
             let unit = &seats.study.units[place.unit];
             let text = &seats.study.items[unit.item].shown[0];
             let pair = unit.pair.as_ref().map(|[a, b]| [a.as_str(), b.as_str()]);
-            let left = seats.left(&place);
+            // Each stands on the left every other time.
+            let left = pair.map(|pair| pair[n % 2].to_owned());
             let side = |it: String| match &left {
                 Some(left) if pair.is_some_and(|pair| pair.contains(&it.as_str())) => {
                     if left == &it { "left".to_owned() } else { "right".to_owned() }
