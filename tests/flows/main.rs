@@ -7,6 +7,7 @@ mod company;
 mod endpoint;
 mod fault;
 mod hostile;
+mod inputs;
 mod interrupt;
 mod method;
 mod place;

@@ -51,7 +51,7 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     if args.locked {
         check_before(&opened)?;
     }
-    let options = options(&args, &opened);
+    let options = options(&args, &opened)?;
     let setup = Setup {
         graph: &opened.graph,
         gathered: &opened.gathered,
@@ -111,7 +111,7 @@ fn shown(opened: &Opened, path: &str) -> String {
     path.strip_prefix("./").unwrap_or(&path).display().to_string()
 }
 
-fn options<'a>(args: &Args, opened: &'a Opened) -> Options<'a> {
+fn options<'a>(args: &Args, opened: &'a Opened) -> Result<Options<'a>, Trouble> {
     let cores = std::thread::available_parallelism().map_or(1, |it| it.get() as u64);
     let mut pools: BTreeMap<String, Capacity> = BTreeMap::new();
     for (name, pool) in opened.workflow.pools() {
@@ -136,7 +136,8 @@ fn options<'a>(args: &Args, opened: &'a Opened) -> Options<'a> {
         fingerprint: Box::new(move || fingerprint(&same, opened)),
         text: Box::new(move || opened.workflow.resolved(&ask).to_string()),
     };
-    Options {
+    Ok(Options {
+        isolation: project::isolation()?,
         budget: opened.workflow.budget(),
         jobs: args.jobs.unwrap_or(cores),
         pools,
@@ -145,7 +146,7 @@ fn options<'a>(args: &Args, opened: &'a Opened) -> Options<'a> {
         break_orphans: args.break_orphans,
         manifest,
         machine: machine(pools_ask_for_devices),
-    }
+    })
 }
 
 /// The machine in words. A driver is asked only where a step has a use for it.

@@ -27,6 +27,7 @@ mod attempt;
 mod commit;
 mod dispatch;
 mod finish;
+mod isolation;
 mod memo;
 mod orphan;
 mod shards;

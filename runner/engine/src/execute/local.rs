@@ -3,6 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -42,6 +43,10 @@ impl Executor for Local {
         let lines = child.stdout.take().map(|it| BufReader::new(it).lines());
         let pid = child.id().unwrap_or(0);
         Ok(Box::new(Process { child, pid, lines }))
+    }
+
+    fn protect(&self, _folder: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     fn adopt(&self, ticket: &Ticket) -> Option<Box<dyn Running>> {
@@ -173,6 +178,7 @@ mod tests {
             lock: fs::File::open("/dev/null").unwrap(),
             log: folder.join("log"),
             stdout,
+            read_only: None,
         }
     }
 
