@@ -9,6 +9,7 @@ mod fault;
 mod hostile;
 mod inputs;
 mod interrupt;
+mod leftover;
 mod method;
 mod place;
 #[expect(dead_code, reason = "the unit tests of the client use the rest")]

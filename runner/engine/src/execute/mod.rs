@@ -3,7 +3,9 @@
 //! An executor runs argument vectors. It knows nothing of steps, keys or the store, so that one
 //! for a cluster can stand beside the local one. It never publishes a result.
 
+mod leftover;
 mod local;
+mod spawner;
 
 use std::ffi::OsString;
 use std::fs::File;
