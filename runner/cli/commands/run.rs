@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use engine::events::{End, Sink};
 use engine::execute::Local;
+use engine::planning::Standing;
 use engine::runs::Manifest;
 use engine::slots::Capacity;
 use engine::{Options, Setup};
@@ -15,6 +16,7 @@ use steps::machine::Cuda;
 use super::lock;
 use crate::args::Common;
 use crate::exit::Exit;
+use crate::inside;
 use crate::printer::Printer;
 use crate::progress::{JsonLines, Screen};
 use crate::project::{self, Opened};
@@ -51,7 +53,11 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     if args.locked {
         check_before(&opened)?;
     }
-    let options = options(&args, &opened)?;
+    let isolation = project::isolation()?;
+    if opened.planned.standings.iter().any(Standing::may_run) {
+        inside::begin_again(&opened.store, isolation)?;
+    }
+    let options = Options { isolation, ..options(&args, &opened) };
     let setup = Setup {
         graph: &opened.graph,
         gathered: &opened.gathered,
@@ -111,7 +117,7 @@ fn shown(opened: &Opened, path: &str) -> String {
     path.strip_prefix("./").unwrap_or(&path).display().to_string()
 }
 
-fn options<'a>(args: &Args, opened: &'a Opened) -> Result<Options<'a>, Trouble> {
+fn options<'a>(args: &Args, opened: &'a Opened) -> Options<'a> {
     let cores = std::thread::available_parallelism().map_or(1, |it| it.get() as u64);
     let mut pools: BTreeMap<String, Capacity> = BTreeMap::new();
     for (name, pool) in opened.workflow.pools() {
@@ -136,8 +142,8 @@ fn options<'a>(args: &Args, opened: &'a Opened) -> Result<Options<'a>, Trouble> 
         fingerprint: Box::new(move || fingerprint(&same, opened)),
         text: Box::new(move || opened.workflow.resolved(&ask).to_string()),
     };
-    Ok(Options {
-        isolation: project::isolation()?,
+    Options {
+        isolation: None,
         budget: opened.workflow.budget(),
         jobs: args.jobs.unwrap_or(cores),
         pools,
@@ -146,7 +152,7 @@ fn options<'a>(args: &Args, opened: &'a Opened) -> Result<Options<'a>, Trouble> 
         break_orphans: args.break_orphans,
         manifest,
         machine: machine(pools_ask_for_devices),
-    })
+    }
 }
 
 /// The machine in words. A driver is asked only where a step has a use for it.

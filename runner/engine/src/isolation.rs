@@ -5,6 +5,7 @@
 //! cannot be had is an error, never another way.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use store::{Isolation, Store};
 
@@ -12,7 +13,7 @@ use crate::error::EngineError;
 use crate::execute::Executor;
 
 /// The way that was asked for, or the best.
-pub(crate) fn choose(
+pub fn choose(
     store: &Store,
     executor: &dyn Executor,
     wanted: Option<Isolation>,
@@ -32,4 +33,37 @@ pub(crate) fn choose(
         None if executor.protect(&store.objects()).is_ok() => Ok(Isolation::Mount),
         None => Ok(Isolation::Copy),
     }
+}
+
+/// How often giving is tried to find out what it costs.
+const TRIES: u32 = 32;
+
+/// The least that it costs to give one small file to a step, to check it, and to take it back.
+pub fn cost(
+    store: &Store,
+    executor: &dyn Executor,
+    isolation: Isolation,
+) -> Result<Duration, EngineError> {
+    // A store inside the store, which goes with its folder.
+    let room = store.attempt()?;
+    let inner = Store::open(&room.path().join("store"))?;
+    let object = inner.put_bytes(&[0; 1024])?;
+    let mut least = Duration::MAX;
+    for _ in 0..TRIES {
+        let began = Instant::now();
+        let mut attempt = inner.attempt()?;
+        let folder = attempt.path().join("in");
+        store::make_dirs(inner.disk(), &folder)?;
+        attempt.give(&inner, "data", &object, &folder.join("data"), isolation)?;
+        if isolation == Isolation::Mount {
+            executor
+                .protect(&folder)
+                .map_err(|why| EngineError::Isolation { way: "mount", why })?;
+        }
+        // Nothing wrote to it.
+        let _ = attempt.check_inputs(&inner);
+        drop(attempt);
+        least = least.min(began.elapsed());
+    }
+    Ok(least)
 }
