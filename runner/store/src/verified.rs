@@ -242,3 +242,95 @@ fn read(path: &Path, digest: &Digest, length: u64) -> Result<Result<(), String>>
 fn is_sealed(metadata: &Metadata) -> bool {
     metadata.is_file() && metadata.mode() & 0o222 == 0 && metadata.mtime_nsec() == SEAL_NANOS
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{File, FileTimes};
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::{Object, Store};
+
+    fn store() -> (tempfile::TempDir, Store, Object) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("store")).unwrap();
+        let object = store.put_bytes(b"right").unwrap();
+        (dir, store, object)
+    }
+
+    /// Whether the object is believed without being read.
+    fn is_believed(store: &Store, object: &Object) -> bool {
+        let verified = store.verified();
+        let belief =
+            verified.believed(&mut verified.shelf(&object.digest), &object.digest, object.size);
+        matches!(belief, Ok(Belief::Verified(_)))
+    }
+
+    /// Writes other bytes of the same length under the old permissions and the old mtime.
+    fn damage(path: &Path) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let before = fs::metadata(path).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+        let mut file = File::options().write(true).open(path).unwrap();
+        file.write_all(b"wrong").unwrap();
+        let times = FileTimes::new().set_modified(before.modified().unwrap());
+        file.set_times(times).unwrap();
+        fs::set_permissions(path, before.permissions()).unwrap();
+        assert!(is_sealed(&fs::metadata(path).unwrap()));
+    }
+
+    #[test]
+    fn names_that_we_make_and_remove_cost_no_reading_and_those_of_others_one() {
+        let (dir, store, object) = store();
+        let (verified, name) = (store.verified(), dir.path().join("name"));
+        for _ in 0..3 {
+            assert!(matches!(verified.link(&object.digest, 5, &name), Ok(Linked::Made(_))));
+            assert!(is_believed(&store, &object));
+            verified.unlink(&object.digest, &name);
+            assert!(!name.exists() && is_believed(&store, &object));
+        }
+        fs::hard_link(verified.path(&object.digest), &name).unwrap();
+        assert!(!is_believed(&store, &object));
+        verified.look(&object.digest, 5).unwrap();
+        assert!(is_believed(&store, &object));
+    }
+
+    #[test]
+    fn a_change_under_the_old_time_stamp_is_found_and_not_forgiven_by_a_link() {
+        let (dir, store, object) = store();
+        let (verified, name) = (store.verified(), dir.path().join("name"));
+        assert!(matches!(verified.link(&object.digest, 5, &name), Ok(Linked::Made(_))));
+        damage(&name);
+        verified.unlink(&object.digest, &name);
+        let Err(Error::Damaged { why, .. }) = verified.link(&object.digest, 5, &name) else {
+            panic!("it was linked")
+        };
+        assert!(why.starts_with("its digest is") && why.contains("moved to `bad`"), "{why}");
+        assert!(!verified.path(&object.digest).exists());
+        let error = verified.look(&object.digest, 5).unwrap_err();
+        assert!(matches!(error, Error::Damaged { why, .. } if why == MOVED));
+        store.put_bytes(b"right").unwrap();
+        verified.look(&object.digest, 5).unwrap();
+    }
+
+    #[test]
+    fn who_read_a_damaged_object_is_told_also_when_it_was_made_again_meanwhile() {
+        let (dir, store, object) = store();
+        let mut reader = store.attempt().unwrap();
+        let path = reader.give_in_place(&store, "data", &object).unwrap();
+        let mut linked = store.attempt().unwrap();
+        let name = dir.path().join("name");
+        linked.give(&store, "data", &object, &name, crate::Isolation::Link).unwrap();
+        assert!(reader.check_inputs(&store).is_ok() && linked.check_inputs(&store).is_ok());
+        damage(&path);
+        store.verified().quarantine(&object.digest).unwrap();
+        store.put_bytes(b"right").unwrap();
+        for attempt in [&reader, &linked] {
+            let error = attempt.check_inputs(&store).unwrap_err();
+            assert_eq!(error.to_string(), "its input `data` changed while it ran");
+        }
+        let mut next = store.attempt().unwrap();
+        next.give_in_place(&store, "data", &object).unwrap();
+        assert!(next.check_inputs(&store).is_ok());
+    }
+}
