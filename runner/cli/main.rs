@@ -5,6 +5,7 @@ mod commands;
 mod disk;
 mod env;
 mod exit;
+mod inside;
 mod last;
 mod printer;
 mod progress;

@@ -11,7 +11,9 @@ use engine::heads::Heads;
 use engine::planning::{self, Planned};
 use engine::why::{Effort, Reasons};
 use plan::{Graph, InstanceId, Key, KindSpec, Workflow};
-use store::{Disk, Index, Object, Place, RealDisk, Rehash, Settings, Shape, Stats, Store};
+use store::{
+    Disk, Index, Isolation, Object, Place, RealDisk, Rehash, Settings, Shape, Stats, Store,
+};
 
 use crate::args::{Common, Manifest, Results};
 use crate::disk::Disk as Files;
@@ -99,6 +101,22 @@ pub(crate) fn disk() -> Result<Arc<dyn Disk>, Trouble> {
     match std::env::var(crate::env::FAULT) {
         Ok(spec) => Ok(store::testing::FaultyDisk::from_spec(&spec)?),
         Err(_) => Ok(Arc::new(RealDisk)),
+    }
+}
+
+/// How steps are to get their inputs, where somebody says so.
+pub(crate) fn isolation() -> Result<Option<Isolation>, Trouble> {
+    let Ok(word) = std::env::var(crate::env::INPUTS) else { return Ok(None) };
+    match word.as_str() {
+        "" => Ok(None),
+        "reflink" => Ok(Some(Isolation::Reflink)),
+        "mount" => Ok(Some(Isolation::Mount)),
+        "copy" => Ok(Some(Isolation::Copy)),
+        "link" => Ok(Some(Isolation::Link)),
+        _ => Err(Trouble::helped(
+            format!("`{}` is `{word}`", crate::env::INPUTS),
+            "it is one of `reflink`, `mount`, `copy` and `link`, or not set",
+        )),
     }
 }
 

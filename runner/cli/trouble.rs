@@ -44,9 +44,10 @@ impl Trouble {
         match self {
             Trouble::Manifest(_) | Trouble::User { .. } => Exit::Mistake,
             Trouble::Engine(error) => match error {
-                EngineError::Sources(_) | EngineError::Absent(_) | EngineError::Slots { .. } => {
-                    Exit::Mistake
-                }
+                EngineError::Sources(_)
+                | EngineError::Absent(_)
+                | EngineError::Slots { .. }
+                | EngineError::Isolation { .. } => Exit::Mistake,
                 EngineError::Store(_) | EngineError::Io { .. } => Exit::Broken,
             },
             Trouble::Io { .. } => Exit::Broken,

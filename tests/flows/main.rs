@@ -7,7 +7,9 @@ mod company;
 mod endpoint;
 mod fault;
 mod hostile;
+mod inputs;
 mod interrupt;
+mod leftover;
 mod method;
 mod place;
 #[expect(dead_code, reason = "the unit tests of the client use the rest")]

@@ -1,9 +1,13 @@
 //! `kun doctor`: what this machine has and what the store can do here.
 
+use engine::execute::Local;
+use engine::isolation;
 use serde::Serialize;
+use store::{Isolation, Store};
 
 use crate::args::{Answer, Manifest, Results};
 use crate::exit::Exit;
+use crate::inside;
 use crate::printer::{BAD, GOOD, Printer, WARNING, for_stdout};
 use crate::project;
 use crate::trouble::Trouble;
@@ -37,7 +41,7 @@ enum State {
 
 pub(crate) fn run(args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     let mut lines = machine();
-    lines.extend(store_lines(&args.at, &args.results));
+    lines.extend(store_lines(&args.at, &args.results)?);
     let bad = lines.iter().any(|it| it.state == State::Bad);
     if args.answer.json {
         printer.json(&lines);
@@ -95,7 +99,7 @@ fn machine() -> Vec<Line> {
     lines
 }
 
-fn store_lines(at: &Manifest, results: &Results) -> Vec<Line> {
+fn store_lines(at: &Manifest, results: &Results) -> Result<Vec<Line>, Trouble> {
     let here = std::env::current_dir().unwrap_or_default();
     let home = match project::find_manifest(at) {
         Ok(manifest) => {
@@ -104,19 +108,23 @@ fn store_lines(at: &Manifest, results: &Results) -> Vec<Line> {
         }
         Err(_) => {
             let text = "no manifest here: the store is not looked at".to_owned();
-            return vec![Line { about: "project", state: State::Absent, text }];
+            return Ok(vec![Line { about: "project", state: State::Absent, text }]);
         }
     };
     let mut lines = vec![good("project", home.root.display().to_string())];
-    let probed =
-        project::open_store(results, &home).and_then(|it| Ok((it.root().to_owned(), it.probe()?)));
+    let wanted = project::isolation()?;
+    let probed = project::open_store(results, &home).and_then(|it| {
+        let probe = it.probe()?;
+        Ok((it, probe))
+    });
     match probed {
         Err(error) => {
             let text = engine::error::chain(&error);
             lines.push(Line { about: "store", state: State::Bad, text });
         }
-        Ok((root, probe)) => {
-            lines.push(good("store", root.display().to_string()));
+        Ok((store, probe)) => {
+            inside::begin_again(&store, wanted)?;
+            lines.push(good("store", store.root().display().to_string()));
             lines.push(good("disk", format!("{} MiB free", probe.free_bytes >> 20)));
             let word = |it: bool| if it { "yes" } else { "no" };
             let text = format!(
@@ -129,7 +137,32 @@ fn store_lines(at: &Manifest, results: &Results) -> Vec<Line> {
             let state = if probe.locks { State::Good } else { State::Bad };
             let text = if probe.locks { "work" } else { "do not work on this file system" };
             lines.push(Line { about: "locks", state, text: text.to_owned() });
+            lines.push(inputs_line(&store, wanted));
         }
     }
-    lines
+    Ok(lines)
+}
+
+/// How steps get their inputs here, and what that costs.
+fn inputs_line(store: &Store, wanted: Option<Isolation>) -> Line {
+    let tried = isolation::choose(store, &Local, wanted)
+        .and_then(|way| Ok((way, isolation::cost(store, &Local, way)?)));
+    match tried {
+        Ok((way, cost)) => {
+            let word = match way {
+                Isolation::Reflink => "clones that share blocks with objects".to_owned(),
+                Isolation::Mount => "links below a read-only mount".to_owned(),
+                Isolation::Copy => {
+                    let most = store::COPIED_INPUT >> 20;
+                    format!("copies up to {most} MiB, verified links above")
+                }
+                Isolation::Link => "verified links".to_owned(),
+            };
+            good("inputs", format!("{word}, {} us for a small one", cost.as_micros()))
+        }
+        Err(error) => {
+            let text = engine::error::chain(&error);
+            Line { about: "inputs", state: State::Bad, text }
+        }
+    }
 }

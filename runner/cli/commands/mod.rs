@@ -86,7 +86,14 @@ enum Command {
 
 /// Parses the command line and does what it says.
 pub(crate) fn main() -> Exit {
-    let cli = match Cli::try_parse() {
+    let args = match crate::inside::arguments() {
+        Ok(args) => args,
+        Err(trouble) => {
+            Printer { talk: Talk::Normal }.trouble(&trouble);
+            return trouble.exit();
+        }
+    };
+    let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are data and end well; anything else is a mistake.

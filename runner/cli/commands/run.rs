@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use engine::events::{End, Sink};
 use engine::execute::Local;
+use engine::planning::Standing;
 use engine::runs::Manifest;
 use engine::slots::Capacity;
 use engine::{Options, Setup};
@@ -15,6 +16,7 @@ use steps::machine::Cuda;
 use super::lock;
 use crate::args::Common;
 use crate::exit::Exit;
+use crate::inside;
 use crate::printer::Printer;
 use crate::progress::{JsonLines, Screen};
 use crate::project::{self, Opened};
@@ -51,7 +53,11 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     if args.locked {
         check_before(&opened)?;
     }
-    let options = options(&args, &opened);
+    let isolation = project::isolation()?;
+    if opened.planned.standings.iter().any(Standing::may_run) {
+        inside::begin_again(&opened.store, isolation)?;
+    }
+    let options = Options { isolation, ..options(&args, &opened) };
     let setup = Setup {
         graph: &opened.graph,
         gathered: &opened.gathered,
@@ -137,6 +143,7 @@ fn options<'a>(args: &Args, opened: &'a Opened) -> Options<'a> {
         text: Box::new(move || opened.workflow.resolved(&ask).to_string()),
     };
     Options {
+        isolation: None,
         budget: opened.workflow.budget(),
         jobs: args.jobs.unwrap_or(cores),
         pools,

@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use plan::Endpoint;
 use plan::graph::{Argument, Instance, Piece, Program, Work};
 use plan::kind::Numerics;
-use store::{Attempt, Disk, Error as StoreError, Hashed, Object, Place, Shape, Store};
+use store::{Attempt, Disk, Error as StoreError, Hashed, Isolation, Object, Shape, Store};
 
 use crate::job::{self, Job, Memory};
 
@@ -61,6 +61,10 @@ impl Prepared {
         let port = |(port, all): (&String, &Vec<Given>)| (port.clone(), all.iter().map(size).sum());
         self.inputs.iter().map(port).collect()
     }
+
+    fn reads_objects(&self) -> bool {
+        self.inputs.values().flatten().any(|it| matches!(it, Given::Object(_)))
+    }
 }
 
 /// Why an attempt could not even begin.
@@ -99,6 +103,8 @@ pub(crate) struct Ready {
     pub(crate) argv: Vec<OsString>,
     /// Its environment.
     pub(crate) environment: Vec<(String, String)>,
+    /// A folder of links to objects that its processes must not be able to write to.
+    pub(crate) read_only: Option<PathBuf>,
 }
 
 /// Makes the folder of an attempt and puts all in it that the step sees.
@@ -106,9 +112,10 @@ pub(crate) fn make(
     store: &Store,
     prepared: &Prepared,
     shard: Option<(usize, usize)>,
+    isolation: Isolation,
 ) -> Result<Ready, AttemptError> {
-    let attempt = store.attempt()?;
-    let folder = attempt.path();
+    let mut attempt = store.attempt()?;
+    let folder = &attempt.path().to_owned();
     let disk = store.disk();
     disk.mkdir(&folder.join("out")).map_err(io_at(folder))?;
     for (path, (from, _)) in &prepared.code {
@@ -120,11 +127,12 @@ pub(crate) fn make(
     }
     let argv = match &prepared.instance.work {
         Work::Program(program) => {
-            place_inputs(store, prepared, folder)?;
+            place_inputs(store, prepared, &mut attempt, isolation)?;
             command(program, prepared)?
         }
         Work::Kind { name, .. } => {
-            write_job(store, prepared, folder, name, shard)?;
+            let inputs = kind_inputs(store, prepared, &mut attempt, isolation)?;
+            write_job(store, prepared, folder, &job(prepared, name, shard, inputs, folder))?;
             worker_command().map_err(io_at(folder))?
         }
     };
@@ -132,7 +140,10 @@ pub(crate) fn make(
     if let Work::Program(program) = &prepared.instance.work {
         environment.extend(variables(program));
     }
-    Ok(Ready { argv, environment, attempt })
+    let is_program = matches!(prepared.instance.work, Work::Program(_));
+    let links = is_program && isolation == Isolation::Mount && prepared.reads_objects();
+    let read_only = links.then(|| folder.join("in"));
+    Ok(Ready { argv, environment, attempt, read_only })
 }
 
 /// Where the `i`-th of `n` inputs of a port is, from the attempt's folder.
@@ -144,8 +155,14 @@ fn input_path(port: &str, i: usize, n: usize) -> PathBuf {
     }
 }
 
-fn place_inputs(store: &Store, prepared: &Prepared, folder: &Path) -> Result<(), AttemptError> {
+fn place_inputs(
+    store: &Store,
+    prepared: &Prepared,
+    attempt: &mut Attempt,
+    isolation: Isolation,
+) -> Result<(), AttemptError> {
     let disk = store.disk();
+    let folder = &attempt.path().to_owned();
     store::make_dirs(disk, &folder.join("in"))?;
     for (port, inputs) in &prepared.inputs {
         if inputs.len() != 1 {
@@ -155,7 +172,7 @@ fn place_inputs(store: &Store, prepared: &Prepared, folder: &Path) -> Result<(),
         for (i, given) in inputs.iter().enumerate() {
             let to = folder.join(input_path(port, i, inputs.len()));
             match given {
-                Given::Object(object) => drop(store.place(object, &to, Place::Input)?),
+                Given::Object(object) => attempt.give(store, port, object, &to, isolation)?,
                 Given::Source(from, _) => place_source(disk, from, &to)?,
                 // The planner gives none to a program.
                 Given::Endpoint(_) => {}
@@ -262,46 +279,61 @@ fn worker_command() -> io::Result<Vec<OsString>> {
     Ok(vec![std::env::current_exe()?.into_os_string(), "worker".into(), job::FILE.into()])
 }
 
-fn write_job(
+/// Where a kind finds its inputs. A kind only reads, so that links need no protection from it.
+fn kind_inputs(
     store: &Store,
     prepared: &Prepared,
-    folder: &Path,
-    op: &str,
-    shard: Option<(usize, usize)>,
-) -> Result<(), AttemptError> {
-    let instance = &prepared.instance;
-    let (mut inputs, mut endpoints) = (BTreeMap::new(), BTreeMap::new());
-    for (port, given) in &prepared.inputs {
+    attempt: &mut Attempt,
+    isolation: Isolation,
+) -> Result<BTreeMap<String, Vec<PathBuf>>, AttemptError> {
+    let isolation =
+        if isolation == Isolation::Reflink { Isolation::Reflink } else { Isolation::Mount };
+    let folder = &attempt.path().to_owned();
+    let mut inputs = BTreeMap::new();
+    for (port, all) in &prepared.inputs {
         let mut paths = vec![];
-        if let [Given::Endpoint(it)] = given.as_slice() {
-            endpoints.insert(port.clone(), it.clone());
+        if let [Given::Endpoint(_)] = all.as_slice() {
             continue;
         }
-        for (i, given) in given.iter().enumerate() {
+        for (i, given) in all.iter().enumerate() {
             paths.push(match given {
                 Given::Source(path, _) => path.clone(),
                 // A port that takes one takes nothing beside it.
                 Given::Endpoint(_) => continue,
                 Given::Object(object) if matches!(object.shape, Shape::File { .. }) => {
-                    store.object_path(&object.digest)
+                    attempt.give_in_place(store, port, object)?
                 }
                 Given::Object(object) => {
-                    let to = folder.join(input_path(port, i, given_len(prepared, port)));
+                    let to = folder.join(input_path(port, i, all.len()));
                     let parent = to.parent().unwrap_or(folder);
                     store::make_dirs(store.disk(), parent)?;
-                    store.place(object, &to, Place::Input)?;
+                    attempt.give(store, port, object, &to, isolation)?;
                     to
                 }
             });
         }
         inputs.insert(port.clone(), paths);
     }
-    store::make_dirs(store.disk(), &prepared.state)?;
-    let job = Job {
+    Ok(inputs)
+}
+
+fn job(
+    prepared: &Prepared,
+    op: &str,
+    shard: Option<(usize, usize)>,
+    inputs: BTreeMap<String, Vec<PathBuf>>,
+    folder: &Path,
+) -> Job {
+    let instance = &prepared.instance;
+    let endpoint = |(port, given): (&String, &Vec<Given>)| match given.as_slice() {
+        [Given::Endpoint(it)] => Some((port.clone(), it.clone())),
+        _ => None,
+    };
+    Job {
         op: op.to_owned(),
         with: instance.with.clone(),
         inputs,
-        endpoints,
+        endpoints: prepared.inputs.iter().filter_map(endpoint).collect(),
         outputs: instance
             .outputs
             .keys()
@@ -315,14 +347,19 @@ fn write_job(
         bf16: matches!(instance.work, Work::Kind { numerics: Some(Numerics::Bf16), .. }),
         checkpoint: instance.how.checkpoint.map(|it| (it.every.as_millis() as u64, it.keep)),
         memo: prepared.memory.clone(),
-    };
-    let text = serde_json::to_vec(&job).map_err(|it| io_at(folder)(io::Error::other(it)))?;
+    }
+}
+
+fn write_job(
+    store: &Store,
+    prepared: &Prepared,
+    folder: &Path,
+    job: &Job,
+) -> Result<(), AttemptError> {
+    store::make_dirs(store.disk(), &prepared.state)?;
+    let text = serde_json::to_vec(job).map_err(|it| io_at(folder)(io::Error::other(it)))?;
     let path = folder.join(job::FILE);
     let written =
         store.disk().create(&path).and_then(|mut file| store.disk().write(&mut file, &path, &text));
     written.map_err(io_at(&path))
-}
-
-fn given_len(prepared: &Prepared, port: &str) -> usize {
-    prepared.inputs.get(port).map_or(0, Vec::len)
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use plan::{Gatherer, Input, Key, Known, Parts};
-use store::{Committed, Holder, Lock, Object, Record, RecordOutput};
+use store::{Committed, Holder, Isolation, Lock, Object, Record, RecordOutput};
 use tokio::sync::{mpsc, watch};
 
 use crate::attempt::Prepared;
@@ -165,6 +165,7 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
         slots: Slots,
         heads: Heads,
         speaker: &'s mut Speaker<'t, 'u>,
+        isolation: Isolation,
     ) -> Self {
         let n = setup.graph.instances.len();
         let (news, inbox) = mpsc::unbounded_channel();
@@ -177,6 +178,7 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
             store: setup.store.clone(),
             executor: Rc::clone(&setup.executor),
             grace: setup.options.grace,
+            isolation,
         };
         let ended = Ended {
             end: End::Good,

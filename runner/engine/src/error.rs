@@ -34,6 +34,14 @@ pub enum EngineError {
         /// What is missing.
         reason: String,
     },
+    /// Inputs were to be given in a way that this machine does not have.
+    #[error("inputs cannot be given by `{way}`: {why}")]
+    Isolation {
+        /// The way.
+        way: &'static str,
+        /// What the system said.
+        why: std::io::Error,
+    },
 }
 
 /// A source that is not there.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use plan::graph::{Instance, Work};
 use plan::kind::Form;
-use store::{Error as StoreError, Object, Presence, Stats, Store};
+use store::{Attempt, Error as StoreError, InputError, Object, Stats, Store};
 
 use crate::attempt::{Given, Prepared};
 
@@ -39,12 +39,9 @@ pub(crate) enum OutputError {
         /// The file.
         file: String,
     },
-    /// It wrote to what it should only read.
-    #[error("it wrote to its input `{port}`")]
-    InputChanged {
-        /// The port.
-        port: String,
-    },
+    /// It, or a step beside it, wrote to what it should only read.
+    #[error(transparent)]
+    Input(#[from] InputError),
     /// A source was edited while the step read it.
     #[error("source `{path}` changed while the step ran")]
     SourceChanged {
@@ -69,22 +66,18 @@ fn io_at(path: &Path) -> impl FnOnce(std::io::Error) -> OutputError {
     move |source| OutputError::Io { path, source }
 }
 
-/// Checks that nothing the step read has changed under it.
-pub(crate) fn check_inputs(store: &Store, prepared: &Prepared) -> Result<(), OutputError> {
-    let is_program = matches!(prepared.instance.work, Work::Program(_));
-    for (port, inputs) in &prepared.inputs {
-        for given in inputs {
-            match given {
-                Given::Source(path, hashed) if !Stats::unchanged(hashed, path) => {
-                    return Err(OutputError::SourceChanged { path: path.clone() });
-                }
-                Given::Object(object)
-                    if is_program && store.present(object) != Presence::Present =>
-                {
-                    return Err(OutputError::InputChanged { port: port.clone() });
-                }
-                _ => {}
-            }
+/// Checks that nothing the step read has changed under it: neither sources, nor what its attempt
+/// was given of the store.
+pub(crate) fn check_inputs(
+    store: &Store,
+    prepared: &Prepared,
+    attempt: &Attempt,
+) -> Result<(), OutputError> {
+    for given in prepared.inputs.values().flatten() {
+        if let Given::Source(path, hashed) = given
+            && !Stats::unchanged(hashed, path)
+        {
+            return Err(OutputError::SourceChanged { path: path.clone() });
         }
     }
     for (path, hashed) in prepared.code.values() {
@@ -92,7 +85,7 @@ pub(crate) fn check_inputs(store: &Store, prepared: &Prepared) -> Result<(), Out
             return Err(OutputError::SourceChanged { path: path.clone() });
         }
     }
-    Ok(())
+    Ok(attempt.check_inputs(store)?)
 }
 
 /// Checks the outputs in `out` and takes them into the store.

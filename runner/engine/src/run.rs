@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use plan::{Digest, Graph, Input, Key};
-use store::{Index, Store};
+use store::{Index, Isolation, Store};
 
 use crate::dispatch::Dispatcher;
 use crate::error::{Absent, EngineError};
@@ -15,6 +15,7 @@ use crate::execute::Executor;
 use crate::export::Exporter;
 use crate::facts::{Gathered, source_name};
 use crate::heads::Heads;
+use crate::isolation;
 use crate::planning::{Planned, Stale, Standing};
 use crate::runs::{Manifest, RunRecord};
 use crate::slots::{Capacity, Slots};
@@ -77,6 +78,8 @@ pub struct Options<'a> {
     pub grace: Duration,
     /// Whether work that an engine left behind is ended instead of waited for.
     pub break_orphans: bool,
+    /// What keeps steps from changing objects; none: the best that this machine can do.
+    pub isolation: Option<Isolation>,
     /// What the run may spend.
     pub budget: plan::Budget,
     /// The resolved manifest, for the record.
@@ -260,8 +263,9 @@ fn dispatch(
         .enable_all()
         .build()
         .map_err(|source| EngineError::Io { path, source })?;
+    let isolation = isolation::choose(&setup.store, &*setup.executor, setup.options.isolation)?;
     let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, Dispatcher::new(setup, slots, heads, speaker).run())
+    local.block_on(&runtime, Dispatcher::new(setup, slots, heads, speaker, isolation).run())
 }
 
 /// Passes events on to the record and to whoever else wants them.

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use plan::graph::Work;
 use plan::{Digest, Gatherer, Input, Known};
-use store::{Object, Stats, Store};
+use store::{Isolation, Object, Stats, Store};
 
 use crate::attempt::{self, Given, Prepared};
 use crate::error::chain;
@@ -155,7 +155,7 @@ pub(crate) fn data(
 
 /// Has a worker do the work; its outputs are thrown away.
 pub(crate) fn work(store: &Store, prepared: &Prepared) -> Result<(), String> {
-    let ready = attempt::make(store, prepared, None).map_err(|it| chain(&it))?;
+    let ready = attempt::make(store, prepared, None, Isolation::Copy).map_err(|it| chain(&it))?;
     let output = Command::new(&ready.argv[0])
         .args(&ready.argv[1..])
         .current_dir(ready.attempt.path())

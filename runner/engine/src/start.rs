@@ -389,7 +389,7 @@ async fn take_in(store: &Store, unit: &Unit, end: UnitEnd) -> UnitResult {
         UnitEnd::Stopped => return UnitResult::Stopped,
     };
     let failed = |reason: String| UnitResult::Failed { reason, log: String::new(), tail: vec![] };
-    if let Err(error) = finish::check_inputs(store, &unit.prepared) {
+    if let Err(error) = finish::check_inputs(store, &unit.prepared, &attempt) {
         return failed(chain(&error));
     }
     let out = attempt.path().join("out");

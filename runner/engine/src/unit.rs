@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plan::graph::FailureKind;
-use store::{Attempt, Lock, Store, Work};
+use store::{Attempt, Isolation, Lock, Store, Work};
 use tokio::sync::watch;
 
 use crate::attempt::{self, Prepared};
@@ -138,6 +138,8 @@ pub(crate) struct Shared {
     pub(crate) executor: Rc<dyn Executor>,
     /// How long a step that is asked to stop may take.
     pub(crate) grace: Duration,
+    /// What keeps steps from changing objects.
+    pub(crate) isolation: Isolation,
 }
 
 /// Does the work, trying again as the manifest says.
@@ -224,7 +226,7 @@ const OF_CUDA: [&str; 5] =
     ["LD_LIBRARY_PATH", "KUN_CUDA_LIBRARIES", "KUN_CUDA_CACHE", "XDG_CACHE_HOME", "HOME"];
 
 fn start(shared: &Shared, unit: &Unit, log: &Path) -> Result<(Box<dyn Running>, Attempt), String> {
-    let ready = attempt::make(&shared.store, &unit.prepared, unit.shard)
+    let ready = attempt::make(&shared.store, &unit.prepared, unit.shard, shared.isolation)
         .map_err(|error| crate::error::chain(&error))?;
     let mut environment = ready.environment;
     for (pool, devices) in &unit.devices {
@@ -245,6 +247,7 @@ fn start(shared: &Shared, unit: &Unit, log: &Path) -> Result<(Box<dyn Running>, 
         log: writable(&shared.store, log),
         stdout: if is_kind { Stdout::Messages } else { Stdout::Log },
         argv: ready.argv,
+        read_only: ready.read_only,
     };
     let program = task.argv[0].to_string_lossy().into_owned();
     let running = shared

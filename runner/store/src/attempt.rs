@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use crate::error::At;
+use crate::inputs::Inputs;
 use crate::store::make_dirs;
+use crate::verified::Verified;
 use crate::{Disk, Result, Store};
 
 /// Numbers the folders of this process.
@@ -22,6 +24,8 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 pub struct Attempt {
     path: PathBuf,
     desk: Arc<Desk>,
+    inputs: Inputs,
+    verified: Arc<Verified>,
     kept: bool,
 }
 
@@ -58,6 +62,15 @@ impl Attempt {
         &self.path
     }
 
+    /// What the step was given of the store.
+    pub(crate) fn given(&self) -> &Inputs {
+        &self.inputs
+    }
+
+    pub(crate) fn inputs(&mut self) -> &mut Inputs {
+        &mut self.inputs
+    }
+
     /// Leaves the folder where it is; a sweep removes it later.
     pub fn keep(mut self) -> PathBuf {
         self.kept = true;
@@ -67,6 +80,7 @@ impl Attempt {
     /// Removes the folder now.
     pub fn remove(mut self) -> Result<()> {
         self.kept = true;
+        self.inputs.unlink(&self.verified);
         remove_tree(&*self.desk.disk, &self.path)
     }
 }
@@ -74,6 +88,7 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         if !self.kept {
+            self.inputs.unlink(&self.verified);
             // What cannot be removed now is swept later.
             let _ = remove_tree(&*self.desk.disk, &self.path);
         }
@@ -91,7 +106,8 @@ impl Store {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
                 other => other.at("make folder", &path)?,
             }
-            return Ok(Attempt { path, desk, kept: false });
+            let verified = self.shared_verified();
+            return Ok(Attempt { path, desk, inputs: Inputs::default(), verified, kept: false });
         }
     }
 

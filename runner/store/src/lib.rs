@@ -20,7 +20,9 @@ mod store;
 mod take;
 
 mod attempt;
+mod inputs;
 mod lock;
+mod verified;
 
 mod gc;
 mod pin;
@@ -38,6 +40,7 @@ pub use error::{Error, Result};
 pub use gc::{GcAsk, GcMode, GcRecord, GcReport};
 pub use hash::hash_file;
 pub use index::{Index, IndexEntry, IndexOutput};
+pub use inputs::{COPIED_INPUT, InputError, Isolation};
 pub use lock::{Holder, Lock, Locking};
 pub use object::{Node, Object, Place, Placed, Presence, Shape, TreeEntry};
 pub use probe::Probe;

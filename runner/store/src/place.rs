@@ -17,7 +17,7 @@ use crate::attempt::remove_tree;
 use crate::error::At;
 use crate::store::make_dirs;
 use crate::whole::beside;
-use crate::{Error, Node, Object, Place, Placed, Result, Shape, Store};
+use crate::{Error, Node, Object, Place, Placed, Result, Shape, Store, TreeEntry};
 
 /// Files up to this length are copied for people, who may then edit them.
 const COPIED: u64 = 16 * 1024 * 1024;
@@ -79,17 +79,7 @@ impl Store {
 
     fn put_tree(&self, object: &Object, to: &Path, how: Place) -> Result<Placed> {
         let entries = self.tree(object)?;
-        let mut folders: BTreeSet<&Path> = BTreeSet::from([Path::new("")]);
-        for entry in &entries {
-            folders.extend(entry.path.ancestors().skip(1));
-            if entry.node == Node::EmptyDir {
-                folders.insert(&entry.path);
-            }
-        }
-        for folder in folders {
-            let path = if folder.as_os_str().is_empty() { to.to_owned() } else { to.join(folder) };
-            self.disk().mkdir(&path).at("make folder", &path)?;
-        }
+        self.make_tree_folders(&entries, to)?;
         entries
             .par_iter()
             .map(|entry| {
@@ -107,6 +97,21 @@ impl Store {
                 }
             })
             .try_reduce(Placed::default, |one, other| Ok(one + other))
+    }
+
+    pub(crate) fn make_tree_folders(&self, entries: &[TreeEntry], to: &Path) -> Result<()> {
+        let mut folders: BTreeSet<&Path> = BTreeSet::from([Path::new("")]);
+        for entry in entries {
+            folders.extend(entry.path.ancestors().skip(1));
+            if entry.node == Node::EmptyDir {
+                folders.insert(&entry.path);
+            }
+        }
+        for folder in folders {
+            let path = if folder.as_os_str().is_empty() { to.to_owned() } else { to.join(folder) };
+            self.disk().mkdir(&path).at("make folder", &path)?;
+        }
+        Ok(())
     }
 
     fn put_file(&self, one: &One<'_>, to: &Path) -> Result<Placed> {
@@ -133,6 +138,20 @@ impl Store {
         }
         self.set_placed_mode(one, to)?;
         Ok(Placed { copies: 1, copied_bytes: bytes, ..Placed::default() })
+    }
+
+    /// Clones an object for a step to read; false: this file system cannot, and nothing was left.
+    pub(crate) fn clone_object(
+        &self,
+        digest: &Digest,
+        executable: bool,
+        to: &Path,
+    ) -> Result<bool> {
+        if self.no_reflink().load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        let one = One { digest, size: 0, executable, how: Place::Input };
+        Ok(self.put_reflink(&one, &self.object_path(digest), to)?.is_some())
     }
 
     /// None: this file system cannot, and nothing was left at `to`.
@@ -204,7 +223,7 @@ fn make_dirs_if_needed(store: &Store, path: &Path) -> Result<()> {
 }
 
 /// Whether the file system, or this pair of places, cannot do what was asked at all.
-fn cannot(error: &io::Error) -> bool {
+pub(crate) fn cannot(error: &io::Error) -> bool {
     let Some(code) = error.raw_os_error() else { return false };
     [
         Errno::OPNOTSUPP,

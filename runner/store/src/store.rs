@@ -14,6 +14,7 @@ use plan::{Digest, Key};
 
 use crate::attempt::{self, Attempt, Desk};
 use crate::error::At;
+use crate::verified::Verified;
 use crate::{Disk, Error, RealDisk, Result};
 
 /// What the file `VERSION` says.
@@ -53,6 +54,7 @@ struct Inner {
     desk: Mutex<Option<Arc<Desk>>>,
     /// Objects that this process put here whole.
     taken: Mutex<HashSet<Digest>>,
+    verified: Arc<Verified>,
     next: AtomicU64,
     no_reflink: AtomicBool,
     warnings: Mutex<Vec<Warning>>,
@@ -116,6 +118,7 @@ impl Store {
             make_dirs(&*settings.disk, &root)?;
         }
         let handle = File::open(&root).at("open", &root)?;
+        let verified = Verified::new(&root, Arc::clone(&settings.disk));
         let inner = Inner {
             root,
             settings,
@@ -123,6 +126,7 @@ impl Store {
             scratch: Mutex::new(None),
             desk: Mutex::new(None),
             taken: Mutex::new(HashSet::new()),
+            verified: Arc::new(verified),
             next: AtomicU64::new(0),
             no_reflink: AtomicBool::new(false),
             warnings: Mutex::new(Vec::new()),
@@ -149,6 +153,11 @@ impl Store {
     /// Whether a commit waits for the disk.
     pub fn durability(&self) -> Durability {
         self.inner.settings.durability
+    }
+
+    /// The folder of the objects.
+    pub fn objects(&self) -> PathBuf {
+        self.root().join("obj")
     }
 
     /// Where an object's bytes (a tree's listing) are, whether it is there or not.
@@ -194,6 +203,15 @@ impl Store {
     /// Objects that this process put here whole.
     pub(crate) fn taken(&self) -> MutexGuard<'_, HashSet<Digest>> {
         self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Objects that this process has verified.
+    pub(crate) fn verified(&self) -> &Verified {
+        &self.inner.verified
+    }
+
+    pub(crate) fn shared_verified(&self) -> Arc<Verified> {
+        Arc::clone(&self.inner.verified)
     }
 
     /// What carries out the changes.

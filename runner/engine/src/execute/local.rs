@@ -3,6 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
+use super::leftover::Family;
+use super::spawner::on_spawner;
 use super::{Cancel, Ended, Executor, Running, Stdout, Task, Ticket, Waiting};
 use crate::job::Message;
 
@@ -38,10 +41,23 @@ impl Executor for Local {
             Stdout::Log => command.stdout(Stdio::from(log)),
             Stdout::Messages => command.stdout(Stdio::piped()),
         };
-        let mut child = command.spawn()?;
+        let (runtime, read_only) = (tokio::runtime::Handle::current(), task.read_only);
+        let (mut child, family) = on_spawner(move |namespace| {
+            let _context = runtime.enter();
+            if let Some(folder) = &read_only {
+                namespace.mount_read_only(folder)?;
+            }
+            let family = Family::begin()?;
+            Ok((command.spawn()?, family))
+        })?;
         let lines = child.stdout.take().map(|it| BufReader::new(it).lines());
         let pid = child.id().unwrap_or(0);
-        Ok(Box::new(Process { child, pid, lines }))
+        Ok(Box::new(Process { child, pid, lines, family }))
+    }
+
+    fn protect(&self, folder: &Path) -> io::Result<()> {
+        let folder = folder.to_owned();
+        on_spawner(move |namespace| namespace.protect(&folder))
     }
 
     fn adopt(&self, ticket: &Ticket) -> Option<Box<dyn Running>> {
@@ -54,6 +70,7 @@ struct Process {
     child: Child,
     pid: u32,
     lines: Option<Lines<BufReader<ChildStdout>>>,
+    family: Family,
 }
 
 impl Running for Process {
@@ -81,8 +98,9 @@ impl Running for Process {
                 };
                 let _ = tokio::time::timeout(LAST_WORDS, rest).await;
             }
-            // Whatever it left running would keep the key's lock.
+            // Whatever it left running would keep the key's lock, and could write to its outputs.
             let _ = signal_group(self.pid, Signal::KILL);
+            self.family.end().await?;
             Ok(match (status.code(), status.signal()) {
                 (Some(code), _) => Ended::Exit(code),
                 (None, Some(signal)) => Ended::Signal(signal),
@@ -173,6 +191,7 @@ mod tests {
             lock: fs::File::open("/dev/null").unwrap(),
             log: folder.join("log"),
             stdout,
+            read_only: None,
         }
     }
 

@@ -3,13 +3,15 @@
 //! An executor runs argument vectors. It knows nothing of steps, keys or the store, so that one
 //! for a cluster can stand beside the local one. It never publishes a result.
 
+mod leftover;
 mod local;
+mod spawner;
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::future::Future;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
@@ -34,6 +36,8 @@ pub struct Task {
     pub log: PathBuf,
     /// What its standard output is.
     pub stdout: Stdout,
+    /// A folder that its processes must not be able to write to, whoever they are.
+    pub read_only: Option<PathBuf>,
 }
 
 /// What the standard output of a task is.
@@ -83,6 +87,8 @@ pub trait Executor {
     fn submit(&self, task: Task) -> io::Result<Box<dyn Running>>;
     /// Finds a task that an engine which is gone had started; none: it has ended.
     fn adopt(&self, ticket: &Ticket) -> Option<Box<dyn Running>>;
+    /// Makes a folder read-only for all tasks that come. An error: tasks cannot have any.
+    fn protect(&self, folder: &Path) -> io::Result<()>;
 }
 
 /// A task under way.

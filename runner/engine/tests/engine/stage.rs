@@ -118,6 +118,7 @@ impl Bench {
             keep_going,
             grace: Duration::from_secs(5),
             break_orphans: false,
+            isolation: None,
             manifest: Manifest {
                 fingerprint: Box::new(|| plan::Digest([0; 32])),
                 text: Box::new(String::new),
