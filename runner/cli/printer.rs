@@ -151,6 +151,9 @@ fn help(trouble: &Trouble) -> Option<String> {
         Trouble::Engine(engine::EngineError::Store(error)) if error.is_full() => {
             Some("free some room (`kun gc` says what it could remove), then run again".to_owned())
         }
+        Trouble::Engine(engine::EngineError::NotExported { .. }) => {
+            Some("the same command makes it again".to_owned())
+        }
         Trouble::Engine(engine::EngineError::Absent(_)) => {
             Some("put the files there, or point the manifest to where they are".to_owned())
         }

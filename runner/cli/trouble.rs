@@ -47,6 +47,7 @@ impl Trouble {
                 EngineError::Sources(_) | EngineError::Absent(_) | EngineError::Slots { .. } => {
                     Exit::Mistake
                 }
+                EngineError::NotExported { .. } => Exit::Failed,
                 EngineError::Store(_) | EngineError::Io { .. } => Exit::Broken,
             },
             Trouble::Io { .. } => Exit::Broken,

@@ -10,6 +10,7 @@ mod hostile;
 mod interrupt;
 mod method;
 mod place;
+mod rot;
 #[expect(dead_code, reason = "the unit tests of the client use the rest")]
 #[path = "../../runner/steps/src/served/server.rs"]
 mod server;

@@ -18,6 +18,7 @@ pub mod replay;
 pub mod run;
 pub mod runs;
 mod sampled;
+pub mod scrub;
 pub mod slots;
 pub mod time;
 pub mod why;

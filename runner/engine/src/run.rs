@@ -1,6 +1,6 @@
 //! A run from plan to end: sets the stage, lets the dispatcher work, puts results into the project.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -17,6 +17,7 @@ use crate::facts::{Gathered, source_name};
 use crate::heads::Heads;
 use crate::planning::{Planned, Stale, Standing};
 use crate::runs::{Manifest, RunRecord};
+use crate::scrub::{self, Scrub, Scrubbing};
 use crate::slots::{Capacity, Slots};
 
 /// Where a project keeps things.
@@ -77,6 +78,10 @@ pub struct Options<'a> {
     pub grace: Duration,
     /// Whether work that an engine left behind is ended instead of waited for.
     pub break_orphans: bool,
+    /// How closely it looks at the objects that it uses.
+    pub scrub: Scrub,
+    /// What is to be said before anything else: what was found while the run was planned.
+    pub warnings: Vec<String>,
     /// What the run may spend.
     pub budget: plan::Budget,
     /// The resolved manifest, for the record.
@@ -164,8 +169,14 @@ pub fn run(mut setup: Setup<'_>, sinks: &mut [&mut dyn Sink]) -> Result<Summary,
         n_maybe,
         machine,
     });
+    for text in std::mem::take(&mut setup.options.warnings) {
+        speaker.say(&Event::Warning { text });
+    }
     let mut ended = if n_stale + n_maybe > 0 {
-        dispatch(&setup, slots, &mut speaker)?
+        let scrubbing = Scrubbing::start(&setup.store, setup.options.scrub.budget);
+        let ended = dispatch(&setup, slots, &mut speaker)?;
+        scrubbing.end();
+        ended
     } else {
         Ended {
             end: End::Good,
@@ -175,10 +186,12 @@ pub fn run(mut setup: Setup<'_>, sinks: &mut [&mut dyn Sink]) -> Result<Summary,
             n_skipped: 0,
             n_stopped: 0,
             made: BTreeMap::new(),
+            forgotten: BTreeSet::new(),
         }
     };
     let exported = export(&setup, &ended, &mut speaker);
-    if exported.is_err() {
+    let lacks = lacks(&setup, &mut ended, &mut speaker)?;
+    if exported.is_err() || lacks {
         ended.end = End::Failed;
     }
     for store::Warning { path, what } in setup.store.warnings() {
@@ -197,6 +210,31 @@ pub fn run(mut setup: Setup<'_>, sinks: &mut [&mut dyn Sink]) -> Result<Summary,
         took_ms: began.elapsed().as_millis() as u64,
     });
     Ok(Summary { end: ended.end, run, n_ran: ended.n_ran, exported: exported? })
+}
+
+/// Deals with damaged objects that were found beside the run; whether a result that it stands on
+/// is forgotten, by this or before, and was not made again.
+fn lacks(
+    setup: &Setup<'_>,
+    ended: &mut Ended,
+    speaker: &mut Speaker<'_, '_>,
+) -> Result<bool, EngineError> {
+    if let Some(found) = scrub::found(&setup.store)? {
+        speaker.say(&Event::Warning { text: scrub::said(&found) });
+        ended.forgotten.extend(found.derived.keys());
+    }
+    for (i, key) in setup.planned.keys.iter().enumerate() {
+        let cached = key.filter(|_| setup.planned.standings[i] == Standing::Cached);
+        let Some(key) = ended.made.get(&i).copied().or(cached) else { continue };
+        if ended.forgotten.contains(&key) && setup.store.record(&key)?.is_none() {
+            let step = &setup.graph.instances[i].address;
+            let text =
+                format!("the result of `{step}` is forgotten: the same command makes it again");
+            speaker.say(&Event::Warning { text });
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What can be known to fail is said before anything costs anything.
@@ -241,6 +279,8 @@ pub(crate) struct Ended {
     pub(crate) n_stopped: usize,
     /// Instance number to the key of its result, of those that this run made or found.
     pub(crate) made: BTreeMap<usize, Key>,
+    /// Results that turned out to be damaged, or made from something damaged.
+    pub(crate) forgotten: BTreeSet<Key>,
 }
 
 fn dispatch(
@@ -303,13 +343,11 @@ fn export(
                 let n = (inputs.len() > 1).then_some(i);
                 let what = format!("{}.{slot}", target.address);
                 let placed = exporter.place(&key, from, (&target.address, slot, n))?;
-                if let Some(placed) = placed {
-                    if placed.is_new {
-                        let (path, kept) = (placed.path.clone(), placed.kept);
-                        speaker.say(&Event::Exported { what: what.clone(), path, kept });
-                    }
-                    exported.insert(what, placed.path);
+                if placed.is_new {
+                    let (path, kept) = (placed.path.clone(), placed.kept);
+                    speaker.say(&Event::Exported { what: what.clone(), path, kept });
                 }
+                exported.insert(what, placed.path);
             }
         }
     }

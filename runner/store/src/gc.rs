@@ -321,9 +321,7 @@ pub(crate) fn forget(
     }
     drop(gate);
     if gone > 0 {
-        let lock = index::lock_index(store)?;
-        lock.lock().at("lock", store.root())?;
-        index::rebuild(store)?;
+        index::rebuild_now(store)?;
     }
     Ok(gone)
 }

@@ -22,9 +22,11 @@ mod take;
 mod attempt;
 mod lock;
 
+mod derived;
 mod gc;
 mod pin;
 mod probe;
+mod scrub;
 mod verify;
 
 pub mod remote;
@@ -33,6 +35,7 @@ pub mod stats;
 pub mod testing;
 
 pub use attempt::{Attempt, Swept, remove_tree};
+pub use derived::{Derived, Quarantined};
 pub use disk::{Disk, RealDisk};
 pub use error::{Error, Result};
 pub use gc::{GcAsk, GcMode, GcRecord, GcReport};
@@ -43,6 +46,7 @@ pub use object::{Node, Object, Place, Placed, Presence, Shape, TreeEntry};
 pub use probe::Probe;
 pub use record::{Committed, RECORD_FORMAT, Record, RecordOutput, Work};
 pub use rows::Rows;
+pub use scrub::Scrubbed;
 pub use stats::{Hashed, Rehash, Stamp, Stats};
 pub use store::{Durability, Settings, Store, Warning, make_dirs};
 pub use verify::{Finding, Quarantine, VerifyReport};

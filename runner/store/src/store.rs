@@ -2,7 +2,7 @@
 //!
 //! Refuses folders of other versions and folders that hold other things; writes nothing there.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -51,8 +51,10 @@ struct Inner {
     // Before the desk that it lies in.
     scratch: Mutex<Option<Attempt>>,
     desk: Mutex<Option<Arc<Desk>>>,
-    /// Objects that this process put here whole.
+    /// Objects that this process put here whole, or has read all of.
     taken: Mutex<HashSet<Digest>>,
+    /// Objects that this process found damaged.
+    damaged: Mutex<BTreeSet<Digest>>,
     next: AtomicU64,
     no_reflink: AtomicBool,
     warnings: Mutex<Vec<Warning>>,
@@ -123,6 +125,7 @@ impl Store {
             scratch: Mutex::new(None),
             desk: Mutex::new(None),
             taken: Mutex::new(HashSet::new()),
+            damaged: Mutex::new(BTreeSet::new()),
             next: AtomicU64::new(0),
             no_reflink: AtomicBool::new(false),
             warnings: Mutex::new(Vec::new()),
@@ -191,7 +194,12 @@ impl Store {
         self.inner.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Objects that this process put here whole.
+    /// Objects that this process found damaged.
+    pub(crate) fn damaged(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
+        self.inner.damaged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Objects that this process put here whole, or has read all of.
     pub(crate) fn taken(&self) -> MutexGuard<'_, HashSet<Digest>> {
         self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -141,7 +141,15 @@ impl Store {
         let sealed =
             stands.len() == size && stands.mtime_nsec() == SEAL_NANOS && stands.mode() & 0o222 == 0;
         let read = || {
-            size <= READ_AGAIN && crate::hash_file(object).is_ok_and(|(found, _)| found == *digest)
+            let Some(Ok((found, _))) = (size <= READ_AGAIN).then(|| crate::hash_file(object))
+            else {
+                return false;
+            };
+            if found != *digest {
+                // It is replaced; what was made from it is another matter.
+                self.damaged().insert(*digest);
+            }
+            found == *digest
         };
         sealed && (self.taken().contains(digest) || read())
     }
