@@ -104,8 +104,21 @@ pub(crate) fn disk() -> Result<Arc<dyn Disk>, Trouble> {
     }
 }
 
-/// Opens a project as far as a plan of these targets.
+/// Opens a project as far as a plan of these targets, to look at it.
 pub(crate) fn open(common: &Common, targets: Vec<String>) -> Result<Opened, Trouble> {
+    open_and(common, targets, |_, _| Ok(()))
+}
+
+/// The same, to run it: what the plan finds in the store is not collected before the run is over.
+pub(crate) fn open_to_run(common: &Common, targets: Vec<String>) -> Result<Opened, Trouble> {
+    open_and(common, targets, |store, home| Ok(store.lease(&home.state)?))
+}
+
+fn open_and(
+    common: &Common,
+    targets: Vec<String>,
+    before: impl FnOnce(&Store, &Home) -> Result<(), Trouble>,
+) -> Result<Opened, Trouble> {
     let Project { workflow, home } = read(&common.manifest)?;
     let ask = common.scope.ask(targets);
     let graph = workflow.expand(&ask, &Files)?;
@@ -121,6 +134,7 @@ pub(crate) fn open(common: &Common, targets: Vec<String>) -> Result<Opened, Trou
     // Only a memory of what was hashed: a plan is as good without it.
     let _ = stats.save();
     let store = open_store_on(disk, &common.results, &home)?;
+    before(&store, &home)?;
     let mut index = store.index()?;
     let mut planned = planning::plan(&graph, &gathered.facts, &store, &index);
     let damaged = store.take_damaged();

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod collect;
 mod company;
 mod endpoint;
 mod fault;
@@ -11,6 +12,7 @@ mod interrupt;
 mod method;
 mod place;
 mod rot;
+mod seed;
 #[expect(dead_code, reason = "the unit tests of the client use the rest")]
 #[path = "../../runner/steps/src/served/server.rs"]
 mod server;

@@ -56,7 +56,7 @@ pub(crate) struct Args {
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     args.common.manifest.take_from(&mut args.words);
     args.common.trust.paranoid |= args.locked;
-    let mut opened = project::open(&args.common, args.words.clone())?;
+    let mut opened = project::open_to_run(&args.common, args.words.clone())?;
     if args.locked {
         check_before(&opened)?;
     }

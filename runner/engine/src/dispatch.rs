@@ -377,7 +377,7 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
 
     /// A whole result of a key, as it is on the disk now.
     pub(crate) fn find(&mut self, key: &Key) -> Option<BTreeMap<String, RecordOutput>> {
-        let record = match self.setup.store.record(key) {
+        let record = match self.setup.store.claim(key) {
             Ok(record) => record?,
             Err(error) => {
                 self.speaker.say(&Event::Warning { text: chain(&error) });

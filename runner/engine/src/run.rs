@@ -156,6 +156,9 @@ pub fn run(mut setup: Setup<'_>, sinks: &mut [&mut dyn Sink]) -> Result<Summary,
         Err(error) => (None, Some(format!("no record is kept of this run: {error}"))),
     };
     let run = record.as_ref().map(|it| it.id().to_owned());
+    if n_stale + n_maybe > 0 || !setup.store.has_roots() {
+        setup.store.hold(&mut setup.planned.keys.iter().flatten().copied())?;
+    }
     let mut speaker = Speaker { record, sinks };
     if let Some(text) = no_record {
         speaker.say(&Event::Warning { text });
@@ -194,6 +197,7 @@ pub fn run(mut setup: Setup<'_>, sinks: &mut [&mut dyn Sink]) -> Result<Summary,
     if exported.is_err() || lacks {
         ended.end = End::Failed;
     }
+    setup.store.end_lease()?;
     for store::Warning { path, what } in setup.store.warnings() {
         speaker.say(&Event::Warning { text: format!("`{}`: {what}", path.display()) });
     }

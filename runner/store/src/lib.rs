@@ -26,6 +26,7 @@ mod derived;
 mod gc;
 mod pin;
 mod probe;
+mod roots;
 mod scrub;
 mod verify;
 
@@ -45,6 +46,7 @@ pub use lock::{Holder, Lock, Locking};
 pub use object::{Node, Object, Place, Placed, Presence, Shape, TreeEntry};
 pub use probe::Probe;
 pub use record::{Committed, RECORD_FORMAT, Record, RecordOutput, Work};
+pub use roots::Project;
 pub use rows::Rows;
 pub use scrub::Scrubbed;
 pub use stats::{Hashed, Rehash, Stamp, Stats};

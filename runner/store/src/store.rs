@@ -14,10 +14,11 @@ use plan::{Digest, Key};
 
 use crate::attempt::{self, Attempt, Desk};
 use crate::error::At;
+use crate::roots::Lease;
 use crate::{Disk, Error, RealDisk, Result};
 
 /// What the file `VERSION` says.
-const VERSION: &str = "kun-store 1\n";
+const VERSION: &str = "kun-store 2\n";
 
 /// The names at the top of a store, and those that may lie beside them.
 const KNOWN: &[&str] = &[
@@ -30,11 +31,17 @@ const KNOWN: &[&str] = &[
     "tmp",
     "lock",
     "pin",
+    "roots",
+    "lease",
     "bad",
     ".gitignore",
     "CACHEDIR.TAG",
     "lost+found",
 ];
+
+/// The folders that a new store begins with.
+const FOLDERS: [&str; 10] =
+    ["obj", "act", "idx", "rows", "part", "tmp", "lock", "pin", "roots", "lease"];
 
 /// A store. Cheap to clone; all clones are the same store.
 #[derive(Clone, Debug)]
@@ -55,6 +62,8 @@ struct Inner {
     taken: Mutex<HashSet<Digest>>,
     /// Objects that this process found damaged.
     damaged: Mutex<BTreeSet<Digest>>,
+    /// What the run of this process stands on.
+    lease: Mutex<Option<Lease>>,
     next: AtomicU64,
     no_reflink: AtomicBool,
     warnings: Mutex<Vec<Warning>>,
@@ -126,6 +135,7 @@ impl Store {
             desk: Mutex::new(None),
             taken: Mutex::new(HashSet::new()),
             damaged: Mutex::new(BTreeSet::new()),
+            lease: Mutex::new(None),
             next: AtomicU64::new(0),
             no_reflink: AtomicBool::new(false),
             warnings: Mutex::new(Vec::new()),
@@ -138,7 +148,7 @@ impl Store {
     }
 
     fn found(&self, version: &Path) -> Result<()> {
-        for name in ["obj", "act", "idx", "rows", "part", "tmp", "lock", "pin"] {
+        for name in FOLDERS {
             make_dirs(self.disk(), &self.root().join(name))?;
         }
         self.write_whole(version, VERSION.as_bytes())
@@ -192,6 +202,11 @@ impl Store {
 
     pub(crate) fn desk_slot(&self) -> MutexGuard<'_, Option<Arc<Desk>>> {
         self.inner.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the run of this process stands on.
+    pub(crate) fn lease_slot(&self) -> MutexGuard<'_, Option<Lease>> {
+        self.inner.lease.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Objects that this process found damaged.
@@ -351,10 +366,10 @@ mod tests {
     #[test]
     fn a_store_of_another_version_is_refused_and_left_alone() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("VERSION"), "kun-store 2\n").unwrap();
+        fs::write(dir.path().join("VERSION"), "kun-store 1\n").unwrap();
         let error = Store::open(dir.path()).unwrap_err();
         assert!(
-            error.to_string().ends_with("says `kun-store 2`, which this version does not read")
+            error.to_string().ends_with("says `kun-store 1`, which this version does not read")
         );
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
