@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use engine::replay::{self, Replayed, Share};
 use plan::Key;
-use store::{Finding, Quarantine};
+use store::{Finding, Quarantine, Store, VerifyReport};
 
 use crate::args::{Answer, Common, Manifest, Results};
 use crate::exit::Exit;
@@ -59,7 +59,7 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     let home = project::read(&args.at)?.home;
     let store = open_store(&args.results, &home)?;
     let quarantine = if args.repair { Quarantine::Move } else { Quarantine::Leave };
-    let report = store.verify(quarantine, &mut |finding| {
+    let mut report = store.verify(quarantine, &mut |finding| {
         let (what, makers) = said(&finding);
         if args.answer.json {
             printer.json(&serde_json::json!({"finding": what, "makers": makers}));
@@ -70,6 +70,7 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
             }
         }
     })?;
+    unfinished(&store, &args, printer, &mut report)?;
     let read = format!(
         "{} of {}, {}, {}",
         words::count(report.objects as usize, "object"),
@@ -95,6 +96,33 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         printer.say(format!("\n{NAME}help{NAME:#}: {text}"));
     }
     Ok(if report.findings == report.mended { Exit::Good } else { Exit::Failed })
+}
+
+/// Looks into the unfinished states of steps: checkpoints, logs, finished shards.
+fn unfinished(
+    store: &Store,
+    args: &Args,
+    printer: &Printer,
+    report: &mut VerifyReport,
+) -> Result<(), Trouble> {
+    for part in store.parts()? {
+        let mut damaged = steps::damaged_state(&part);
+        damaged.extend(engine::damaged_shards(&part));
+        for (path, why) in damaged {
+            let near = words::near(&path);
+            let what = format!("unfinished work is damaged\n  `{near}`: {why}");
+            match args.answer.json {
+                true => printer.json(&serde_json::json!({"finding": what, "makers": []})),
+                false => printer.data(what),
+            }
+            report.findings += 1;
+            if args.repair && store.put_state_aside(&part, &path)? {
+                report.moved += 1;
+                report.mended += 1;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Asks again about a share of what every finished step that asks a model has kept.

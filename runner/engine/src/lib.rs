@@ -40,3 +40,4 @@ pub use error::EngineError;
 pub use events::{Event, Sink};
 pub use orphan::{holder_text, host, is_orphan};
 pub use run::{Home, Options, Setup, Summary, run};
+pub use shards::damaged_shards;

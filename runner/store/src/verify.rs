@@ -12,7 +12,9 @@ use plan::{Digest, Key};
 use rayon::prelude::*;
 
 use crate::commit::{list, name_of, object_paths, read_record, split_files};
-use crate::{Error, Node, Object, Presence, Result, Shape, Store, gc, hash_file, index, rows};
+use crate::{
+    Error, Locking, Node, Object, Presence, Result, Shape, Store, gc, hash_file, index, rows,
+};
 
 /// Objects that are read before their findings are told.
 const BATCH: usize = 1024;
@@ -126,6 +128,20 @@ struct Check<'a> {
 }
 
 impl Store {
+    /// The unfinished states of steps; what is in them is the steps' to check.
+    pub fn parts(&self) -> Result<Vec<PathBuf>> {
+        list(&self.root().join("part"))
+    }
+
+    /// Puts a damaged file or folder of a step's unfinished state aside; false: the step is at it
+    /// now, or it is gone.
+    pub fn put_state_aside(&self, part: &Path, damaged: &Path) -> Result<bool> {
+        let key = part.file_name().and_then(|it| it.to_str()).and_then(|it| it.parse().ok());
+        let Some(key) = key else { return Ok(self.set_aside(part)?.is_some()) };
+        let Locking::Held(_lock) = self.try_lock(&key)? else { return Ok(false) };
+        Ok(self.set_aside(damaged)?.is_some())
+    }
+
     /// Reads everything, with all cores.
     pub fn verify(
         &self,
