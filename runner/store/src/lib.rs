@@ -6,6 +6,7 @@
 mod disk;
 mod error;
 mod frame;
+mod group;
 mod hash;
 mod object;
 mod record;

@@ -15,7 +15,7 @@ use plan::{Digest, Key};
 use crate::attempt::{self, Attempt, Desk};
 use crate::error::At;
 use crate::roots::Lease;
-use crate::{Disk, Error, RealDisk, Result};
+use crate::{Disk, Error, RealDisk, Result, group};
 
 /// What the file `VERSION` says.
 const VERSION: &str = "kun-store 2\n";
@@ -110,7 +110,7 @@ impl Store {
     }
 
     /// The same, with another disk or durability.
-    pub fn open_with(root: &Path, settings: Settings) -> Result<Store> {
+    pub fn open_with(root: &Path, mut settings: Settings) -> Result<Store> {
         let root = std::path::absolute(root).at("find", root)?;
         let version = root.join("VERSION");
         let known = match fs::read(&version) {
@@ -126,6 +126,7 @@ impl Store {
             refuse_foreign(&root)?;
             make_dirs(&*settings.disk, &root)?;
         }
+        settings.disk = group::disk_for(&root, settings.disk);
         let handle = File::open(&root).at("open", &root)?;
         let inner = Inner {
             root,
