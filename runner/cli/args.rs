@@ -53,10 +53,11 @@ pub(crate) struct Results {
     pub(crate) store: Option<PathBuf>,
 }
 
-/// What is believed of sources.
+/// What is believed of sources, and of what steps read of the store.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Trust {
-    /// Hash every source again, whatever its size and times say
+    /// Hash every source again, whatever its size and times say; `run` does so with all that steps
+    /// read of the store too
     #[arg(long)]
     pub(crate) paranoid: bool,
 }

@@ -151,6 +151,14 @@ fn help(trouble: &Trouble) -> Option<String> {
         Trouble::Engine(engine::EngineError::Store(error)) if error.is_full() => {
             Some("free some room (`kun gc` says what it could remove), then run again".to_owned())
         }
+        Trouble::Engine(engine::EngineError::Store(error)) if error.is_denied() => Some(
+            "a store is a group's where its folder belongs to the group and was made \
+             `chmod g+ws` before the first run"
+                .to_owned(),
+        ),
+        Trouble::Engine(engine::EngineError::NotExported { .. }) => {
+            Some("the same command makes it again".to_owned())
+        }
         Trouble::Engine(engine::EngineError::Absent(_)) => {
             Some("put the files there, or point the manifest to where they are".to_owned())
         }

@@ -1,6 +1,6 @@
 //! Opens a project: finds its manifest, reads it, hashes its sources, looks into its store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use engine::forecast;
 use engine::heads::Heads;
 use engine::planning::{self, Planned};
 use engine::why::{Effort, Reasons};
-use plan::{Graph, InstanceId, Key, KindSpec, Workflow};
+use plan::{Digest, Graph, InstanceId, Key, KindSpec, Workflow};
 use store::{
     Disk, Index, Isolation, Object, Place, RealDisk, Rehash, Settings, Shape, Stats, Store,
 };
@@ -37,6 +37,8 @@ pub(crate) struct Opened {
     pub(crate) store: Store,
     pub(crate) index: Index,
     pub(crate) planned: Planned,
+    /// Objects that the planning found damaged.
+    pub(crate) damaged: BTreeSet<Digest>,
 }
 
 /// The manifest that is meant.
@@ -120,8 +122,21 @@ pub(crate) fn isolation() -> Result<Option<Isolation>, Trouble> {
     }
 }
 
-/// Opens a project as far as a plan of these targets.
+/// Opens a project as far as a plan of these targets, to look at it.
 pub(crate) fn open(common: &Common, targets: Vec<String>) -> Result<Opened, Trouble> {
+    open_and(common, targets, |_, _| Ok(()))
+}
+
+/// The same, to run it: what the plan finds in the store is not collected before the run is over.
+pub(crate) fn open_to_run(common: &Common, targets: Vec<String>) -> Result<Opened, Trouble> {
+    open_and(common, targets, |store, home| Ok(store.lease(&home.state)?))
+}
+
+fn open_and(
+    common: &Common,
+    targets: Vec<String>,
+    before: impl FnOnce(&Store, &Home) -> Result<(), Trouble>,
+) -> Result<Opened, Trouble> {
     let Project { workflow, home } = read(&common.manifest)?;
     let ask = common.scope.ask(targets);
     let graph = workflow.expand(&ask, &Files)?;
@@ -137,12 +152,27 @@ pub(crate) fn open(common: &Common, targets: Vec<String>) -> Result<Opened, Trou
     // Only a memory of what was hashed: a plan is as good without it.
     let _ = stats.save();
     let store = open_store_on(disk, &common.results, &home)?;
-    let index = store.index()?;
-    let planned = planning::plan(&graph, &gathered.facts, &store, &index);
-    Ok(Opened { workflow, home, graph, gathered, store, index, planned })
+    before(&store, &home)?;
+    let mut index = store.index()?;
+    let mut planned = planning::plan(&graph, &gathered.facts, &store, &index);
+    let damaged = store.take_damaged();
+    if !damaged.is_empty() {
+        // A run forgets what was made from them; whoever only looks sees what it would do.
+        let derived = store.made_from(&damaged)?;
+        index.hide(&derived.records.iter().map(|it| it.1).collect());
+        planned = planning::plan(&graph, &gathered.facts, &store, &index);
+    }
+    Ok(Opened { workflow, home, graph, gathered, store, index, planned, damaged })
 }
 
 impl Opened {
+    /// Plans again with what is in the store now.
+    pub(crate) fn plan_again(&mut self) -> Result<(), Trouble> {
+        self.index = self.store.index()?;
+        self.planned = planning::plan(&self.graph, &self.gathered.facts, &self.store, &self.index);
+        Ok(())
+    }
+
     /// What the names stood for.
     pub(crate) fn heads(&self) -> Result<Heads, Trouble> {
         let path = self.home.heads();

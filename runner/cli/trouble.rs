@@ -48,6 +48,7 @@ impl Trouble {
                 | EngineError::Absent(_)
                 | EngineError::Slots { .. }
                 | EngineError::Isolation { .. } => Exit::Mistake,
+                EngineError::NotExported { .. } => Exit::Failed,
                 EngineError::Store(_) | EngineError::Io { .. } => Exit::Broken,
             },
             Trouble::Io { .. } => Exit::Broken,

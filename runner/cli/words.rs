@@ -24,6 +24,20 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{scaled:.digits$} {}", UNITS[unit])
 }
 
+/// The bytes of `0`, `1500`, `64 KiB`, `256MiB`: the other way round of [`size`].
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
+    let end = text.find(|it: char| !it.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let shift = ["B", "KiB", "MiB", "GiB", "TiB"].iter().position(|it| *it == unit.trim());
+    let shift = if unit.trim().is_empty() { Some(0) } else { shift };
+    number
+        .parse::<u64>()
+        .ok()
+        .zip(shift)
+        .and_then(|(number, shift)| number.checked_mul(1 << (10 * shift)))
+        .ok_or_else(|| "expected a number of bytes, such as `0`, `4096` or `256MiB`".to_owned())
+}
+
 /// `81.2 %`.
 pub(crate) fn share(part: u64, whole: u64) -> String {
     format!("{:.1} %", 100.0 * part as f64 / whole.max(1) as f64)
@@ -73,6 +87,15 @@ mod tests {
     fn sizes_have_two_digits_or_more_and_a_unit() {
         let said = [0, 999, 1024, 1536, 12 << 20, 3 << 60].map(size);
         assert_eq!(said, ["0 B", "999 B", "1.0 KiB", "1.5 KiB", "12 MiB", "3072 PiB"]);
+    }
+
+    #[test]
+    fn a_size_is_read_as_it_is_written() {
+        let read = ["0", "999 B", "64KiB", "256 MiB", "2TiB"].map(|it| bytes(it).unwrap());
+        assert_eq!(read, [0, 999, 64 << 10, 256 << 20, 2 << 40]);
+        for text in ["", "MiB", "1.5 MiB", "-1", "3 MB", "99999999TiB"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
     }
 
     #[test]

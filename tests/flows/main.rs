@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod collect;
 mod company;
 mod endpoint;
 mod fault;
@@ -12,6 +13,8 @@ mod interrupt;
 mod leftover;
 mod method;
 mod place;
+mod rot;
+mod seed;
 #[expect(dead_code, reason = "the unit tests of the client use the rest")]
 #[path = "../../runner/steps/src/served/server.rs"]
 mod server;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::place::{Place, Started, kill_group, pause};
+use crate::seed::Dice;
 
 /// How often something is killed where nothing else is asked for.
 const FEW: u64 = 40;
@@ -79,19 +80,6 @@ fn project() -> Place {
     place
 }
 
-/// `splitmix64`.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut it = self.0;
-        it = (it ^ (it >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        it = (it ^ (it >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (it ^ (it >> 31)) % sides
-    }
-}
-
 /// What was killed, and how often.
 type Tally = BTreeMap<&'static str, u64>;
 
@@ -103,7 +91,7 @@ fn whatever_is_killed_whenever_the_results_are_those_of_an_undisturbed_run() {
     calm.good("run --jobs 2 -q");
     let right = calm.results();
     assert_eq!(right.len(), 5, "{:?}", right.keys());
-    let (mut dice, mut tally, mut rounds, mut asked_again) = (Dice(wanted), Tally::new(), 0, 0);
+    let (mut dice, mut tally, mut rounds, mut asked_again) = (Dice::of_today(), Tally::new(), 0, 0);
     while tally.values().sum::<u64>() < wanted {
         rounds += 1;
         let place = project();

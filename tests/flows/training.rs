@@ -3,6 +3,7 @@
 use rustix::process::{Signal, kill_process};
 
 use crate::place::{Place, files, pid, until};
+use crate::rot::flip;
 
 const WORKFLOW: &str = "[workflow]\nname = 'training'\nformat = 1\n[sources]\na = { path = 'a.jsonl' }\n\
     [steps.words]\nop = 'tokenizer'\nin = { data = '${sources.a}' }\nwith = { vocab_size = 512 }\n\
@@ -54,4 +55,44 @@ fn a_training_run_that_is_killed_ends_with_the_bytes_of_one_that_is_not() {
     war.good("run -q --break-orphans");
     assert!(war.results() == peace.results());
     assert!(peace.results().contains_key("chat/model/model.safetensors"));
+}
+
+/// Ends a run once it has left a checkpoint.
+fn interrupted() -> Place {
+    let place = place();
+    let mut run = place.start("run -q");
+    until("a checkpoint", || checkpoint(&place) > 0 || run.has_ended());
+    assert!(!run.has_ended(), "{}", run.said());
+    run.signal(Signal::INT);
+    run.wait();
+    place
+}
+
+#[test]
+fn a_damaged_checkpoint_or_log_is_said_and_never_gone_on_from() {
+    let peace = place();
+    peace.good("run -q");
+    let (aside, anew) = ("is damaged and is not gone on from", "is damaged: it begins anew");
+    for (name, said, repairs) in [
+        ("v.bin", aside, false),
+        ("state.json", aside, true),
+        ("log.kept", anew, false),
+        ("log.kept", anew, true),
+        // It is for who watches, and written anew from what is kept.
+        ("log.jsonl", "goes on after step", false),
+    ] {
+        let place = interrupted();
+        let all = files(&place.root().join(".kun/store/part"));
+        let path = all.iter().find(|it| it.ends_with(name)).expect(name);
+        flip(path, 1001);
+        let (code, verified) = place.end("verify");
+        assert_eq!(code, i32::from(name != "log.jsonl"), "{name}: {verified}");
+        if repairs {
+            place.good("verify --repair");
+            place.good("verify");
+        }
+        let screen = place.good("run");
+        assert!(repairs || screen.contains(said), "{name}: {screen}");
+        assert!(place.results() == peace.results(), "{name}: {screen}");
+    }
 }

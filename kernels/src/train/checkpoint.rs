@@ -1,8 +1,9 @@
 //! Checkpoints: what a run needs to go on as if nothing had happened.
 //!
 //! A folder `step-N` with the trained numbers, both moments and a state file that names the
-//! checksum of each. It is written beside its place, synced and renamed, and only then is the one
-//! before it removed: whenever the run is killed, one whole checkpoint is there.
+//! checksum of each. It is written beside its place, synced and renamed, and only then are older
+//! ones removed: whenever the run is killed, one whole checkpoint is there. One that is damaged is
+//! never resumed from: whoever puts it aside goes on from the one before, or begins anew.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -55,6 +56,11 @@ struct StoredFile {
 impl<D: Device> Trainer<'_, D> {
     /// Writes a checkpoint below a folder, and removes older ones.
     pub fn checkpoint(&self, folder: &Path) -> Result<()> {
+        self.checkpoint_keeping(folder, 1)
+    }
+
+    /// Writes a checkpoint below a folder, and removes all but the newest `keep`.
+    pub fn checkpoint_keeping(&self, folder: &Path, keep: usize) -> Result<()> {
         fs::create_dir_all(folder).map_err(write(folder))?;
         let name = format!("{PREFIX}{:010}", self.progress.step);
         let (to, partial) = (folder.join(&name), folder.join(format!("{name}.partial")));
@@ -84,7 +90,34 @@ impl<D: Device> Trainer<'_, D> {
         crate::yi::save::sync(&partial)?;
         fs::rename(&partial, &to).map_err(write(&to))?;
         crate::yi::save::sync(folder)?;
-        found(folder)?.into_iter().filter(|it| it.1 != to).try_for_each(|it| remove(&it.1))
+        found(folder)?.iter().rev().skip(keep.max(1)).try_for_each(|it| remove(&it.1))
+    }
+
+    /// The checkpoints below a folder that are not as they were written, each with what is wrong.
+    /// All of their bytes are read.
+    pub fn damaged_checkpoints(folder: &Path) -> Result<Vec<(PathBuf, String)>> {
+        let mut damaged = Vec::new();
+        for (step, path) in found(folder)? {
+            match check(&path, step) {
+                Ok(()) => {}
+                // A run that goes on may have removed it by now.
+                Err(_) if !path.exists() => {}
+                Err(error) => damaged.push((path, error.to_string())),
+            }
+        }
+        Ok(damaged)
+    }
+
+    /// Renames damaged checkpoints, so that none is resumed from; says which, and what is wrong.
+    pub fn put_damaged_aside(folder: &Path) -> Result<Vec<(PathBuf, String)>> {
+        let damaged = Self::damaged_checkpoints(folder)?;
+        for (path, _) in &damaged {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let aside = path.with_file_name(format!("damaged-{name}"));
+            remove(&aside)?;
+            fs::rename(path, &aside).map_err(write(&aside))?;
+        }
+        Ok(damaged)
     }
 
     /// Goes on from the last checkpoint below a folder, if there is one. After an error the run
@@ -217,6 +250,39 @@ impl<D: Device> Trainer<'_, D> {
         }
         Err(refuse(path, "is damaged: its checksum is another"))
     }
+}
+
+/// Whether a checkpoint is as it was written, whatever run it is of.
+fn check(folder: &Path, step: u64) -> Result<()> {
+    let path = folder.join(STATE);
+    let stored = read_state(&path)?;
+    if stored.step != step {
+        return Err(refuse(&path, "is of another step"));
+    }
+    for name in FILES {
+        let Some(told) = stored.files.get(name) else {
+            return Err(refuse(&path, "names too few files"));
+        };
+        let path = folder.join(name);
+        let read = |it: io::Error| refuse(&path, &format!("cannot be read: {it}"));
+        let mut file = File::open(&path).map_err(read)?;
+        let bytes = file.metadata().map_err(read)?.len();
+        if bytes != told.bytes {
+            return Err(refuse(&path, &format!("has {bytes} bytes, not {}", told.bytes)));
+        }
+        let (mut digest, mut buffer) = (Digest::new(), vec![0; CHUNK]);
+        loop {
+            let n = file.read(&mut buffer).map_err(read)?;
+            if n == 0 {
+                break;
+            }
+            digest.update(&buffer[..n]);
+        }
+        if hex(digest.finish()) != told.xxh64 {
+            return Err(refuse(&path, "is damaged: its checksum is another"));
+        }
+    }
+    Ok(())
 }
 
 fn read_state(path: &Path) -> Result<Stored> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use engine::{Home, runs};
 use plan::Key;
 use report::table::{Side, Table};
-use store::{GcAsk, GcMode, Store};
+use store::{GcAsk, GcMode, Project, Store};
 
 use crate::args::{Answer, Manifest, Results};
 use crate::exit::Exit;
@@ -31,9 +31,13 @@ pub(crate) struct Args {
     /// Remove it, and put together what ended steps left of rows
     #[arg(long)]
     yes: bool,
-    /// How many of the newest runs keep their results
+    /// How many of this project's newest runs keep their results; those of other projects that use
+    /// the store keep all of theirs
     #[arg(long, value_name = "N", default_value_t = 10)]
     keep: usize,
+    /// Let the results of a project go whose folder is not there any more (may be repeated)
+    #[arg(long, value_name = "FOLDER")]
+    forget: Vec<PathBuf>,
     /// How many hours old something must be to go
     #[arg(long, value_name = "HOURS", default_value_t = 24)]
     older: u64,
@@ -56,7 +60,10 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         return pins(&args, &home, &store, printer);
     }
     let ask = GcAsk {
-        keep: roots(&home, args.keep)?,
+        keep: roots(&home, &store, args.keep)?,
+        project: home.state.is_dir().then(|| home.state.clone()),
+        runs: args.keep,
+        forget: forgotten(&args.forget, &store)?,
         grace: Duration::from_secs(args.older * 3600),
         mode: if args.yes { GcMode::Remove } else { GcMode::DryRun },
         ..GcAsk::default()
@@ -64,6 +71,14 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     let mut report = store.gc(&ask)?;
     for store::Warning { path, what } in store.warnings() {
         printer.warn(format!("`{}`: {what}", path.display()));
+    }
+    for project in &report.gone {
+        let folder = root_of(project);
+        let shown = words::argument(&folder.display().to_string());
+        printer.warn(format!(
+            "project `{}` is not there: its results stay (`kun gc --forget {shown}` lets them go)",
+            folder.display()
+        ));
     }
     report.records.sort_by(|a, b| (&a.address, a.key).cmp(&(&b.address, b.key)));
     if args.answer.json {
@@ -80,6 +95,7 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
             "parts": report.parts, "part_bytes": report.part_bytes,
             "row_spaces": report.row_spaces, "row_bytes": report.row_bytes,
             "compacted_bytes": report.compacted_bytes,
+            "gone": report.gone.iter().map(root_of).collect::<Vec<_>>(),
             "attempts": report.attempts.attempts, "attempt_bytes": report.attempts.bytes,
         }));
         return Ok(Exit::Good);
@@ -143,10 +159,41 @@ fn pins(args: &Args, home: &Home, store: &Store, printer: &Printer) -> Result<Ex
     Ok(Exit::Good)
 }
 
-/// The results of the newest runs and of the lock file.
-fn roots(home: &Home, keep: usize) -> Result<BTreeSet<Key>, Trouble> {
+/// The folder of a project's manifest.
+fn root_of(project: &Project) -> PathBuf {
+    project.state.parent().unwrap_or(&project.state).to_owned()
+}
+
+/// The projects that are to be forgotten; only what is not there can be.
+fn forgotten(folders: &[PathBuf], store: &Store) -> Result<BTreeSet<PathBuf>, Trouble> {
+    let projects = store.projects()?;
+    let mut states = BTreeSet::new();
+    for folder in folders {
+        let folder = std::path::absolute(folder).map_err(|it| Trouble::io(folder, it))?;
+        let shown = folder.display();
+        let found = projects.iter().find(|it| it.state == folder || root_of(it) == folder);
+        let Some(found) = found else {
+            let help = "`kun gc` names the projects that use this store and are not there";
+            return Err(Trouble::helped(format!("no project `{shown}` uses this store"), help));
+        };
+        if found.is_there() {
+            let help = "`kun gc` in it says what it could do without";
+            return Err(Trouble::helped(format!("project `{shown}` is there"), help));
+        }
+        states.insert(found.state.clone());
+    }
+    Ok(states)
+}
+
+/// The results of the newest runs, and of the lock files of all projects that are there.
+fn roots(home: &Home, store: &Store, keep: usize) -> Result<BTreeSet<Key>, Trouble> {
     let mut keys = run_keys(home, keep)?;
     keys.extend(super::lock::keys(home)?);
+    for project in store.projects()? {
+        if project.is_there() {
+            keys.extend(super::lock::keys(&Home::of(&root_of(&project)))?);
+        }
+    }
     Ok(keys)
 }
 

@@ -8,6 +8,7 @@ use engine::events::{End, Sink};
 use engine::execute::Local;
 use engine::planning::Standing;
 use engine::runs::Manifest;
+use engine::scrub::{self, Inputs, Scrub};
 use engine::slots::Capacity;
 use engine::{Options, Setup};
 use plan::{Ask, Digest, Slots};
@@ -21,6 +22,7 @@ use crate::printer::Printer;
 use crate::progress::{JsonLines, Screen};
 use crate::project::{self, Opened};
 use crate::trouble::Trouble;
+use crate::words;
 
 /// Run what is stale
 #[derive(Debug, clap::Args)]
@@ -30,9 +32,15 @@ pub(crate) struct Args {
     words: Vec<String>,
     #[command(flatten)]
     common: Common,
-    /// Refuse to run on other sources than those in `kun.lock`, and to end with other results
+    /// Refuse to run on other sources than those in `kun.lock`, and to end with other results;
+    /// believes no more than `--paranoid`
     #[arg(long)]
     locked: bool,
+    /// How many bytes of the store are re-read beside the run, to find what has rotted: first what
+    /// steps will read, then objects in turn
+    #[arg(long, value_name = "BYTES", value_parser = words::bytes, default_value = "256MiB",
+        env = crate::env::SCRUB, hide_env_values = true)]
+    scrub: u64,
     /// How many processors steps may use together (default: all)
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=65_536))]
     jobs: Option<u64>,
@@ -49,7 +57,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     args.common.manifest.take_from(&mut args.words);
-    let opened = project::open(&args.common, args.words.clone())?;
+    args.common.trust.paranoid |= args.locked;
+    let mut opened = project::open_to_run(&args.common, args.words.clone())?;
     if args.locked {
         check_before(&opened)?;
     }
@@ -57,7 +66,8 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     if opened.planned.standings.iter().any(Standing::may_run) {
         inside::begin_again(&opened.store, isolation)?;
     }
-    let options = Options { isolation, ..options(&args, &opened) };
+    let warnings = without_damage(&args, &mut opened)?;
+    let options = Options { isolation, warnings, ..options(&args, &opened) };
     let setup = Setup {
         graph: &opened.graph,
         gathered: &opened.gathered,
@@ -84,6 +94,30 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
         End::Good if args.locked => check_after(&args, printer),
         end => Ok(end.into()),
     }
+}
+
+/// Puts aside what is damaged of what the run would read, and plans again until nothing is; says
+/// what was.
+fn without_damage(args: &Args, opened: &mut Opened) -> Result<Vec<String>, Trouble> {
+    let mut warnings = vec![];
+    let damaged = std::mem::take(&mut opened.damaged);
+    let mut found = scrub::quarantine(&opened.store, damaged)?;
+    loop {
+        if let Some(it) = &found {
+            warnings.push(scrub::said(it));
+            opened.plan_again()?;
+        }
+        let Opened { store, graph, planned, index, .. } = &*opened;
+        found = scrub::before(store, graph, planned, index, closeness(args))?;
+        if found.is_none() {
+            return Ok(warnings);
+        }
+    }
+}
+
+fn closeness(args: &Args) -> Scrub {
+    let inputs = if args.common.trust.paranoid { Inputs::All } else { Inputs::Budget };
+    Scrub { budget: args.scrub, inputs }
 }
 
 /// Sources must be the locked ones before anything runs.
@@ -144,6 +178,8 @@ fn options<'a>(args: &Args, opened: &'a Opened) -> Options<'a> {
     };
     Options {
         isolation: None,
+        scrub: closeness(args),
+        warnings: vec![],
         budget: opened.workflow.budget(),
         jobs: args.jobs.unwrap_or(cores),
         pools,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use engine::replay::{self, Replayed, Share};
 use plan::Key;
-use store::{Finding, Quarantine};
+use store::{Finding, Quarantine, Store, VerifyReport};
 
 use crate::args::{Answer, Common, Manifest, Results};
 use crate::exit::Exit;
@@ -26,8 +26,8 @@ pub(crate) struct Args {
     results: Results,
     #[command(flatten)]
     answer: Answer,
-    /// Put damaged objects aside and forget the results that lack one: a run that needs them makes
-    /// them again
+    /// Put aside what is damaged or does not belong there, and forget the results that lack an object
+    /// or were made from a damaged one: a run that needs them makes them again
     #[arg(long)]
     repair: bool,
     /// Instead of reading the store, ask models again about this share of the records of every finished
@@ -59,11 +59,7 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
     let home = project::read(&args.at)?.home;
     let store = open_store(&args.results, &home)?;
     let quarantine = if args.repair { Quarantine::Move } else { Quarantine::Leave };
-    let mut n_mendable = 0;
-    let report = store.verify(quarantine, &mut |finding| {
-        let object =
-            matches!(finding, Finding::DamagedObject { .. } | Finding::MissingObject { .. });
-        n_mendable += usize::from(object);
+    let mut report = store.verify(quarantine, &mut |finding| {
         let (what, makers) = said(&finding);
         if args.answer.json {
             printer.json(&serde_json::json!({"finding": what, "makers": makers}));
@@ -74,6 +70,7 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
             }
         }
     })?;
+    unfinished(&store, &args, printer, &mut report)?;
     let read = format!(
         "{} of {}, {}, {}",
         words::count(report.objects as usize, "object"),
@@ -93,12 +90,39 @@ pub(crate) fn run(mut args: Args, printer: &Printer) -> Result<Exit, Trouble> {
             printer.act(WARNING, "Found", text);
         }
     }
-    if n_mendable > 0 && !args.repair {
-        let text = "`kun verify --repair` puts damaged objects aside and forgets the results that \
-                    lack one; a run that needs them makes them again";
+    if n > 0 && !args.repair {
+        let text = "`kun verify --repair` puts aside what is damaged and forgets the results that lack \
+                    an object or were made from a damaged one; a run that needs them makes them again";
         printer.say(format!("\n{NAME}help{NAME:#}: {text}"));
     }
     Ok(if report.findings == report.mended { Exit::Good } else { Exit::Failed })
+}
+
+/// Looks into the unfinished states of steps: checkpoints, logs, finished shards.
+fn unfinished(
+    store: &Store,
+    args: &Args,
+    printer: &Printer,
+    report: &mut VerifyReport,
+) -> Result<(), Trouble> {
+    for part in store.parts()? {
+        let mut damaged = steps::damaged_state(&part);
+        damaged.extend(engine::damaged_shards(&part));
+        for (path, why) in damaged {
+            let near = words::near(&path);
+            let what = format!("unfinished work is damaged\n  `{near}`: {why}");
+            match args.answer.json {
+                true => printer.json(&serde_json::json!({"finding": what, "makers": []})),
+                false => printer.data(what),
+            }
+            report.findings += 1;
+            if args.repair && store.put_state_aside(&part, &path)? {
+                report.moved += 1;
+                report.mended += 1;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Asks again about a share of what every finished step that asks a model has kept.
@@ -177,6 +201,14 @@ fn said(finding: &Finding) -> (String, Vec<String>) {
         }
         Finding::MissingObject { digest, makers } => {
             (format!("object {digest} is not there"), names(makers))
+        }
+        Finding::MadeFromDamaged { address, .. } => (
+            format!("the result of `{address}` may be wrong: it was made from a damaged object"),
+            vec![],
+        ),
+        Finding::NotBelieved { path } => {
+            let path = words::near(path);
+            (format!("`{path}` may be wrong: nothing says that no damaged object is in it"), vec![])
         }
         Finding::DamagedRecord { path, why } => {
             (format!("record `{}` is damaged: {why}", path.display()), vec![])

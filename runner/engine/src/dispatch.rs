@@ -19,6 +19,7 @@ use crate::heads::Heads;
 use crate::orphan::{holder_text, host};
 use crate::planning::{Stale, Standing};
 use crate::run::{Ended, Setup, Speaker};
+use crate::scrub::{self, Inputs};
 use crate::signals::Signals;
 use crate::slots::{Held, Slots};
 use crate::spending::{Spending, until};
@@ -188,6 +189,7 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
             n_skipped: 0,
             n_stopped: 0,
             made: BTreeMap::new(),
+            forgotten: BTreeSet::new(),
         };
         Self {
             setup,
@@ -377,18 +379,36 @@ impl<'a, 's, 't, 'u> Dispatcher<'a, 's, 't, 'u> {
 
     /// A whole result of a key, as it is on the disk now.
     pub(crate) fn find(&mut self, key: &Key) -> Option<BTreeMap<String, RecordOutput>> {
-        let record = match self.setup.store.record(key) {
+        let record = match self.setup.store.claim(key) {
             Ok(record) => record?,
             Err(error) => {
                 self.speaker.say(&Event::Warning { text: chain(&error) });
                 return None;
             }
         };
-        let whole = record
-            .outputs
-            .values()
-            .all(|it| self.setup.store.present(&it.object) == store::Presence::Present);
+        let store = &self.setup.store;
+        let look = |it: &Object| match self.setup.options.scrub.inputs {
+            Inputs::All => store.reread(it),
+            Inputs::Budget => store.present(it),
+        };
+        let whole = record.outputs.values().all(|it| look(&it.object) == store::Presence::Present);
+        self.put_damaged_aside();
         whole.then_some(record.outputs)
+    }
+
+    /// What was found damaged, and what was made from it, is not to be reused by what comes next.
+    pub(crate) fn put_damaged_aside(&mut self) {
+        match scrub::found(&self.setup.store) {
+            Ok(None) => {}
+            Ok(Some(found)) => {
+                self.speaker.say(&Event::Warning { text: scrub::said(&found) });
+                self.ended.forgotten.extend(found.derived.keys());
+            }
+            Err(error) => {
+                self.trouble.get_or_insert(error);
+                self.draining = true;
+            }
+        }
     }
 
     pub(crate) fn reuse(

@@ -26,6 +26,14 @@ pub enum EngineError {
     /// Sources that steps need are not there.
     #[error("{}", absent(.0))]
     Absent(Vec<Absent>),
+    /// An output that the store does not have, or not whole, at the end of a run.
+    #[error("`{what}` cannot be put into the project: {reason}")]
+    NotExported {
+        /// The target and its slot.
+        what: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A step asks for more than there is.
     #[error("step `{step}` cannot run: {reason}")]
     Slots {

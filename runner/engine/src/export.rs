@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use plan::{Address, Digest, Key};
-use store::{Index, IndexOutput, Place, Stats, Store, Wait};
+use store::{Index, IndexOutput, Place, Presence, Stats, Store, Wait};
 
 use crate::error::EngineError;
 use crate::run::Home;
@@ -61,14 +61,20 @@ impl<'a> Exporter<'a> {
         Ok(Self { home, store, stats, index, was, changed: false, marked, unswept })
     }
 
-    /// Puts one output of a result into the project; none: the store does not know it.
+    /// Puts one output of a result into the project. What the store does not have, or not whole, is
+    /// an error: what an earlier run put there must not be taken for it.
     pub fn place(
         &mut self,
         key: &Key,
         slot: &str,
         name: (&Address, &str, Option<usize>),
-    ) -> Result<Option<Exported>, EngineError> {
-        let Some(output) = self.output(key, slot)? else { return Ok(None) };
+    ) -> Result<Exported, EngineError> {
+        let absent = |what: String| {
+            Err(EngineError::NotExported { what: format!("{}.{}", name.0, name.1), reason: what })
+        };
+        let Some(output) = self.output(key, slot)? else {
+            return absent("its result is not in the store any more".to_owned());
+        };
         let path = path_for(name, &output);
         let target = self.home.root.join(&path);
         let digest = output.object.digest;
@@ -84,7 +90,12 @@ impl<'a> Exporter<'a> {
         };
         if found == Some(digest) {
             self.note(&path, digest);
-            return Ok(Some(Exported { path, is_new: false, kept: None }));
+            return Ok(Exported { path, is_new: false, kept: None });
+        }
+        match self.store.reread(&output.object) {
+            Presence::Present => {}
+            Presence::Missing => return absent("it is not in the store any more".to_owned()),
+            Presence::Damaged { why } => return absent(format!("it is damaged: {why}")),
         }
         let is_there = fs::symlink_metadata(&target).is_ok();
         // A killed run may not have come to remember what it put here; what is in the store is
@@ -96,7 +107,7 @@ impl<'a> Exporter<'a> {
         self.mark();
         self.store.place(&output.object, &target, Place::Export)?;
         self.note(&path, digest);
-        Ok(Some(Exported { path, is_new: true, kept }))
+        Ok(Exported { path, is_new: true, kept })
     }
 
     /// An output, from its record where the index could not be written.

@@ -3,7 +3,7 @@
 //! The job is a JSON file in the worker's own folder; the answers are JSON lines on its standard
 //! output. Paths in a job are absolute, or relative to that folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use plan::{Digest, Endpoint, Value};
@@ -55,6 +55,9 @@ pub struct Memory {
     pub store: PathBuf,
     /// Which records' results may be taken for one another.
     pub space: Digest,
+    /// What the results are made from besides the records: if it turns out to have been damaged,
+    /// they are not believed any more. None: who only reads does not say.
+    pub inputs: Option<BTreeSet<Digest>>,
 }
 
 /// One line from a worker.

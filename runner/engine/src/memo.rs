@@ -24,7 +24,13 @@ impl RowMemo {
 
     fn rows(&mut self) -> Result<&Rows, StepError> {
         if self.rows.is_none() {
-            let open = || Rows::open(&Store::open(&self.memory.store)?, &self.memory.space);
+            let open = || {
+                let rows = Rows::open(&Store::open(&self.memory.store)?, &self.memory.space)?;
+                if let Some(inputs) = &self.memory.inputs {
+                    rows.note_inputs(inputs)?;
+                }
+                Ok(rows)
+            };
             self.rows = Some(open().map_err(said)?);
         }
         Ok(self.rows.as_ref().expect("opened above"))
@@ -82,7 +88,8 @@ mod tests {
     #[test]
     fn the_last_answer_counts_here_and_in_the_next_process() {
         let folder = tempfile::tempdir().unwrap();
-        let memory = Memory { store: folder.path().to_owned(), space: Digest::of(b"space") };
+        let memory =
+            Memory { store: folder.path().to_owned(), space: Digest::of(b"space"), inputs: None };
         let (one, other) = (Digest::of(b"one"), Digest::of(b"other"));
         let mut memo = RowMemo::new(memory.clone());
         assert_eq!(memo.get(&one).unwrap(), None);

@@ -60,7 +60,8 @@ pub fn probe(facts: &Facts<'_>, home: &Home, i: usize) -> Result<Forecast, Repla
         let sample = room.path().join("sample.jsonl");
         let share = Share { of_records: wanted as f64 / n.max(1) as f64, seed: 0 };
         let drawn = draw(&path, &sample, share).map_err(wrong)?.len() as u64;
-        let memory = Memory { store: room.path().join("kept"), space: plan::Digest([0; 32]) };
+        let memory =
+            Memory { store: room.path().join("kept"), space: plan::Digest([0; 32]), inputs: None };
         let given = (port, inputs.clone(), sample.as_path());
         let prepared = with_sample(facts, i, given, (room.path(), memory)).map_err(failed)?;
         let began = Instant::now();

@@ -121,11 +121,11 @@ pub fn replay(
     let data = sampled::data(facts.store, (port, &inputs)).map_err(failed)?;
     let sample = room.path().join("sample.jsonl");
     let drawn = draw(&data, &sample, share).map_err(|it| failed(it.to_string()))?;
-    let memory = Memory { store: room.path().join("kept"), space };
+    let memory = Memory { store: room.path().join("kept"), space, inputs: None };
     let prepared = prepared(facts, i, (port, inputs, &sample), (room.path(), memory.clone()));
     let prepared = prepared.map_err(failed)?;
     work(facts.store, &prepared).map_err(failed)?;
-    let kept = Memory { store: facts.store.root().to_owned(), space };
+    let kept = Memory { store: facts.store.root().to_owned(), space, inputs: None };
     compare(step.clone(), &drawn, (kept, memory)).map_err(|it| failed(chain(&it)))
 }
 
@@ -191,7 +191,7 @@ mod tests {
     fn answers_that_differ_or_are_gone_are_told_apart() {
         let folder = tempfile::tempdir().unwrap();
         let space = Digest::of(b"space");
-        let memory = |name: &str| Memory { store: folder.path().join(name), space };
+        let memory = |name: &str| Memory { store: folder.path().join(name), space, inputs: None };
         let drawn: Vec<Drawn> = (1..=4)
             .map(|line| {
                 let digest = Digest::of(&[line as u8]);

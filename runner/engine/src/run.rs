@@ -1,6 +1,6 @@
 //! A run from plan to end: sets the stage, lets the dispatcher work, puts results into the project.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use crate::heads::Heads;
 use crate::isolation;
 use crate::planning::{Planned, Stale, Standing};
 use crate::runs::{Manifest, RunRecord};
+use crate::scrub::{self, Scrub, Scrubbing};
 use crate::slots::{Capacity, Slots};
 
 /// Where a project keeps things.
@@ -80,6 +81,10 @@ pub struct Options<'a> {
     pub break_orphans: bool,
     /// What keeps steps from changing objects; none: the best that this machine can do.
     pub isolation: Option<Isolation>,
+    /// How closely it looks at the objects that it uses.
+    pub scrub: Scrub,
+    /// What is to be said before anything else: what was found while the run was planned.
+    pub warnings: Vec<String>,
     /// What the run may spend.
     pub budget: plan::Budget,
     /// The resolved manifest, for the record.
@@ -154,6 +159,9 @@ pub fn run(mut setup: Setup<'_>, sinks: &mut [&mut dyn Sink]) -> Result<Summary,
         Err(error) => (None, Some(format!("no record is kept of this run: {error}"))),
     };
     let run = record.as_ref().map(|it| it.id().to_owned());
+    if n_stale + n_maybe > 0 || !setup.store.has_roots() {
+        setup.store.hold(&mut setup.planned.keys.iter().flatten().copied())?;
+    }
     let mut speaker = Speaker { record, sinks };
     if let Some(text) = no_record {
         speaker.say(&Event::Warning { text });
@@ -167,8 +175,14 @@ pub fn run(mut setup: Setup<'_>, sinks: &mut [&mut dyn Sink]) -> Result<Summary,
         n_maybe,
         machine,
     });
+    for text in std::mem::take(&mut setup.options.warnings) {
+        speaker.say(&Event::Warning { text });
+    }
     let mut ended = if n_stale + n_maybe > 0 {
-        dispatch(&setup, slots, &mut speaker)?
+        let scrubbing = Scrubbing::start(&setup.store, setup.options.scrub.budget);
+        let ended = dispatch(&setup, slots, &mut speaker)?;
+        scrubbing.end();
+        ended
     } else {
         Ended {
             end: End::Good,
@@ -178,12 +192,15 @@ pub fn run(mut setup: Setup<'_>, sinks: &mut [&mut dyn Sink]) -> Result<Summary,
             n_skipped: 0,
             n_stopped: 0,
             made: BTreeMap::new(),
+            forgotten: BTreeSet::new(),
         }
     };
     let exported = export(&setup, &ended, &mut speaker);
-    if exported.is_err() {
+    let lacks = lacks(&setup, &mut ended, &mut speaker)?;
+    if exported.is_err() || lacks {
         ended.end = End::Failed;
     }
+    setup.store.end_lease()?;
     for store::Warning { path, what } in setup.store.warnings() {
         speaker.say(&Event::Warning { text: format!("`{}`: {what}", path.display()) });
     }
@@ -200,6 +217,31 @@ pub fn run(mut setup: Setup<'_>, sinks: &mut [&mut dyn Sink]) -> Result<Summary,
         took_ms: began.elapsed().as_millis() as u64,
     });
     Ok(Summary { end: ended.end, run, n_ran: ended.n_ran, exported: exported? })
+}
+
+/// Deals with damaged objects that were found beside the run; whether a result that it stands on
+/// is forgotten, by this or before, and was not made again.
+fn lacks(
+    setup: &Setup<'_>,
+    ended: &mut Ended,
+    speaker: &mut Speaker<'_, '_>,
+) -> Result<bool, EngineError> {
+    if let Some(found) = scrub::found(&setup.store)? {
+        speaker.say(&Event::Warning { text: scrub::said(&found) });
+        ended.forgotten.extend(found.derived.keys());
+    }
+    for (i, key) in setup.planned.keys.iter().enumerate() {
+        let cached = key.filter(|_| setup.planned.standings[i] == Standing::Cached);
+        let Some(key) = ended.made.get(&i).copied().or(cached) else { continue };
+        if ended.forgotten.contains(&key) && setup.store.record(&key)?.is_none() {
+            let step = &setup.graph.instances[i].address;
+            let text =
+                format!("the result of `{step}` is forgotten: the same command makes it again");
+            speaker.say(&Event::Warning { text });
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What can be known to fail is said before anything costs anything.
@@ -244,6 +286,8 @@ pub(crate) struct Ended {
     pub(crate) n_stopped: usize,
     /// Instance number to the key of its result, of those that this run made or found.
     pub(crate) made: BTreeMap<usize, Key>,
+    /// Results that turned out to be damaged, or made from something damaged.
+    pub(crate) forgotten: BTreeSet<Key>,
 }
 
 fn dispatch(
@@ -307,13 +351,11 @@ fn export(
                 let n = (inputs.len() > 1).then_some(i);
                 let what = format!("{}.{slot}", target.address);
                 let placed = exporter.place(&key, from, (&target.address, slot, n))?;
-                if let Some(placed) = placed {
-                    if placed.is_new {
-                        let (path, kept) = (placed.path.clone(), placed.kept);
-                        speaker.say(&Event::Exported { what: what.clone(), path, kept });
-                    }
-                    exported.insert(what, placed.path);
+                if placed.is_new {
+                    let (path, kept) = (placed.path.clone(), placed.kept);
+                    speaker.say(&Event::Exported { what: what.clone(), path, kept });
                 }
+                exported.insert(what, placed.path);
             }
         }
     }

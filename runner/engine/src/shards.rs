@@ -80,6 +80,24 @@ pub(crate) fn finished(state: &Path, (index, count): (usize, usize)) -> Option<S
     whole.then(|| Said::known(note.counts, note.cpu_ms, note.peak_bytes, note.work))
 }
 
+/// What is damaged among the finished shards in the state of a step, each with what is wrong.
+pub fn damaged_shards(state: &Path) -> Vec<(PathBuf, String)> {
+    let mut damaged = vec![];
+    let folders = |top: &Path| fs::read_dir(top).into_iter().flatten().flatten();
+    for all in folders(state).filter(|it| it.file_name().to_string_lossy().starts_with("shards-")) {
+        let count = all.file_name().to_string_lossy()["shards-".len()..].parse().unwrap_or(0);
+        for shard in folders(&all.path()) {
+            let index = shard.file_name().to_string_lossy().parse().unwrap_or(count);
+            // One without a note is not finished.
+            if shard.path().join(NOTE).exists() && finished(state, (index, count)).is_none() {
+                damaged.push((shard.path(), "its files have other digests".to_owned()));
+            }
+        }
+    }
+    damaged.sort();
+    damaged
+}
+
 /// Joins the outputs of all shards, in order, into the folder `out`.
 pub(crate) fn join(
     disk: &dyn Disk,

@@ -1,7 +1,7 @@
 //! The dispatcher's hands: what is ready is started, what has ended is taken in.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -89,6 +89,7 @@ impl Dispatcher<'_, '_, '_, '_> {
             return Ok(None);
         }
         let prepared = self.prepare(i, &key)?;
+        note_inputs(&self.setup.store, &key, &prepared).map_err(|it| chain(&it))?;
         let count = prepared.instance.how.shards.max(1);
         let (said, mut pieces) = pieces(&prepared, count);
         let first = pieces.remove(0);
@@ -164,6 +165,7 @@ impl Dispatcher<'_, '_, '_, '_> {
         let memory = Memory {
             store: self.setup.store.root().to_owned(),
             space: self.row_space(i, &instance),
+            inputs: Some(lineage(&inputs, row_port(&instance))),
         };
         Ok(Prepared { instance, inputs, code, environment, state, memory })
     }
@@ -189,10 +191,8 @@ impl Dispatcher<'_, '_, '_, '_> {
     }
 
     fn row_space(&self, i: usize, instance: &Instance) -> Digest {
-        let Work::Kind { name, .. } = &instance.work else { return Digest([0; 32]) };
-        let spec = steps::kind(name).map(|it| it.spec());
-        let port = spec.and_then(|it| it.shards).unwrap_or_default();
-        let cuts = spec.map(|it| it.cuts).unwrap_or_default();
+        let Some(spec) = spec(instance) else { return Digest([0; 32]) };
+        let (port, cuts) = (spec.shards.unwrap_or_default(), spec.cuts);
         let mut gatherer = Gatherer::default();
         let instance = &self.setup.graph.instances[i];
         gatherer.gather(instance, &self.setup.gathered.facts, &mut |input| self.known(input));
@@ -249,6 +249,7 @@ impl Dispatcher<'_, '_, '_, '_> {
                 }
             }
             UnitResult::Taken { objects, said, attempts } => {
+                self.put_damaged_aside();
                 let Node::Running(mut active) = std::mem::replace(&mut self.nodes[i], Node::Lost)
                 else {
                     return;
@@ -320,6 +321,37 @@ impl Dispatcher<'_, '_, '_, '_> {
     pub(crate) fn wake_followers(&mut self, i: usize) {
         self.due.extend(self.followers.remove(&i).unwrap_or_default());
     }
+}
+
+/// What the registry says of an instance's kind; none: it runs a program.
+fn spec(instance: &Instance) -> Option<&'static plan::KindSpec> {
+    let Work::Kind { name, .. } = &instance.work else { return None };
+    steps::kind(name).map(|it| it.spec())
+}
+
+/// The port whose records have rows of their own.
+fn row_port(instance: &Instance) -> &'static str {
+    spec(instance).and_then(|it| it.shards).unwrap_or_default()
+}
+
+/// The digests of what a step reads, but for one port.
+fn lineage(inputs: &BTreeMap<String, Vec<Given>>, but: &str) -> BTreeSet<Digest> {
+    let read = inputs.iter().filter(|it| it.0 != but).flat_map(|it| it.1);
+    let digest = |given: &Given| match given {
+        Given::Object(it) => Some(it.digest),
+        Given::Source(_, it) => Some(it.digest),
+        Given::Endpoint(_) => None,
+    };
+    read.filter_map(digest).collect()
+}
+
+/// A state that outlives a kill says what it is made from.
+fn note_inputs(store: &Store, key: &Key, prepared: &Prepared) -> Result<(), store::Error> {
+    let is_kind = matches!(prepared.instance.work, Work::Kind { .. });
+    if !is_kind && prepared.instance.how.shards <= 1 {
+        return Ok(());
+    }
+    store.note_part_inputs(key, &lineage(&prepared.inputs, ""))
 }
 
 /// The variables that hold the keys of the servers that a step asks, and where whom to trust stands:

@@ -35,7 +35,7 @@ pub use cx::{Cx, Memo, Say, Secret, Server, Shard, processor};
 pub use error::StepError;
 pub use kind::{AnyKind, Kind};
 pub use params::params_of;
-pub use training::UNFINISHED_LOG;
+pub use training::{UNFINISHED_LOG, damaged_state};
 
 /// Every step kind there is, in the order in which `kun kinds` shows them.
 pub const KINDS: &[&dyn AnyKind] = &[

@@ -44,6 +44,7 @@ impl Store {
         }
         let gate = self.gate()?;
         gate.lock_shared().at("lock", &self.gate_path())?;
+        self.hold_more(&mut records.iter().map(|it| it.key))?;
         let files = self.backing(records)?;
         self.sync_objects(&files)?;
         let mut written = Vec::with_capacity(records.len());

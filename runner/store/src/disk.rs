@@ -53,17 +53,17 @@ pub trait Disk: Send + Sync + fmt::Debug {
     fn sync_all(&self, file: &File, path: &Path) -> io::Result<()>;
 }
 
-/// The disk as it is.
+/// The disk as it is. What it makes, the umask narrows.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealDisk;
 
 impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<File> {
-        OpenOptions::new().read(true).write(true).create_new(true).mode(0o644).open(path)
+        OpenOptions::new().read(true).write(true).create_new(true).mode(0o666).open(path)
     }
 
     fn append(&self, path: &Path) -> io::Result<File> {
-        OpenOptions::new().read(true).append(true).create(true).mode(0o644).open(path)
+        OpenOptions::new().read(true).append(true).create(true).mode(0o666).open(path)
     }
 
     fn open_lock(&self, path: &Path) -> io::Result<File> {
@@ -72,7 +72,7 @@ impl Disk for RealDisk {
             .write(true)
             .create(true)
             .truncate(false)
-            .mode(0o644)
+            .mode(0o666)
             .open(path)
     }
 

@@ -136,6 +136,11 @@ impl Error {
         }
     }
 
+    /// Whether somebody's permissions forbid it.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+    }
+
     /// Whether there is no room left: on the disk, or in somebody's quota.
     pub fn is_full(&self) -> bool {
         use io::ErrorKind::{QuotaExceeded, StorageFull};

@@ -1,8 +1,11 @@
 //! Garbage collection: what no kept record needs goes, unless it is young.
 //!
-//! Safe beside running engines: what they take now is young, and they commit only while nothing
-//! is being removed. Records go before their objects, so that a crash leaves a record without
-//! objects at worst, which is no record. Never touches what it did not make.
+//! Kept is what is pinned, and what the runs of every project that uses the store stand on, those
+//! that go on among them: see [`crate::roots`]. Safe beside running engines, whatever is asked:
+//! what they stand on is written down, objects that they took since they began are no record's yet
+//! and stay, and they commit only while nothing is being removed. Records go before their objects,
+//! so that a crash leaves a record without objects at worst, which is no record. Never touches what
+//! it did not make.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata};
@@ -15,15 +18,23 @@ use plan::{Digest, Key};
 use crate::attempt::{remove_tree, tree_bytes};
 use crate::commit::{list, name_of, read_record, split_files};
 use crate::error::At;
+use crate::roots::{self, Marking};
 use crate::{
-    Error, Index, Locking, Node, Object, Record, Result, Shape, Store, Swept, index, rows,
+    Error, Index, Locking, Node, Object, Project, Record, Result, Shape, Store, Swept, index, rows,
 };
 
 /// What to keep.
 #[derive(Clone, Debug)]
 pub struct GcAsk {
-    /// Records to keep beside the pinned ones.
+    /// Records to keep beside the pinned ones and those of projects.
     pub keep: BTreeSet<Key>,
+    /// The project that asks, by the folder that it keeps things in: only its newest runs are
+    /// roots, and the roots of its older ones go. Of other projects all are kept.
+    pub project: Option<PathBuf>,
+    /// How many of its runs those are.
+    pub runs: usize,
+    /// Projects whose results may go, by the same folder.
+    pub forget: BTreeSet<PathBuf>,
     /// What is younger than this stays.
     pub grace: Duration,
     /// Resumable state and row spaces that nobody used for this long go.
@@ -44,7 +55,15 @@ pub enum GcMode {
 impl Default for GcAsk {
     fn default() -> Self {
         let day = Duration::from_secs(24 * 3600);
-        GcAsk { keep: BTreeSet::new(), grace: day, unused: day * 30, mode: GcMode::DryRun }
+        GcAsk {
+            keep: BTreeSet::new(),
+            project: None,
+            runs: 10,
+            forget: BTreeSet::new(),
+            grace: day,
+            unused: day * 30,
+            mode: GcMode::DryRun,
+        }
     }
 }
 
@@ -71,6 +90,8 @@ pub struct GcReport {
     pub compacted_bytes: u64,
     /// Private folders of dead owners.
     pub attempts: Swept,
+    /// Projects whose folder is not there, and whose results stay.
+    pub gone: Vec<Project>,
 }
 
 /// A record that goes.
@@ -107,12 +128,15 @@ impl Store {
             going: Vec::new(),
             report: GcReport::default(),
         };
+        let marking = if collection.removes() { Marking::begin(self)? } else { Marking::look() };
         collection.mark()?;
         collection.sweep_records()?;
+        drop(marking);
         collection.sweep_objects()?;
         collection.sweep_parts()?;
         collection.sweep_rows()?;
         collection.sweep_locks()?;
+        collection.sweep_bad()?;
         collection.report.attempts = self.sweep_with(ask.mode == GcMode::Remove)?;
         collection.compact_rows()?;
         let mut report = collection.report;
@@ -135,6 +159,9 @@ impl Collection<'_> {
     fn mark(&mut self) -> Result<()> {
         let mut roots = self.ask.keep.clone();
         roots.extend(self.store.pins()?.into_values().flatten());
+        // Leases first: one that ends meanwhile is among its project's runs by then.
+        roots.extend(roots::leased(self.store)?);
+        roots.extend(self.projects()?);
         for path in split_files(&self.store.root().join("act"))? {
             // A damaged record is nobody's; it is replaced when its step runs again.
             let Some(Ok(record)) = read_record(&path, None)? else { continue };
@@ -149,6 +176,31 @@ impl Collection<'_> {
             self.going.push(path);
         }
         Ok(())
+    }
+
+    /// What the runs of projects stand on. What is not to count any more is forgotten.
+    fn projects(&mut self) -> Result<BTreeSet<Key>> {
+        let mut keys = BTreeSet::new();
+        let asks = self.ask.project.as_ref();
+        let asks = asks.map(|it| roots::id_of(self.store, it)).transpose()?;
+        for project in self.store.projects()? {
+            if self.ask.forget.contains(&project.state) {
+                if self.removes() {
+                    roots::forget_project(self.store, &project)?;
+                }
+                continue;
+            }
+            let is_asking = asks.as_ref() == Some(&project.id);
+            let runs = if is_asking { self.ask.runs } else { usize::MAX };
+            keys.extend(roots::of_project(self.store, &project, runs)?);
+            if is_asking && self.removes() {
+                roots::trim(self.store, &project, runs)?;
+            }
+            if !project.is_there() {
+                self.report.gone.push(project);
+            }
+        }
+        Ok(keys)
     }
 
     fn keep(&mut self, record: &Record) {
@@ -175,7 +227,28 @@ impl Collection<'_> {
         if !self.removes() || self.going.is_empty() {
             return Ok(());
         }
-        forget(self.store, &self.going, |_| Ok(true)).map(drop)
+        let leased = std::cell::OnceCell::new();
+        let spared = std::cell::RefCell::new(Vec::new());
+        forget(self.store, &self.going, |path| {
+            // Read once, behind the gate: what a run came to stand on since the marking stays.
+            if leased.get().is_none() {
+                let _ = leased.set(roots::leased(self.store)?);
+            }
+            let key = name_of(path).map(|it| Key(it.0));
+            let is_leased = key.zip(leased.get()).is_some_and(|(key, all)| all.contains(&key));
+            if is_leased {
+                spared.borrow_mut().push(path.to_owned());
+            }
+            Ok(!is_leased)
+        })?;
+        for path in spared.into_inner() {
+            if let Some(Ok(record)) = read_record(&path, None)? {
+                self.report.records.retain(|it| it.key != record.key);
+                self.report.kept_records += 1;
+                self.keep(&record);
+            }
+        }
+        Ok(())
     }
 
     fn sweep_objects(&mut self) -> Result<()> {
@@ -184,9 +257,11 @@ impl Collection<'_> {
         for folder in list(&self.store.root().join("obj"))? {
             let _gate = if self.removes() { Some(self.gate()?) } else { None };
             self.keep_newer(&mut index, &marked)?;
+            let busy_since = roots::busy_since(self.store, self.now)?;
             for path in list(&folder)? {
                 let Some(digest) = name_of(&path) else { continue };
-                if self.live.contains(&digest) || self.is_young(&path) {
+                let is_live = self.live.contains(&digest);
+                if is_live || self.is_young(&path) || self.is_taken(&path, busy_since) {
                     continue;
                 }
                 self.report.objects += 1;
@@ -270,6 +345,17 @@ impl Collection<'_> {
         Ok(())
     }
 
+    /// What was put aside long ago is evidence of nothing any more.
+    fn sweep_bad(&mut self) -> Result<()> {
+        for path in list(&self.store.root().join("bad"))? {
+            let touched = fs::symlink_metadata(&path).ok().map(|it| touched(&it));
+            if self.removes() && self.is_unused(touched) {
+                remove_tree(self.store.disk(), &path)?;
+            }
+        }
+        Ok(())
+    }
+
     fn sweep_locks(&mut self) -> Result<()> {
         if !self.removes() {
             return Ok(());
@@ -298,6 +384,14 @@ impl Collection<'_> {
         self.now.duration_since(touched(&metadata)).map_or(true, |age| age < self.ask.grace)
     }
 
+    /// Whether a run that goes on may have taken an object, and not committed it yet.
+    fn is_taken(&self, path: &Path, busy_since: Option<SystemTime>) -> bool {
+        let Some(since) = busy_since else { return false };
+        // A clock that went backwards under a run tells nothing.
+        let Ok(metadata) = fs::symlink_metadata(path) else { return true };
+        since > self.now || touched(&metadata) >= since
+    }
+
     fn is_unused(&self, last: Option<SystemTime>) -> bool {
         let age = last.and_then(|it| self.now.duration_since(it).ok());
         age.is_some_and(|it| it >= self.ask.unused)
@@ -321,9 +415,7 @@ pub(crate) fn forget(
     }
     drop(gate);
     if gone > 0 {
-        let lock = index::lock_index(store)?;
-        lock.lock().at("lock", store.root())?;
-        index::rebuild(store)?;
+        index::rebuild_now(store)?;
     }
     Ok(gone)
 }

@@ -4,7 +4,7 @@
 //! it says can always be said again from the records: a damaged index is made anew, and one that
 //! lacks a record only costs the reading of that record.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
@@ -133,6 +133,11 @@ impl Index {
         let entries = self.by_key.keys().filter_map(|it| self.entry(it));
         let same = entries.filter(|it| it.address == address);
         same.max_by_key(|it| (it.started, it.key)).map(|it| it.key)
+    }
+
+    /// Knows nothing of these keys from now on, as if their records were gone.
+    pub fn hide(&mut self, keys: &BTreeSet<Key>) {
+        self.by_key.retain(|it, _| !keys.contains(it));
     }
 
     /// How many records it knows.
@@ -300,6 +305,13 @@ impl Store {
         }
         append(self, &bytes)
     }
+}
+
+/// Makes the log anew from the records.
+pub(crate) fn rebuild_now(store: &Store) -> Result<()> {
+    let lock = lock_index(store)?;
+    lock.lock().at("lock", &log_path(store))?;
+    rebuild(store).map(drop)
 }
 
 /// Makes the log anew from the records; the lock is held.

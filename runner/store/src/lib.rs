@@ -6,6 +6,7 @@
 mod disk;
 mod error;
 mod frame;
+mod group;
 mod hash;
 mod object;
 mod record;
@@ -24,9 +25,12 @@ mod inputs;
 mod lock;
 mod verified;
 
+mod derived;
 mod gc;
 mod pin;
 mod probe;
+mod roots;
+mod scrub;
 mod verify;
 
 pub mod remote;
@@ -35,6 +39,7 @@ pub mod stats;
 pub mod testing;
 
 pub use attempt::{Attempt, Swept, remove_tree};
+pub use derived::{Derived, Quarantined};
 pub use disk::{Disk, RealDisk};
 pub use error::{Error, Result};
 pub use gc::{GcAsk, GcMode, GcRecord, GcReport};
@@ -45,7 +50,9 @@ pub use lock::{Holder, Lock, Locking};
 pub use object::{Node, Object, Place, Placed, Presence, Shape, TreeEntry};
 pub use probe::Probe;
 pub use record::{Committed, RECORD_FORMAT, Record, RecordOutput, Work};
+pub use roots::Project;
 pub use rows::Rows;
+pub use scrub::Scrubbed;
 pub use stats::{Hashed, Rehash, Stamp, Stats};
 pub use store::{Durability, Settings, Store, Warning, make_dirs};
 pub use verify::{Finding, Quarantine, VerifyReport};

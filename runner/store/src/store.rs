@@ -2,7 +2,7 @@
 //!
 //! Refuses folders of other versions and folders that hold other things; writes nothing there.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -14,11 +14,12 @@ use plan::{Digest, Key};
 
 use crate::attempt::{self, Attempt, Desk};
 use crate::error::At;
+use crate::roots::Lease;
 use crate::verified::Verified;
-use crate::{Disk, Error, RealDisk, Result};
+use crate::{Disk, Error, RealDisk, Result, group};
 
 /// What the file `VERSION` says.
-const VERSION: &str = "kun-store 1\n";
+const VERSION: &str = "kun-store 2\n";
 
 /// The names at the top of a store, and those that may lie beside them.
 const KNOWN: &[&str] = &[
@@ -31,11 +32,17 @@ const KNOWN: &[&str] = &[
     "tmp",
     "lock",
     "pin",
+    "roots",
+    "lease",
     "bad",
     ".gitignore",
     "CACHEDIR.TAG",
     "lost+found",
 ];
+
+/// The folders that a new store begins with.
+const FOLDERS: [&str; 10] =
+    ["obj", "act", "idx", "rows", "part", "tmp", "lock", "pin", "roots", "lease"];
 
 /// A store. Cheap to clone; all clones are the same store.
 #[derive(Clone, Debug)]
@@ -52,9 +59,13 @@ struct Inner {
     // Before the desk that it lies in.
     scratch: Mutex<Option<Attempt>>,
     desk: Mutex<Option<Arc<Desk>>>,
-    /// Objects that this process put here whole.
+    /// Objects that this process put here whole, or has read all of.
     taken: Mutex<HashSet<Digest>>,
     verified: Arc<Verified>,
+    /// Objects that this process found damaged.
+    damaged: Mutex<BTreeSet<Digest>>,
+    /// What the run of this process stands on.
+    lease: Mutex<Option<Lease>>,
     next: AtomicU64,
     no_reflink: AtomicBool,
     warnings: Mutex<Vec<Warning>>,
@@ -101,7 +112,7 @@ impl Store {
     }
 
     /// The same, with another disk or durability.
-    pub fn open_with(root: &Path, settings: Settings) -> Result<Store> {
+    pub fn open_with(root: &Path, mut settings: Settings) -> Result<Store> {
         let root = std::path::absolute(root).at("find", root)?;
         let version = root.join("VERSION");
         let known = match fs::read(&version) {
@@ -117,6 +128,7 @@ impl Store {
             refuse_foreign(&root)?;
             make_dirs(&*settings.disk, &root)?;
         }
+        settings.disk = group::disk_for(&root, settings.disk);
         let handle = File::open(&root).at("open", &root)?;
         let verified = Verified::new(&root, Arc::clone(&settings.disk));
         let inner = Inner {
@@ -127,6 +139,8 @@ impl Store {
             desk: Mutex::new(None),
             taken: Mutex::new(HashSet::new()),
             verified: Arc::new(verified),
+            damaged: Mutex::new(BTreeSet::new()),
+            lease: Mutex::new(None),
             next: AtomicU64::new(0),
             no_reflink: AtomicBool::new(false),
             warnings: Mutex::new(Vec::new()),
@@ -139,7 +153,7 @@ impl Store {
     }
 
     fn found(&self, version: &Path) -> Result<()> {
-        for name in ["obj", "act", "idx", "rows", "part", "tmp", "lock", "pin"] {
+        for name in FOLDERS {
             make_dirs(self.disk(), &self.root().join(name))?;
         }
         self.write_whole(version, VERSION.as_bytes())
@@ -200,7 +214,17 @@ impl Store {
         self.inner.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Objects that this process put here whole.
+    /// What the run of this process stands on.
+    pub(crate) fn lease_slot(&self) -> MutexGuard<'_, Option<Lease>> {
+        self.inner.lease.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Objects that this process found damaged.
+    pub(crate) fn damaged(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
+        self.inner.damaged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Objects that this process put here whole, or has read all of.
     pub(crate) fn taken(&self) -> MutexGuard<'_, HashSet<Digest>> {
         self.inner.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -361,10 +385,10 @@ mod tests {
     #[test]
     fn a_store_of_another_version_is_refused_and_left_alone() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("VERSION"), "kun-store 2\n").unwrap();
+        fs::write(dir.path().join("VERSION"), "kun-store 1\n").unwrap();
         let error = Store::open(dir.path()).unwrap_err();
         assert!(
-            error.to_string().ends_with("says `kun-store 2`, which this version does not read")
+            error.to_string().ends_with("says `kun-store 1`, which this version does not read")
         );
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }

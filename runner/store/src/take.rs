@@ -110,9 +110,17 @@ impl Store {
         let second = seconds(metadata);
         self.disk().seal(path, second).at("make read-only", path)?;
         let target = self.object_path(digest);
+        // A collection must not take what stands there between our look at it and our use of it.
+        let is_there = fs::symlink_metadata(&target).is_ok();
+        let gate = if is_there { Some(self.gate()?) } else { None };
+        if let Some(gate) = &gate {
+            gate.lock_shared().at("lock", &target)?;
+        }
         let stands = fs::symlink_metadata(&target).ok();
         if let Some(stands) = &stands
             && self.holds(&target, stands, metadata.len(), digest)
+            // Its time of change says that it is in use. What is another user's is replaced.
+            && self.disk().seal(&target, stands.mtime()).is_ok()
         {
             return self.disk().unlink(path).at("remove", path);
         }
@@ -141,7 +149,15 @@ impl Store {
         let sealed =
             stands.len() == size && stands.mtime_nsec() == SEAL_NANOS && stands.mode() & 0o222 == 0;
         let read = || {
-            size <= READ_AGAIN && crate::hash_file(object).is_ok_and(|(found, _)| found == *digest)
+            let Some(Ok((found, _))) = (size <= READ_AGAIN).then(|| crate::hash_file(object))
+            else {
+                return false;
+            };
+            if found != *digest {
+                // It is replaced; what was made from it is another matter.
+                self.damaged().insert(*digest);
+            }
+            found == *digest
         };
         sealed && (self.taken().contains(digest) || read())
     }

@@ -1,7 +1,9 @@
-//! Reads everything and says what is not as it was written, and who can make it again.
+//! Reads everything and says what is not as it was written, who can make it again, and what was made
+//! from it.
 //!
-//! Changes nothing, but for moving damaged objects away, and forgetting the records that lack an
-//! object, when asked to.
+//! Changes nothing unless asked to. Then everything that it finds is put aside in the folder `bad`,
+//! records that lack an object or were made from a damaged one are forgotten, and the next check
+//! finds nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,9 +12,9 @@ use plan::{Digest, Key};
 use rayon::prelude::*;
 
 use crate::commit::{list, name_of, object_paths, read_record, split_files};
-use crate::error::At;
-use crate::store::make_dirs;
-use crate::{Error, Node, Object, Presence, Result, Shape, Store, gc, hash_file, rows};
+use crate::{
+    Error, Locking, Node, Object, Presence, Result, Shape, Store, gc, hash_file, index, rows,
+};
 
 /// Objects that are read before their findings are told.
 const BATCH: usize = 1024;
@@ -20,12 +22,13 @@ const BATCH: usize = 1024;
 /// The steps whose records name an object.
 type Makers = Vec<(String, Key)>;
 
-/// What to do with damaged objects.
+/// What to do with what is not as it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quarantine {
-    /// Leave them where they are.
+    /// Leave it where it is.
     Leave,
-    /// Move them to the folder `bad`, and forget the records that name them or one that is gone.
+    /// Move it to the folder `bad`, and forget the records that name it, that lack an object, or
+    /// that were made from a damaged one.
     Move,
 }
 /// Something that is not as it was written.
@@ -48,6 +51,18 @@ pub enum Finding {
         digest: Digest,
         /// The steps whose records name it.
         makers: Vec<(String, Key)>,
+    },
+    /// A result that was made from a damaged object, directly or through others.
+    MadeFromDamaged {
+        /// The step instance that asked it first.
+        address: String,
+        /// Its key.
+        key: Key,
+    },
+    /// An unfinished state or rows that were made from a damaged object, or do not say from what.
+    NotBelieved {
+        /// Its folder.
+        path: PathBuf,
     },
     /// A record that cannot be read.
     DamagedRecord {
@@ -89,9 +104,10 @@ pub struct VerifyReport {
     pub rows: u64,
     /// Findings.
     pub findings: u64,
-    /// Objects that were moved to `bad`.
+    /// What was moved to `bad`: objects, records, rows, files.
     pub moved: u64,
-    /// Records that were forgotten, because an object of theirs is damaged or gone.
+    /// Records that were forgotten, because an object of theirs is damaged or gone, or because
+    /// they were made from a damaged one.
     pub forgotten: u64,
     /// Findings that the next check will not have.
     pub mended: u64,
@@ -106,9 +122,26 @@ struct Check<'a> {
     trees: BTreeSet<Object>,
     /// Records that lack an object.
     lacking: BTreeSet<Key>,
+    damaged: BTreeSet<Digest>,
+    /// Records and files that go to `bad`.
+    aside: Vec<PathBuf>,
 }
 
 impl Store {
+    /// The unfinished states of steps; what is in them is the steps' to check.
+    pub fn parts(&self) -> Result<Vec<PathBuf>> {
+        list(&self.root().join("part"))
+    }
+
+    /// Puts a damaged file or folder of a step's unfinished state aside; false: the step is at it
+    /// now, or it is gone.
+    pub fn put_state_aside(&self, part: &Path, damaged: &Path) -> Result<bool> {
+        let key = part.file_name().and_then(|it| it.to_str()).and_then(|it| it.parse().ok());
+        let Some(key) = key else { return Ok(self.set_aside(part)?.is_some()) };
+        let Locking::Held(_lock) = self.try_lock(&key)? else { return Ok(false) };
+        Ok(self.set_aside(damaged)?.is_some())
+    }
+
     /// Reads everything, with all cores.
     pub fn verify(
         &self,
@@ -123,12 +156,16 @@ impl Store {
             makers: BTreeMap::new(),
             trees: BTreeSet::new(),
             lacking: BTreeSet::new(),
+            damaged: BTreeSet::new(),
+            aside: Vec::new(),
         };
         check.records()?;
         check.trees();
         check.objects()?;
+        check.made_from()?;
         check.forget()?;
         check.rows()?;
+        check.put_aside()?;
         Ok(check.report)
     }
 }
@@ -142,12 +179,13 @@ impl Check<'_> {
     fn records(&mut self) -> Result<()> {
         for path in split_files(&self.store.root().join("act"))? {
             if name_of(&path).is_none() || path.extension().is_none() {
-                self.find(Finding::Stray { path });
+                self.stray(path);
                 continue;
             }
             let record = match read_record(&path, None)? {
                 Some(Ok(record)) => record,
                 Some(Err(why)) => {
+                    self.aside.push(path.clone());
                     self.find(Finding::DamagedRecord { path, why });
                     continue;
                 }
@@ -189,7 +227,7 @@ impl Check<'_> {
     fn objects(&mut self) -> Result<()> {
         for path in split_files(&self.store.root().join("obj"))? {
             if name_of(&path).is_none() {
-                self.find(Finding::Stray { path });
+                self.stray(path);
             }
         }
         let objects = object_paths(self.store.root())?;
@@ -200,7 +238,7 @@ impl Check<'_> {
                 self.report.objects += 1;
                 self.report.bytes += bytes;
                 if let Some(why) = why {
-                    self.damaged(digest, path, why)?;
+                    self.damaged(digest, path, why);
                 }
             }
         }
@@ -213,6 +251,9 @@ impl Check<'_> {
             .collect();
         for (digest, makers) in missing {
             self.lacking.extend(makers.iter().map(|it| it.1));
+            if self.store.is_aside(&digest) {
+                self.damaged.insert(digest);
+            }
             self.find(Finding::MissingObject { digest, makers });
             self.mend();
         }
@@ -223,6 +264,42 @@ impl Check<'_> {
         self.report.mended += u64::from(self.quarantine == Quarantine::Move);
     }
 
+    fn stray(&mut self, path: PathBuf) {
+        self.aside.push(path.clone());
+        self.find(Finding::Stray { path });
+    }
+
+    fn damaged(&mut self, digest: &Digest, path: &Path, why: String) {
+        let makers = self.makers.get(digest).cloned().unwrap_or_default();
+        self.lacking.extend(makers.iter().map(|it| it.1));
+        self.damaged.insert(*digest);
+        self.find(Finding::DamagedObject { digest: *digest, path: path.to_owned(), why, makers });
+        self.mend();
+    }
+
+    /// What was made from damaged objects may be wrong, and is forgotten before they are put aside:
+    /// killed between the two, the next check finds them again.
+    fn made_from(&mut self) -> Result<()> {
+        let derived = match self.quarantine {
+            Quarantine::Leave => self.store.made_from(&self.damaged)?,
+            Quarantine::Move => {
+                let quarantined = self.store.quarantine(&self.damaged)?;
+                self.report.moved += quarantined.objects.len() as u64;
+                self.report.forgotten += quarantined.derived.keys().len() as u64;
+                quarantined.derived
+            }
+        };
+        for (address, key) in derived.records {
+            self.find(Finding::MadeFromDamaged { address, key });
+            self.mend();
+        }
+        for path in derived.parts.into_iter().chain(derived.row_spaces) {
+            self.find(Finding::NotBelieved { path });
+            self.mend();
+        }
+        Ok(())
+    }
+
     /// A record without its objects is no sign of a result; the step runs when it is needed.
     fn forget(&mut self) -> Result<()> {
         if self.quarantine == Quarantine::Leave || self.lacking.is_empty() {
@@ -230,7 +307,7 @@ impl Check<'_> {
         }
         let store = self.store;
         let paths: Vec<PathBuf> = self.lacking.iter().map(|it| store.record_path(it)).collect();
-        self.report.forgotten = gc::forget(store, &paths, |path| {
+        self.report.forgotten += gc::forget(store, &paths, |path| {
             // It may have been made again since it was read.
             let Some(Ok(record)) = read_record(path, None)? else { return Ok(false) };
             let mut objects = record.outputs.values().map(|it| &it.object);
@@ -239,17 +316,25 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn damaged(&mut self, digest: &Digest, path: &Path, why: String) -> Result<()> {
-        let makers = self.makers.get(digest).cloned().unwrap_or_default();
-        self.lacking.extend(makers.iter().map(|it| it.1));
-        self.find(Finding::DamagedObject { digest: *digest, path: path.to_owned(), why, makers });
-        self.mend();
-        if self.quarantine == Quarantine::Move {
-            let bad = self.store.root().join("bad");
-            make_dirs(self.store.disk(), &bad)?;
-            let to = bad.join(digest.hex());
-            self.store.disk().rename(path, &to).at("rename to", &to)?;
-            self.report.moved += 1;
+    /// Damaged records and strange files go to `bad`, and the index follows.
+    fn put_aside(&mut self) -> Result<()> {
+        if self.quarantine == Quarantine::Leave || self.aside.is_empty() {
+            return Ok(());
+        }
+        let mut records = false;
+        for path in std::mem::take(&mut self.aside) {
+            // A damaged record may have been replaced by a good one since it was read.
+            let is_record = path.starts_with(self.store.root().join("act"));
+            if is_record && matches!(read_record(&path, None), Ok(Some(Ok(_)))) {
+                self.mend();
+                continue;
+            }
+            records |= is_record;
+            self.report.moved += u64::from(self.store.set_aside(&path)?.is_some());
+            self.mend();
+        }
+        if records {
+            index::rebuild_now(self.store)?;
         }
         Ok(())
     }
@@ -258,7 +343,24 @@ impl Check<'_> {
         for folder in list(&self.store.root().join("rows"))? {
             let mut found = Vec::new();
             self.report.rows += rows::check_space(&folder, &mut |it| found.push(it))?;
-            found.into_iter().for_each(|it| self.find(it));
+            if found.is_empty() {
+                continue;
+            }
+            let is_space = !matches!(found[..], [Finding::Stray { .. }]);
+            if self.quarantine == Quarantine::Move && is_space {
+                let mended = rows::mend_space(self.store, &folder)?;
+                self.report.moved += mended.aside;
+                // A writer that is at work cuts its own tail; what is damaged before it stays.
+                let mut left = 0;
+                rows::check_space(&folder, &mut |_| left += 1)?;
+                self.report.mended += (found.len() as u64).saturating_sub(left);
+            }
+            for it in found {
+                match it {
+                    Finding::Stray { path } => self.stray(path),
+                    other => self.find(other),
+                }
+            }
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use engine::execute::Local;
 use engine::heads::Heads;
 use engine::planning::Planned;
 use engine::runs::Manifest;
+use engine::scrub::{Inputs, Scrub};
 use engine::why::{Effort, Reasons, Verdict};
 use engine::{Home, Options, Setup, Summary, facts, planning, run};
 use plan::graph::{
@@ -112,6 +113,8 @@ impl Bench {
         let index = store.index().unwrap();
         let planned = planning::plan(graph, &gathered.facts, &store, &index);
         let options = Options {
+            scrub: Scrub { budget: 0, inputs: Inputs::Budget },
+            warnings: vec![],
             budget: plan::Budget::default(),
             jobs: 2,
             pools: BTreeMap::new(),

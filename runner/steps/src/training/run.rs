@@ -54,6 +54,7 @@ pub(crate) fn run(mut job: Job<'_>, cx: &mut Cx<'_>) -> Result<(), StepError> {
     let mut run = Run {
         settled: &job.settled,
         state: cx.state.join("training"),
+        keep: cx.checkpoint.map_or(1, |it| it.keep),
         show: show.map(|it| Asked {
             show: it,
             device: &device,
@@ -107,6 +108,8 @@ struct Asked<'a> {
 struct Run<'a> {
     settled: &'a Settled,
     state: PathBuf,
+    /// How many checkpoints stay.
+    keep: usize,
     show: Option<Asked<'a>>,
     trainer: Trainer<'a, AnyDevice>,
     log: Log,
@@ -118,12 +121,26 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Goes on from the newest checkpoint that is whole. Without the log up to it none is of use.
     fn resume(&mut self, cx: &mut Cx<'_>) -> Result<(), StepError> {
-        if self.trainer.resume(&self.state)? {
-            let done = self.trainer.done();
-            self.log = Log::resume(&self.state, done)?;
-            (cx.report)(Say::Note(format!("goes on after step {done}")));
+        let say = |cx: &mut Cx<'_>, text: String| (cx.report)(Say::Note(text));
+        for (path, why) in Trainer::<AnyDevice>::put_damaged_aside(&self.state)? {
+            let name = path.file_name().unwrap_or_default().display();
+            say(cx, format!("checkpoint `{name}` is damaged and is not gone on from: {why}"));
         }
+        if Log::damage(&self.state).is_some() {
+            std::fs::remove_dir_all(&self.state).map_err(StepError::io(&self.state))?;
+            say(cx, "the log of the run so far is damaged: it begins anew".to_owned());
+            return Ok(());
+        }
+        if !self.trainer.resume(&self.state)? {
+            return Ok(());
+        }
+        let done = self.trainer.done();
+        let log = Log::resume(&self.state, done)?;
+        // It is written before the checkpoint, and was whole a moment ago.
+        self.log = log.ok_or(StepError::Wiring { what: "log", name: "training" })?;
+        say(cx, format!("goes on after step {done}"));
         Ok(())
     }
 
@@ -153,7 +170,7 @@ impl Run<'_> {
             self.log.step(&record);
             if self.tell(&record, &measured, skipped, cx) {
                 // For who watches; with a checkpoint it is kept anyway.
-                self.log.keep(&self.state)?;
+                self.log.show(&self.state)?;
             }
             self.last = Some(record);
             self.between(cx)?;
@@ -191,7 +208,7 @@ impl Run<'_> {
 
     fn checkpoint(&mut self) -> Result<(), StepError> {
         self.log.keep(&self.state)?;
-        self.trainer.checkpoint(&self.state)?;
+        self.trainer.checkpoint_keeping(&self.state, self.keep)?;
         self.saved = Instant::now();
         self.meter.pause_ends();
         Ok(())

@@ -30,14 +30,52 @@ pub(crate) fn compact_space(store: &Store, folder: &Path) -> Result<u64> {
     Ok(before.saturating_sub(tree_bytes(folder)))
 }
 
+/// What mending a space took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Mended {
+    /// Segments that were put aside.
+    pub(crate) aside: u64,
+}
+
+/// Writes what is good in the segments of dead writers into a new one, and puts aside those in which
+/// something is damaged, torn, or said otherwise before.
+pub(crate) fn mend_space(store: &Store, folder: &Path) -> Result<Mended> {
+    let dead = lock_dead(store, folder)?;
+    let mut mended = Mended::default();
+    merge_dead(store, folder, &dead)?;
+    for (path, _) in &dead {
+        mended.aside += u64::from(store.set_aside(path)?.is_some());
+        remove_side(store, path)?;
+    }
+    Ok(mended)
+}
+
 pub(super) fn compact(store: &Store, folder: &Path) -> Result<usize> {
     let dead = lock_dead(store, folder)?;
-    let Some((first, _)) = dead.first() else { return Ok(0) };
     if dead.len() < 2 {
         return Ok(0);
     }
+    merge_dead(store, folder, &dead)?;
+    for (path, _) in &dead {
+        store.disk().unlink(path).at("remove", path)?;
+        remove_side(store, path)?;
+    }
+    Ok(dead.len())
+}
+
+fn remove_side(store: &Store, path: &Path) -> Result<()> {
+    let side = side_path(path);
+    if side.exists() {
+        store.disk().unlink(&side).at("remove", &side)?;
+    }
+    Ok(())
+}
+
+/// The rows of dead segments in a new one, beside them.
+fn merge_dead(store: &Store, folder: &Path, dead: &[(PathBuf, File)]) -> Result<()> {
+    let Some((first, _)) = dead.first() else { return Ok(()) };
     let scratch = store.scratch()?;
-    let merged = merge(store, &dead, &scratch).and_then(|()| {
+    let merged = merge(store, dead, &scratch).and_then(|()| {
         let name = first.file_name().unwrap_or_default().to_string_lossy();
         let base = name.split(".merged").next().unwrap_or(&name);
         // A name that no segment ever had: one of an old segment would be removed with it.
@@ -47,18 +85,10 @@ pub(super) fn compact(store: &Store, folder: &Path) -> Result<usize> {
         store.rename_in(&scratch, &target)?;
         store.sync_dir(folder)
     });
-    if let Err(error) = merged {
+    if merged.is_err() {
         let _ = store.disk().unlink(&scratch);
-        return Err(error);
     }
-    for (path, _) in &dead {
-        store.disk().unlink(path).at("remove", path)?;
-        let side = side_path(path);
-        if side.exists() {
-            store.disk().unlink(&side).at("remove", &side)?;
-        }
-    }
-    Ok(dead.len())
+    merged
 }
 
 /// The segments that nobody writes, locked so that no other compaction takes them.

@@ -8,6 +8,7 @@ mod check;
 mod compact;
 mod segment;
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -26,7 +27,7 @@ use crate::store::{make_dirs, now_ms};
 use crate::{Error, Result, Store, Warning};
 
 pub(crate) use check::check_space;
-pub(crate) use compact::compact_space;
+pub(crate) use compact::{compact_space, mend_space};
 use segment::{Segment, Slot};
 
 /// Rows are waited for when this many bytes are not yet on the disk,
@@ -81,6 +82,11 @@ impl Rows {
         let rows = Rows { store: store.clone(), folder, state: RwLock::default(), in_use };
         rows.refresh()?;
         Ok(rows)
+    }
+
+    /// Notes what the answers of this space are made from besides their records.
+    pub fn note_inputs(&self, inputs: &BTreeSet<Digest>) -> Result<()> {
+        crate::derived::note(&self.store, &self.folder, inputs)
     }
 
     /// How many rows a space has; it is not made where there is none.

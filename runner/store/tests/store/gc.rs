@@ -10,7 +10,7 @@ use store::{GcAsk, GcMode, Presence, Rows, Store};
 use super::{key, new_store, record, recursive};
 
 fn now(mode: GcMode) -> GcAsk {
-    GcAsk { keep: BTreeSet::new(), grace: Duration::ZERO, unused: Duration::ZERO, mode }
+    GcAsk { grace: Duration::ZERO, unused: Duration::ZERO, mode, ..GcAsk::default() }
 }
 
 #[test]
@@ -98,4 +98,55 @@ fn what_dead_writers_left_is_put_together_beside_a_live_one() {
         assert_eq!(rows.get(&Digest::of(b"live")).unwrap(), Some(b"before".to_vec()));
         assert_eq!(rows.get(&Digest::of(b"more")).unwrap(), Some(b"after".to_vec()));
     }
+}
+
+/// Whatever is in a store and no run stands on.
+fn all() -> GcAsk {
+    GcAsk { runs: 0, ..now(GcMode::Remove) }
+}
+
+#[test]
+fn what_a_run_that_goes_on_stands_on_stays_and_so_does_what_it_has_not_committed_yet() {
+    let (dir, store) = new_store();
+    let old = store.put_bytes(b"old").unwrap();
+    let garbage = store.put_bytes(b"made again").unwrap();
+    let names = ["planned", "met later", "nobody's"];
+    store.commit(&names.map(|it| record(it, old))).unwrap();
+    let running = Store::open(store.root()).unwrap();
+    running.lease(dir.path()).unwrap();
+    let asking = store.clone();
+    let planning = std::thread::spawn(move || asking.gc(&all()).unwrap());
+    running.hold(&mut [key("planned")].into_iter()).unwrap();
+    // It waited for the plan, and takes what the plan does not stand on.
+    let report = planning.join().unwrap();
+    assert_eq!((report.records.len(), report.kept_records), (2, 1));
+    assert!(running.claim(&key("met later")).unwrap().is_none(), "it is gone, and found gone");
+    store.commit(&[record("met later", old)]).unwrap();
+    assert!(running.claim(&key("met later")).unwrap().is_some());
+    let fresh = running.put_bytes(b"not committed yet").unwrap();
+    assert_eq!(running.put_bytes(b"made again").unwrap(), garbage);
+    assert_eq!(store.gc(&all()).unwrap().objects, 0);
+    running.commit(&[record("fresh", fresh), record("again", garbage)]).unwrap();
+    let report = store.gc(&all()).unwrap();
+    assert_eq!((report.records.len(), report.kept_records), (0, 4));
+    running.end_lease().unwrap();
+    assert_eq!(store.gc(&all()).unwrap().kept_records, 4, "now they are those of a run");
+    let asks = GcAsk { project: Some(dir.path().to_owned()), ..all() };
+    assert_eq!(store.gc(&asks).unwrap().records.len(), 4, "which its own project lets go");
+    assert_eq!(store.projects().unwrap()[0].runs, 0);
+}
+
+#[test]
+fn a_run_that_was_killed_leaves_its_roots() {
+    let (dir, store) = new_store();
+    let object = store.put_bytes(b"x").unwrap();
+    let running = Store::open(store.root()).unwrap();
+    running.lease(dir.path()).unwrap();
+    running.hold(&mut std::iter::empty()).unwrap();
+    running.commit(&[record("made", object)]).unwrap();
+    drop(running);
+    let report = store.gc(&all()).unwrap();
+    assert_eq!((report.kept_records, report.objects), (1, 0));
+    assert_eq!(store.projects().unwrap()[0].runs, 1);
+    assert_eq!(store.projects().unwrap()[0].state, dir.path().canonicalize().unwrap());
 }
