@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use kernels::yi::{Config, Layout, WeightDtype, WeightFiles};
+use kernels::decoder::{Config, Layout, WeightDtype, WeightFiles};
 use plan::{Ask, Digest, Entry, Files, KindSpec};
 use steps::model::{Chat, Controlled, Conversation, Template, Tokenizer};
 use steps::{Cx, Memo, StepError};

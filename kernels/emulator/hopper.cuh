@@ -64,18 +64,18 @@ EMULATOR_QUIET static inline void bring(void* data) {
 EMULATOR_QUIET static inline size_t start_of(u64 operand) { return (operand & 0x3fff) << 4; }
 
 // Number `i` of the 64 or more of an operand, at step `k` of its sixteen.
-EMULATOR_QUIET static inline float number_of(u64 operand, bool turned, u32 i, u32 k) {
+EMULATOR_QUIET static inline float number_of(u64 operand, bool transposed, u32 i, u32 k) {
     const size_t other = (operand >> 16 & 0x3fff) << 4, eight = (operand >> 32 & 0x3fff) << 4;
     if (operand >> 62 != 1) emulator_fail("an operand of wgmma that is not of 128 bytes a line");
-    const size_t at = turned ? i / 64 * other + k / 8 * eight + k % 8 * 128 + i % 64 * 2
+    const size_t at = transposed ? i / 64 * other + k / 8 * eight + k % 8 * 128 + i % 64 * 2
                              : i / 8 * eight + i % 8 * 128 + k * 2;
     u16 bits;
     __builtin_memcpy(&bits, emulator_shared + swizzled(start_of(operand) + at), 2);
     return upper(bits, 0);
 }
 
-// Where the left operand is: in shared memory, there turned, or in registers.
-enum Left { STRAIGHT, TURNED, HELD };
+// Where the left operand is: in shared memory, perhaps transposed (MN-major), or in registers.
+enum Left { STRAIGHT, TRANSPOSED, HELD };
 
 // The number of the left operand that a thread of the 128 holds.
 EMULATOR_QUIET static inline float held_number(const GroupProduct* all, u32 row, u32 k) {
@@ -83,13 +83,13 @@ EMULATOR_QUIET static inline float held_number(const GroupProduct* all, u32 row,
     return upper(it.held[row % 16 / 8 + k / 8 * 2], k % 2);
 }
 
-template <u32 N, Left LEFT, bool B_TURNED, bool KEEP>
+template <u32 N, Left LEFT, bool B_TRANSPOSED, bool KEEP>
 EMULATOR_QUIET static inline void multiply_all(GroupProduct* all) {
     static thread_local float left[64][16], right[16][N];
     for (u32 k = 0; k < 16; ++k) {
         for (u32 i = 0; i < 64; ++i)
-            left[i][k] = LEFT == HELD ? held_number(all, i, k) : number_of(all[0].a, LEFT == TURNED, i, k);
-        for (u32 j = 0; j < N; ++j) right[k][j] = number_of(all[0].b, B_TURNED, j, k);
+            left[i][k] = LEFT == HELD ? held_number(all, i, k) : number_of(all[0].a, LEFT == TRANSPOSED, i, k);
+        for (u32 j = 0; j < N; ++j) right[k][j] = number_of(all[0].b, B_TRANSPOSED, j, k);
     }
     for (u32 row = 0; row < 64; ++row) {
         // Sixteen rows for each warp; a thread has two of them, and of these pairs of columns.
@@ -105,31 +105,31 @@ EMULATOR_QUIET static inline void multiply_all(GroupProduct* all) {
 
 }  // namespace emulator
 
-EMULATOR_QUIET static inline void phase_init(u64* barrier, u32 count) {
+EMULATOR_QUIET static inline void mbarrier_init(u64* barrier, u32 count) {
     emulator::Phase it = {};
     it.count = it.missing = count;
     __builtin_memcpy(barrier, &it, 8);
 }
-static inline void phase_fence() {}
+static inline void fence_mbarrier_init() {}
 // Zeros are written as copies of nothing: without the fence they come when the thread ends.
-static inline void clear_chunk(void* to) { emulator_copy_async(to, to, 16, 0); }
-static inline void proxy_fence() {
+static inline void zero_16_bytes(void* to) { emulator_copy_async(to, to, 16, 0); }
+static inline void fence_proxy_async() {
     emulator_copy_commit();
     emulator_copy_wait(0);
 }
-EMULATOR_QUIET static inline void phase_arrive(u64* barrier) {
+EMULATOR_QUIET static inline void mbarrier_arrive(u64* barrier) {
     emulator_release(barrier);
     emulator::phase(barrier)->missing -= 1;
     emulator::end_if_complete(barrier);
 }
-EMULATOR_QUIET static inline void phase_expect(u64* barrier, u32 bytes) {
+EMULATOR_QUIET static inline void mbarrier_expect_tx(u64* barrier, u32 bytes) {
     emulator::phase(barrier)->bytes += bytes;
-    phase_arrive(barrier);
+    mbarrier_arrive(barrier);
 }
 #if defined(WAIT_LIMIT_NS)
 // Time is over where nothing can go on. Then the thread notes where it waits, as on a device.
 extern "C" { u32* wait_note; }
-EMULATOR_QUIET static inline void phase_wait(u64* barrier, u32 parity, u32 line = __builtin_LINE()) {
+EMULATOR_QUIET static inline void mbarrier_wait(u64* barrier, u32 parity, u32 line = __builtin_LINE()) {
     while (emulator::phase(barrier)->parity == parity) {
         if (emulator_sleep_or_give_up(barrier)) continue;
         if (atomicCAS(wait_note, 0u, line) == 0u) {
@@ -142,38 +142,38 @@ EMULATOR_QUIET static inline void phase_wait(u64* barrier, u32 parity, u32 line 
     emulator_acquire(barrier);
 }
 #else
-EMULATOR_QUIET static inline void phase_wait(u64* barrier, u32 parity, u32 = 0) {
+EMULATOR_QUIET static inline void mbarrier_wait(u64* barrier, u32 parity, u32 = 0) {
     while (emulator::phase(barrier)->parity == parity) emulator_sleep(barrier);
     emulator_acquire(barrier);
 }
 #endif
-static inline void copy_box(void* to, const TensorMap* map, u32 x, u32 y, u64* barrier) {
+static inline void tma_load(void* to, const TensorMap* map, u32 x, u32 y, u64* barrier) {
     if (size_t(to) % 1024 != 0) emulator_fail("a box that is copied to no multiple of 1,024");
     emulator::Box it = {to, {}, x, y, barrier};
     __builtin_memcpy(&it.map, map, sizeof it.map);
     emulator_later(emulator::bring, &it, sizeof it);
 }
-static inline u64 operand(const void* at, u32 other) {
+static inline u64 smem_descriptor(const void* at, u32 other) {
     const size_t offset = size_t(static_cast<const unsigned char*>(at) - emulator_shared);
     return u64((offset & 0x3ffffu) >> 4) | u64(other >> 4) << 16 | u64(1024 >> 4) << 32 | u64(1) << 62;
 }
-static inline void group_fence() {}
+static inline void wgmma_fence() {}
 template <u32 N>
-static inline void group_hold(float (&)[N]) {}
-static inline void group_commit() { emulator_group_commit(); }
+static inline void keep_in_registers(float (&)[N]) {}
+static inline void wgmma_commit() { emulator_group_commit(); }
 template <int LEFT>
-static inline void group_wait() { emulator_group_wait(LEFT); }
+static inline void wgmma_wait() { emulator_group_wait(LEFT); }
 template <int N>
-static inline void registers_less() {}
+static inline void setmaxnreg_dec() {}
 template <int N>
-static inline void registers_more() {}
-template <int A_TURNED, int B_TURNED, int KEEP = 1, u32 NUMBERS>
-static inline void multiply_group(float (&sums)[NUMBERS], u64 a, u64 b) {
-    constexpr emulator::Left left = A_TURNED ? emulator::TURNED : emulator::STRAIGHT;
-    emulator_group_multiply({sums, a, b, {}}, emulator::multiply_all<NUMBERS * 2, left, B_TURNED, KEEP>);
+static inline void setmaxnreg_inc() {}
+template <int A_TRANSPOSED, int B_TRANSPOSED, int KEEP = 1, u32 NUMBERS>
+static inline void wgmma(float (&sums)[NUMBERS], u64 a, u64 b) {
+    constexpr emulator::Left left = A_TRANSPOSED ? emulator::TRANSPOSED : emulator::STRAIGHT;
+    emulator_group_multiply({sums, a, b, {}}, emulator::multiply_all<NUMBERS * 2, left, B_TRANSPOSED, KEEP>);
 }
-template <int B_TURNED, u32 NUMBERS>
-static inline void multiply_held(float (&sums)[NUMBERS], const u32 (&a)[4], u64 b) {
+template <int B_TRANSPOSED, u32 NUMBERS>
+static inline void wgmma_rs(float (&sums)[NUMBERS], const u32 (&a)[4], u64 b) {
     emulator_group_multiply({sums, 0, b, {a[0], a[1], a[2], a[3]}},
-                            emulator::multiply_all<NUMBERS * 2, emulator::HELD, B_TURNED, true>);
+                            emulator::multiply_all<NUMBERS * 2, emulator::HELD, B_TRANSPOSED, true>);
 }

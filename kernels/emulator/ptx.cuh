@@ -64,8 +64,8 @@ static inline void load_matrices(u32 (&to)[4], const void* row) {
     }, "ldmatrix");
 }
 
-// The same of the matrices turned: numbers 2 (l % 4) and the next of column l / 4.
-static inline void load_matrices_turned(u32 (&to)[4], const void* row) {
+// The same of the transposed matrices: numbers 2 (l % 4) and the next of column l / 4.
+static inline void load_matrices_transposed(u32 (&to)[4], const void* row) {
     emulator::touch(row);
     emulator::Matrices mine = {row, to};
     emulator_collective(0xffffffffu, &mine, [](void** all, unsigned) EMULATOR_QUIET {
@@ -117,11 +117,11 @@ static inline void multiply(float (&sums)[4], const u32 (&a)[4], const u32 (&b)[
 
 // Two numbers rounded to bf16, `low` in the lower half.
 static inline u32 pack(float low, float high) {
-    return near<bf16>(low).bits | u32(near<bf16>(high).bits) << 16;
+    return round_to<bf16>(low).bits | u32(round_to<bf16>(high).bits) << 16;
 }
 
-// A matrix of 8 by 8 of which lane l holds the numbers 2 (l % 4) and the next of row l / 4, turned.
-static inline u32 turn_matrix(u32 pair) {
+// A matrix of 8 by 8 of which lane l holds the numbers 2 (l % 4) and the next of row l / 4, transposed.
+static inline u32 transpose_matrix(u32 pair) {
     struct Pair { u32 given, got; } mine = {pair, 0};
     emulator_collective(0xffffffffu, &mine, [](void** all, unsigned) EMULATOR_QUIET {
         for (unsigned lane = 0; lane < 32; ++lane) {

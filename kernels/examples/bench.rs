@@ -12,12 +12,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use half::bf16;
+use kernels::decoder::{Config, WeightFiles};
 use kernels::device::{Device, View, ViewMut};
 use kernels::generate::{Flow, Generator, Model, Request, Settings};
 use kernels::ops::matmul::{Form, Product, Start};
 use kernels::score::{Scorer, Text};
 use kernels::train::{BatchSize, Data, Length, Limits, Sample, Settings as Training, Trainer};
-use kernels::yi::{Config, WeightFiles};
 use kernels::{Cpu, Dtype};
 use serde_json::json;
 

@@ -9,9 +9,9 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use kernels::Cpu;
+use kernels::decoder::lora::Lora;
+use kernels::decoder::{Config, Fresh, Save, WeightDtype, WeightFiles};
 use kernels::train::{BatchSize, Data, Length, Limits, Sample, Samples, Settings, Trainer};
-use kernels::yi::lora::Lora;
-use kernels::yi::{Config, Fresh, Save, WeightDtype, WeightFiles};
 
 const VOCAB: u32 = 96;
 const LIMITS: Limits = Limits { available: 1 << 30, micro_tokens: 2048 };
@@ -28,7 +28,7 @@ fn samples(steps: std::ops::Range<u32>) -> Samples {
     steps.flat_map(|step| (0..4).map(move |it| row(step, it))).collect()
 }
 
-fn config(tied: bool) -> Result<Config, kernels::yi::Error> {
+fn config(tied: bool) -> Result<Config, kernels::decoder::Error> {
     let text = format!(
         r#"{{"model_type": "llama", "hidden_size": 64, "intermediate_size": 104,
         "vocab_size": {VOCAB}, "num_hidden_layers": 2, "num_attention_heads": 8,

@@ -1,14 +1,14 @@
 //! What generation asks of a device beyond [`Device`]: decoding, launches that are repeated, and picks.
 //!
 //! Whether a device decodes in a way of its own is its matter ([`Decode::decodes`]). Where it does, the
-//! tokens that were picked go through these operations, one row for each, and the tokens of prompts through
+//! tokens that were sampled go through these operations, one row for each, and the tokens of prompts through
 //! those of [`Device`]; where it does not, all go together. Every operation has a definition here, the
 //! twin, that stands for a device without an own one.
 
 use crate::Result;
 use crate::device::{Device, Matrix, View, ViewMut};
 use crate::ops::attention::Heads;
-use crate::ops::decode::{Attending, Norm, Parts, Turned, cpu};
+use crate::ops::decode::{Attending, DecodeQkv, Norm, Parts, cpu};
 use crate::ops::sample::{self, Given, Pick, SampleError};
 
 /// A device that generates.
@@ -16,7 +16,7 @@ pub trait Decode: Device {
     /// Launches that are kept to be done again.
     type Graph: Default + Send;
 
-    /// Whether tokens that were picked go a way of their own, for a model with these heads. Then their bits
+    /// Whether tokens that were sampled go a way of their own, for a model with these heads. Then their bits
     /// differ from those of the same tokens in a prompt.
     fn decodes(&self, _heads: Heads) -> bool {
         false
@@ -69,7 +69,7 @@ pub trait Decode: Device {
     /// Queries, and keys and values into their places in a layer of the cache.
     fn decode_qkv(
         &self,
-        given: Turned<'_, Self::Buffer>,
+        given: DecodeQkv<'_, Self::Buffer>,
         cache: (&mut Self::Cache, usize),
         queries: ViewMut<'_, Self::Buffer>,
     ) -> Result<()> {

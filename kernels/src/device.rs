@@ -17,7 +17,7 @@ use crate::ops::dropout::Dropout;
 use crate::ops::matmul::{Pair, Product, Start, fused};
 use crate::ops::paged::{CacheShape, Tokens};
 use crate::ops::rms_norm::{Backward as NormBackward, Forward as NormForward};
-use crate::ops::rope::Turn;
+use crate::ops::rope::Rope;
 use crate::ops::uniform::Uniform;
 use crate::{Dtype, Element, Result};
 
@@ -246,7 +246,7 @@ pub trait Device: Send + Sync + Sized + 'static {
 
     /// From now on batches have up to this many rows: what a device keeps for a moment is made for them, so
     /// that a step after the first takes no memory.
-    fn expect(&self, _rows: usize) -> Result<()> {
+    fn reserve(&self, _rows: usize) -> Result<()> {
         Ok(())
     }
 
@@ -313,7 +313,7 @@ pub trait Device: Send + Sync + Sized + 'static {
         &self,
         qkv: ViewMut<'_, Self::Buffer>,
         positions: View<'_, Self::Buffer>,
-        turn: Turn<'_, Self::Buffer>,
+        rope: Rope<'_, Self::Buffer>,
     ) -> Result<()>;
 
     /// A product of matrices in one of the three forms: [`crate::ops::matmul`].
@@ -324,31 +324,31 @@ pub trait Device: Send + Sync + Sized + 'static {
     ) -> Result<()>;
 
     /// `out = from + x wᵀ`, with the bits of a copy and a product that is added.
-    fn matmul_onto(
+    fn matmul_residual(
         &self,
         from: View<'_, Self::Buffer>,
         pair: Pair<'_, Self::Buffer>,
         out: ViewMut<'_, Self::Buffer>,
     ) -> Result<()> {
-        fused::onto(self, from, pair, out)
+        fused::residual(self, from, pair, out)
     }
-    /// `qkv = x wᵀ` with queries and keys turned, with the bits of a product and a turn.
-    fn matmul_turned(
+    /// `qkv = x wᵀ` with RoPE of queries and keys, with the bits of one after the other.
+    fn matmul_rope(
         &self,
         pair: Pair<'_, Self::Buffer>,
         qkv: ViewMut<'_, Self::Buffer>,
-        turn: (View<'_, Self::Buffer>, Turn<'_, Self::Buffer>),
+        rope: (View<'_, Self::Buffer>, Rope<'_, Self::Buffer>),
     ) -> Result<()> {
-        fused::turned(self, pair, qkv, turn)
+        fused::rope(self, pair, qkv, rope)
     }
     /// `gate | up = x wᵀ` and `out = silu(gate) · up`, with the bits of one after the other.
-    fn matmul_gated(
+    fn matmul_swiglu(
         &self,
         pair: Pair<'_, Self::Buffer>,
         gate_up: ViewMut<'_, Self::Buffer>,
         out: ViewMut<'_, Self::Buffer>,
     ) -> Result<()> {
-        fused::gated(self, pair, gate_up, out)
+        fused::swiglu(self, pair, gate_up, out)
     }
 
     /// Causal attention within each span of rows: [`crate::ops::attention`].

@@ -14,7 +14,7 @@ pub enum Dtype {
     Bf16,
     /// Token ids and positions.
     U32,
-    /// Numbers in a form of their own, such as [`crate::ops::adamw::Moments::Bytes`].
+    /// Numbers in a form of their own, such as [`crate::ops::adamw::OptimStates::EightBit`].
     U8,
 }
 
@@ -65,32 +65,32 @@ impl Element for u8 {
 /// An element that stands for a real number: arithmetic on it is done in `f32`.
 pub trait Real: Element {
     /// The number; exact.
-    fn wide(self) -> f32;
+    fn to_f32(self) -> f32;
     /// The nearest one, ties to even.
-    fn near(value: f32) -> Self;
+    fn round_from(value: f32) -> Self;
 }
 
 impl Real for f32 {
     #[inline(always)]
-    fn wide(self) -> f32 {
+    fn to_f32(self) -> f32 {
         self
     }
 
     #[inline(always)]
-    fn near(value: f32) -> Self {
+    fn round_from(value: f32) -> Self {
         value
     }
 }
 
 impl Real for bf16 {
     #[inline(always)]
-    fn wide(self) -> f32 {
+    fn to_f32(self) -> f32 {
         f32::from_bits(u32::from(self.to_bits()) << 16)
     }
 
     // By hand, without a branch, so that loops over it become vector code.
     #[inline(always)]
-    fn near(value: f32) -> Self {
+    fn round_from(value: f32) -> Self {
         let bits = value.to_bits();
         let even = 0x7fff + (bits >> 16 & 1);
         let rounded = (bits.wrapping_add(even) >> 16) as u16;
@@ -108,7 +108,7 @@ mod tests {
         for upper in 0..=u16::MAX {
             for lower in [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff] {
                 let value = f32::from_bits(u32::from(upper) << 16 | lower);
-                let (ours, theirs) = (bf16::near(value), bf16::from_f32(value));
+                let (ours, theirs) = (bf16::round_from(value), bf16::from_f32(value));
                 assert_eq!(ours.to_bits(), theirs.to_bits(), "{value:?}");
             }
         }

@@ -3,16 +3,17 @@
 //! [`machine`] has the facts about processor and devices. [`device`] is the seam: the model's code
 //! is written once, against the trait [`Device`]. [`ops`] has the operations, a folder each with the
 //! contract and the processor's twin, which defines the result. [`cpu`] is the processor as a device, [`cuda`] a CUDA device,
-//! [`any`] the one or the other.
-//! [`yi`] is the model: configuration, weight files, training passes; [`train`] does the steps of a run. [`random`] makes random
+//! [`backend`] the one or the other.
+//! [`decoder`] is the model: configuration, weight files, training passes; [`train`] does the steps of a run. [`random`] makes random
 //! numbers by their place.
 //!
 //! The only crate with `unsafe` code. It knows nothing of manifests, steps or text.
 
-pub mod any;
+pub mod backend;
 pub mod cpu;
 pub mod cuda;
 mod decode;
+pub mod decoder;
 pub mod device;
 mod dtype;
 mod error;
@@ -24,9 +25,8 @@ pub mod score;
 #[cfg(test)]
 mod testing;
 pub mod train;
-pub mod yi;
 
-pub use any::{AnyBuffer, AnyDevice};
+pub use backend::{AnyBuffer, AnyDevice};
 pub use cpu::{Cpu, CpuBuffer};
 pub use cuda::{Cuda, CudaBuffer};
 pub use decode::Decode;

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kernels::Cpu;
+use kernels::decoder::{Config, WeightFiles};
 use kernels::generate::{Draws, Flow, Generator, Model, Output, Request, Settings};
 use kernels::ops::sample::Sampling;
-use kernels::yi::{Config, WeightFiles};
 use proptest::prelude::*;
 
 fn model() -> Arc<Model<Cpu>> {

@@ -4,13 +4,13 @@
 use std::fs;
 use std::path::Path;
 
-use kernels::ops::adamw::Moments;
+use kernels::decoder::lora::{Lora, Target};
+use kernels::decoder::train::{Precision, Recompute};
+use kernels::decoder::{Config, Fresh, Save, WeightDtype};
+use kernels::ops::adamw::OptimStates;
 use kernels::train::{
     BatchSize, Data, Error, Length, Limits, Record, Sample, Samples, Settings, Trainer,
 };
-use kernels::yi::lora::{Lora, Target};
-use kernels::yi::train::{Precision, Recompute};
-use kernels::yi::{Config, Fresh, Save, WeightDtype};
 use kernels::{Cpu, Device, View};
 
 const LIMITS: Limits = Limits { available: 1 << 30, micro_tokens: 512 };
@@ -57,10 +57,24 @@ fn kinds() -> Vec<(bool, Settings)> {
         (true, Settings { batch: BatchSize::Tokens(90), ..settings() }),
         (false, Settings { pack: Some(64), precision: Precision::Bf16Weights, ..settings() }),
         (true, Settings { precision: Precision::Bf16, ..settings() }),
-        (false, Settings { precision: Precision::Bf16Low, ..settings() }),
-        (false, Settings { precision: Precision::Bf16Low, moments: Moments::Halves, ..settings() }),
-        (true, Settings { precision: Precision::Bf16Low, moments: Moments::Bytes, ..settings() }),
-        (true, Settings { lora: lora(0.0), moments: Moments::Bytes, ..settings() }),
+        (false, Settings { precision: Precision::Bf16Split, ..settings() }),
+        (
+            false,
+            Settings {
+                precision: Precision::Bf16Split,
+                optim_states: OptimStates::Bf16,
+                ..settings()
+            },
+        ),
+        (
+            true,
+            Settings {
+                precision: Precision::Bf16Split,
+                optim_states: OptimStates::EightBit,
+                ..settings()
+            },
+        ),
+        (true, Settings { lora: lora(0.0), optim_states: OptimStates::EightBit, ..settings() }),
         (false, Settings { lora: lora(0.0), precision: Precision::Bf16Weights, ..settings() }),
         (true, Settings { lora: lora(0.3), ..settings() }),
     ]
@@ -98,10 +112,10 @@ fn threads_micro_batches_and_recomputation_do_not_change_a_bit() {
         let device = Cpu::new(1).unwrap();
         let first = finish(&mut start(&device, tied, &settings), Vec::new());
         for (threads, micro_tokens, recompute) in [
-            (3, 512, Recompute::Nothing),
-            (1, 50, Recompute::Light),
-            (2, 64, Recompute::Layers),
-            (2, 100, Recompute::Nothing),
+            (3, 512, Recompute::None),
+            (1, 50, Recompute::Selective),
+            (2, 64, Recompute::Full),
+            (2, 100, Recompute::None),
         ] {
             let other =
                 Settings { micro_tokens: Some(micro_tokens), recompute, ..settings.clone() };
@@ -114,16 +128,16 @@ fn threads_micro_batches_and_recomputation_do_not_change_a_bit() {
 }
 
 #[test]
-fn moments_in_less_train_as_well() {
+fn smaller_optimizer_states_train_as_well() {
     let device = Cpu::new(2).unwrap();
-    let eval = |moments| {
-        let settings = Settings { moments, length: Length::Epochs(6), ..settings() };
+    let eval = |optim_states| {
+        let settings = Settings { optim_states, length: Length::Epochs(6), ..settings() };
         finish(&mut start(&device, false, &settings), Vec::new()).1[0]
     };
-    let whole = eval(Moments::Whole);
-    for moments in [Moments::Halves, Moments::Bytes] {
-        let less = eval(moments);
-        assert!((less - whole).abs() < 0.02 * whole, "{moments:?}: {less} and not {whole}");
+    let whole = eval(OptimStates::F32);
+    for optim_states in [OptimStates::Bf16, OptimStates::EightBit] {
+        let less = eval(optim_states);
+        assert!((less - whole).abs() < 0.02 * whole, "{optim_states:?}: {less} and not {whole}");
     }
 }
 
@@ -242,7 +256,7 @@ fn fresh_adapters_change_nothing_and_trained_ones_are_added_when_saved() {
     let folder = tempfile::tempdir().unwrap();
     let (path, config) = (folder.path().join("m"), config(false));
     adapted.save(&path, &config, &Save::new(WeightDtype::F32)).unwrap();
-    let files = kernels::yi::WeightFiles::open(&path, &config).unwrap();
+    let files = kernels::decoder::WeightFiles::open(&path, &config).unwrap();
     let mut merged = Trainer::new(&device, (&config, &files), settings(), data(), LIMITS).unwrap();
     let loss = merged.evaluate().unwrap().unwrap().loss;
     assert!((loss - outcome.1[0]).abs() < 1e-6, "{loss} and not {}", outcome.1[0]);

@@ -4,10 +4,12 @@
 
 use std::path::Path;
 
+use kernels::decoder::lora::{Lora, Target};
+use kernels::decoder::train::{
+    Activations, Gradients, Micro, Model, Precision, Recompute, StepPart,
+};
+use kernels::decoder::{Config, Fresh};
 use kernels::random::Random;
-use kernels::yi::lora::{Lora, Target};
-use kernels::yi::train::{Activations, Gradients, Micro, Model, Precision, Recompute, StepPart};
-use kernels::yi::{Config, Fresh};
 use kernels::{Cpu, Device, View, ViewMut};
 
 fn config(heads: usize, kv: usize, head_dim: usize, tied: bool) -> Config {
@@ -50,7 +52,7 @@ impl Case {
         }
         let micro = micro();
         let memory =
-            Activations::new(&device, model.sizes(), Recompute::Nothing, micro.tokens()).unwrap();
+            Activations::new(&device, model.sizes(), Recompute::None, micro.tokens()).unwrap();
         Self { device, model, memory, micro }
     }
 

@@ -5,10 +5,10 @@
 use std::fs;
 use std::path::PathBuf;
 
+use kernels::decoder::{Config, Layout, WeightFiles};
 use kernels::train::{
     BatchSize, Curve, Data, Limits, Record, Sample, Samples, Schedule, Settings, Trainer, Warmup,
 };
-use kernels::yi::{Config, Layout, WeightFiles};
 use kernels::{Cpu, Device, View};
 use safetensors::SafeTensors;
 use serde_json::Value;

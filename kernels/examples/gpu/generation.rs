@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use kernels::Cuda;
+use kernels::decoder::{Config, Layout, Save, UniformWeights, WeightDtype, WeightFiles};
 use kernels::generate::{Flow, Generator, Model, Request, Settings};
 use kernels::random::Random;
-use kernels::yi::{Config, Layout, Save, UniformWeights, WeightDtype, WeightFiles};
 use serde_json::json;
 
 use super::training::config;
@@ -135,8 +135,8 @@ impl Plan {
             let before = generator.counts();
             generator.step(&mut |_| Flow::Continue).unwrap();
             let counts = generator.counts();
-            let only_decoded =
-                counts.computed - before.computed == rows && counts.picked - before.picked == rows;
+            let only_decoded = counts.computed - before.computed == rows
+                && counts.sampled - before.sampled == rows;
             alone += usize::from(only_decoded);
         }
         generator

@@ -1,6 +1,6 @@
 //! One operation after another, each at the sizes of a model of Yi-6B's shape.
 
-use kernels::ops::adamw::{AdamW, Moments, State};
+use kernels::ops::adamw::{AdamW, OptimStates, State};
 use kernels::ops::attention::{Backward, Forward};
 use kernels::ops::cross_entropy::{Gradients, LinearCrossEntropy};
 use kernels::ops::decode::{Attending, Parts, Places};
@@ -101,16 +101,16 @@ fn fused(bench: &Bench) {
     let (w, mut out) = (bench.bf16(hidden * hidden, 3), bench.bf16(rows * hidden, 4));
     bench.time("gemm o with residual", flop(hidden), |cuda| {
         let pair = (x, View::all(&w).rows(hidden));
-        cuda.matmul_onto(View::all(&from), pair, ViewMut::all(&mut out)).unwrap();
+        cuda.matmul_residual(View::all(&from), pair, ViewMut::all(&mut out)).unwrap();
     });
     let table = RopeTable::new(&bench.cuda, 5e6, heads.dim, span).unwrap();
     let positions: Vec<u32> = (0..rows).map(|it| (it % span) as u32).collect();
     let positions = bench.cuda.upload(&positions).unwrap();
     let (w, mut qkv) = (bench.bf16(heads.row() * hidden, 3), bench.bf16(rows * heads.row(), 4));
     bench.time("gemm qkv with rope", flop(heads.row()), |cuda| {
-        let rope = (View::all(&positions), table.turn(heads, Direction::Forward));
+        let rope = (View::all(&positions), table.with_heads(heads, Direction::Forward));
         let pair = (x, View::all(&w).rows(hidden));
-        cuda.matmul_turned(pair, ViewMut::all(&mut qkv), rope).unwrap();
+        cuda.matmul_rope(pair, ViewMut::all(&mut qkv), rope).unwrap();
     });
     gated(bench);
 }
@@ -122,7 +122,7 @@ fn gated(bench: &Bench) {
     let flop = 2.0 * rows as f64 * (2 * wide) as f64 * hidden as f64;
     bench.time("gemm gate_up with swiglu", Work::Flop(flop), |cuda| {
         let pair = (View::all(&x).rows(hidden), View::all(&w).rows(hidden));
-        cuda.matmul_gated(pair, ViewMut::all(&mut gates), ViewMut::all(&mut out)).unwrap();
+        cuda.matmul_swiglu(pair, ViewMut::all(&mut gates), ViewMut::all(&mut out)).unwrap();
     });
 }
 
@@ -294,19 +294,19 @@ pub(super) fn loss(bench: &Bench) {
 
 /// AdamW with master weights and moments in each of their forms.
 pub(super) fn optimizer(bench: &Bench) {
-    adamw(bench, "adamw", Dtype::F32, Moments::Whole);
-    adamw(bench, "adamw, split master weights", Dtype::Bf16, Moments::Whole);
-    adamw(bench, "adamw, split master weights, bf16 moments", Dtype::Bf16, Moments::Halves);
-    adamw(bench, "adamw, split master weights, 8-bit moments", Dtype::Bf16, Moments::Bytes);
+    adamw(bench, "adamw", Dtype::F32, OptimStates::F32);
+    adamw(bench, "adamw, split master weights", Dtype::Bf16, OptimStates::F32);
+    adamw(bench, "adamw, split master weights, bf16 moments", Dtype::Bf16, OptimStates::Bf16);
+    adamw(bench, "adamw, split master weights, 8-bit moments", Dtype::Bf16, OptimStates::EightBit);
 }
 
-fn adamw(bench: &Bench, name: &str, masters: Dtype, moments: Moments) {
+fn adamw(bench: &Bench, name: &str, masters: Dtype, moments: OptimStates) {
     let n = bench.sizes.hidden * bench.sizes.wide;
     // All of it random: on zeros the coding of 8-bit moments takes a shorter way.
     let (mut weight, gradient) = (bench.bf16(n, 1), bench.random(Dtype::F32, n, 2));
     let mut master = bench.random(masters, n, 1);
     let (dtype, len) = (moments.dtype(), moments.len(n));
-    let (mut m, mut v) = if moments == Moments::Bytes {
+    let (mut m, mut v) = if moments == OptimStates::EightBit {
         // Their form is their own: the first steps fill them.
         (bench.cuda.zeros(dtype, len).unwrap(), bench.cuda.zeros(dtype, len).unwrap())
     } else {
@@ -383,8 +383,8 @@ fn decode_attention(bench: &Bench, batch: usize) {
     let bytes = (batch * past * heads.kv * heads.dim * 2 * 2) as f64;
     let name = format!("decode attention, batch {batch}");
     bench.time_by(By::Graph, &name, Work::Bytes(bytes), |cuda| {
-        let (queries, room) = (View::all(&queries), ViewMut::all(&mut workspace));
-        let given = Attending { queries, heads, places, room };
+        let (queries, workspace) = (View::all(&queries), ViewMut::all(&mut workspace));
+        let given = Attending { queries, heads, places, workspace };
         cuda.decode_attention((&cache, 0), given, ViewMut::all(&mut out)).unwrap();
     });
 }

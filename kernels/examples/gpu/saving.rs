@@ -5,7 +5,7 @@ use std::io::Write;
 use std::ops::Range;
 use std::time::Instant;
 
-use kernels::yi::{Result, Save, Tensor, WeightDtype, Weights};
+use kernels::decoder::{Result, Save, Tensor, WeightDtype, Weights};
 use serde_json::json;
 
 use super::training::config;

@@ -7,12 +7,12 @@
 use std::path::Path;
 use std::time::Instant;
 
-use kernels::ops::adamw::Moments;
+use kernels::decoder::Config;
+use kernels::decoder::lora::Lora;
+use kernels::decoder::train::{Precision, Recompute};
+use kernels::ops::adamw::OptimStates;
 use kernels::random::Random;
 use kernels::train::{self, BatchSize, Data, Length, Limits, Record, Sample, Trainer};
-use kernels::yi::Config;
-use kernels::yi::lora::Lora;
-use kernels::yi::train::{Precision, Recompute};
 use kernels::{AnyDevice, Cuda};
 use serde_json::json;
 
@@ -23,33 +23,37 @@ use super::{Sizes, say, say_profile};
 const PEAK: f64 = 989.4e12;
 /// The most tokens that are computed at once.
 const MICRO_TOKENS: usize = 8192;
-const LEVELS: [Recompute; 3] = [Recompute::Nothing, Recompute::Light, Recompute::Layers];
+const LEVELS: [Recompute; 3] = [Recompute::None, Recompute::Selective, Recompute::Full];
 
 /// A run that is measured.
 struct Run {
     name: &'static str,
     precision: Precision,
-    moments: Moments,
+    optim_states: OptimStates,
     lora: Option<Lora>,
 }
 
-/// Split master weights and 8-bit moments: ten bytes a weight.
+/// Split master weights and 8-bit optimizer states: ten bytes a weight.
 pub(super) fn smallest(cuda: Cuda, sizes: &Sizes) {
-    let (precision, moments) = (Precision::Bf16Low, Moments::Bytes);
-    measure(cuda, sizes, &Run { name: "train step, 8-bit states", precision, moments, lora: None });
+    let (precision, optim_states) = (Precision::Bf16Split, OptimStates::EightBit);
+    measure(
+        cuda,
+        sizes,
+        &Run { name: "train step, 8-bit states", precision, optim_states, lora: None },
+    );
 }
 
-/// Master weights and moments in f32.
+/// Master weights and optimizer states in f32.
 pub(super) fn largest(cuda: Cuda, sizes: &Sizes) {
-    let (precision, moments) = (Precision::Bf16, Moments::Whole);
-    measure(cuda, sizes, &Run { name: "train step", precision, moments, lora: None });
+    let (precision, optim_states) = (Precision::Bf16, OptimStates::F32);
+    measure(cuda, sizes, &Run { name: "train step", precision, optim_states, lora: None });
 }
 
 /// Adapters of rank 16 on all matrices.
 pub(super) fn adapters(cuda: Cuda, sizes: &Sizes) {
-    let (precision, moments) = (Precision::Bf16, Moments::Whole);
+    let (precision, optim_states) = (Precision::Bf16, OptimStates::F32);
     let lora = Some(Lora::of_all(16));
-    measure(cuda, sizes, &Run { name: "train step, adapters", precision, moments, lora });
+    measure(cuda, sizes, &Run { name: "train step, adapters", precision, optim_states, lora });
 }
 
 pub(super) fn config(sizes: &Sizes, layers: usize) -> Config {
@@ -107,7 +111,7 @@ fn with_layers(device: &AnyDevice, sizes: &Sizes, run: &Run, layers: usize) -> t
         length: Length::Steps(steps),
         batch: BatchSize::Sequences(sizes.texts),
         precision: run.precision,
-        moments: run.moments,
+        optim_states: run.optim_states,
         lora: run.lora.clone(),
         ..train::Settings::new()
     };
@@ -134,7 +138,7 @@ fn with_layers(device: &AnyDevice, sizes: &Sizes, run: &Run, layers: usize) -> t
     say(&json!({"name": name, "seconds": median, "fastest": seconds[0],
         "flop": last.operations, "tokens": last.tokens, "tokens_per_second": last.tokens as f64 / median,
         "share_of_989_tflops": last.operations / median / PEAK, "layers": layers,
-        "of_layers": sizes.layers, "precision": run.precision, "moments": run.moments,
+        "of_layers": sizes.layers, "precision": run.precision, "optim_states": run.optim_states,
         "recompute": settings.recompute, "micro_tokens": plan.micro_tokens,
         "planned_gib": plan.total() as f64 / (1u64 << 30) as f64, "first_loss": first.loss,
         "last_loss": last.loss, "all_seconds": seconds}));

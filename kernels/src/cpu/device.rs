@@ -13,7 +13,7 @@ use crate::ops::matmul::cpu::{Product, Rows, RowsMut, matmul};
 use crate::ops::matmul::packed::{self, Packed};
 use crate::ops::matmul::{Start, shape};
 use crate::ops::paged::{self, CacheShape, CpuCache, Tokens};
-use crate::ops::rope::Turn;
+use crate::ops::rope::Rope;
 use crate::ops::uniform::{self, Uniform};
 use crate::ops::{embedding, rms_norm, rope, square_sum, swiglu};
 use crate::{Dtype, Element, Error, Result, ops};
@@ -221,22 +221,22 @@ impl Device for Cpu {
         }))
     }
 
-    fn rope(&self, qkv: Out<'_>, positions: In<'_>, turn: Turn<'_, CpuBuffer>) -> Result<()> {
+    fn rope(&self, qkv: Out<'_>, positions: In<'_>, rope: Rope<'_, CpuBuffer>) -> Result<()> {
         const OP: &str = "rope";
-        let heads = turn.heads;
+        let heads = rope.heads;
         let positions = positions.get::<u32>(Name(OP, "positions"))?;
         check_len(OP, "qkv", qkv.len(), positions.len() * heads.row())?;
         let half = (heads.dim / 2).max(1);
-        check_ids(OP, "positions", positions, turn.cosines.len() / half)?;
+        check_ids(OP, "positions", positions, rope.cosines.len() / half)?;
         let name = Name(OP, "qkv");
         let given = rope::Given {
-            cosines: turn.cosines.get(Name(OP, "cosines"))?,
-            sines: turn.sines.get(Name(OP, "sines"))?,
+            cosines: rope.cosines.get(Name(OP, "cosines"))?,
+            sines: rope.sines.get(Name(OP, "sines"))?,
             heads,
-            direction: turn.direction,
+            direction: rope.direction,
         };
         for_real!(qkv.dtype(), name, E => {
-            rope::turn(self.isa, qkv.get::<E>(name)?, positions, given);
+            rope::rope(self.isa, qkv.get::<E>(name)?, positions, given);
             Ok(())
         })
     }

@@ -12,7 +12,7 @@ use crate::ops::dropout::{self, Dropout};
 use crate::ops::matmul::{self, Form, Pair, Product, Start, fused_cuda};
 use crate::ops::paged::{self, CacheShape, CudaCache, Tokens};
 use crate::ops::rms_norm::{self, Backward as NormBackward, Forward as NormForward};
-use crate::ops::rope::{self, Turn};
+use crate::ops::rope::{self, Rope};
 use crate::ops::uniform::{self, Uniform};
 use crate::ops::{embedding, square_sum, swiglu};
 use crate::{Dtype, Element, Result};
@@ -67,8 +67,8 @@ impl Device for Cuda {
         self.numerics().activations()
     }
 
-    fn expect(&self, rows: usize) -> Result<()> {
-        self.expect_rows(rows);
+    fn reserve(&self, rows: usize) -> Result<()> {
+        self.reserve_rows(rows);
         self.make_tables()
     }
 
@@ -154,34 +154,39 @@ impl Device for Cuda {
         rms_norm::cuda::backward(self, given, d_x, d_gain)
     }
 
-    fn rope(&self, qkv: Out<'_>, positions: In<'_>, turn: Turn<'_, CudaBuffer>) -> Result<()> {
-        rope::cuda::turn(self, qkv, positions, turn)
+    fn rope(&self, qkv: Out<'_>, positions: In<'_>, rope: Rope<'_, CudaBuffer>) -> Result<()> {
+        rope::cuda::rope(self, qkv, positions, rope)
     }
 
     fn matmul(&self, product: Product<'_, CudaBuffer>, out: MatMut<'_>) -> Result<()> {
         matmul::cuda::matmul(self, product, out)
     }
 
-    fn matmul_onto(&self, from: In<'_>, pair: Pair<'_, CudaBuffer>, out: Out<'_>) -> Result<()> {
-        fused_cuda::onto(self, from, pair, out)
+    fn matmul_residual(
+        &self,
+        from: In<'_>,
+        pair: Pair<'_, CudaBuffer>,
+        out: Out<'_>,
+    ) -> Result<()> {
+        fused_cuda::residual(self, from, pair, out)
     }
 
-    fn matmul_turned(
+    fn matmul_rope(
         &self,
         pair: Pair<'_, CudaBuffer>,
         qkv: Out<'_>,
-        turn: (In<'_>, Turn<'_, CudaBuffer>),
+        rope: (In<'_>, Rope<'_, CudaBuffer>),
     ) -> Result<()> {
-        fused_cuda::turned(self, pair, qkv, turn)
+        fused_cuda::rope(self, pair, qkv, rope)
     }
 
-    fn matmul_gated(
+    fn matmul_swiglu(
         &self,
         pair: Pair<'_, CudaBuffer>,
         gate_up: Out<'_>,
         out: Out<'_>,
     ) -> Result<()> {
-        fused_cuda::gated(self, pair, gate_up, out)
+        fused_cuda::swiglu(self, pair, gate_up, out)
     }
 
     fn attention(

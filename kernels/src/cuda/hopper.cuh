@@ -7,28 +7,28 @@
 struct __align__(64) TensorMap { u64 opaque[16]; };
 
 // Barriers in shared memory: a phase ends when `count` arrivals have come and all announced bytes.
-__device__ __forceinline__ void phase_init(u64* barrier, u32 count) {
+__device__ __forceinline__ void mbarrier_init(u64* barrier, u32 count) {
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(barrier)), "r"(count) : "memory");
 }
 
 // Lets copies and products to come see what this thread wrote to shared memory; other threads' after a barrier.
-__device__ __forceinline__ void proxy_fence() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+__device__ __forceinline__ void fence_proxy_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
-// Sixteen bytes of zeros to shared memory, which copies and products see after `proxy_fence`.
-__device__ __forceinline__ void clear_chunk(void* to) { *static_cast<uint4*>(to) = make_uint4(0, 0, 0, 0); }
+// Sixteen bytes of zeros to shared memory, which copies and products see after `fence_proxy_async`.
+__device__ __forceinline__ void zero_16_bytes(void* to) { *static_cast<uint4*>(to) = make_uint4(0, 0, 0, 0); }
 
 // Lets other threads, and copies, see barriers that were made.
-__device__ __forceinline__ void phase_fence() {
+__device__ __forceinline__ void fence_mbarrier_init() {
     asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-    proxy_fence();
+    fence_proxy_async();
 }
 
-__device__ __forceinline__ void phase_arrive(u64* barrier) {
+__device__ __forceinline__ void mbarrier_arrive(u64* barrier) {
     asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(barrier)) : "memory");
 }
 
 // Arrives, and announces bytes that copies will bring.
-__device__ __forceinline__ void phase_expect(u64* barrier, u32 bytes) {
+__device__ __forceinline__ void mbarrier_expect_tx(u64* barrier, u32 bytes) {
     asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(barrier)), "r"(bytes)
                  : "memory");
 }
@@ -55,7 +55,7 @@ __device__ __forceinline__ u64 nanoseconds() {
     return now;
 }
 
-__device__ __forceinline__ bool phase_ended(u64* barrier, u32 parity) {
+__device__ __forceinline__ bool mbarrier_try_wait(u64* barrier, u32 parity) {
     u32 ended;
     asm volatile(
         "{\n"
@@ -70,15 +70,15 @@ __device__ __forceinline__ bool phase_ended(u64* barrier, u32 parity) {
 }
 
 // Waits for the end of the phase of that parity, the first being 0, or so long and no longer.
-__device__ __forceinline__ void phase_wait(u64* barrier, u32 parity, u32 line = __builtin_LINE()) {
-    if (phase_ended(barrier, parity)) return;
+__device__ __forceinline__ void mbarrier_wait(u64* barrier, u32 parity, u32 line = __builtin_LINE()) {
+    if (mbarrier_try_wait(barrier, parity)) return;
     const u64 start = nanoseconds();
-    while (!phase_ended(barrier, parity))
+    while (!mbarrier_try_wait(barrier, parity))
         if (nanoseconds() - start > WAIT_LIMIT_NS) give_up(barrier, parity, line);
 }
 #else
 // Waits for the end of the phase of that parity; the first is 0.
-__device__ __forceinline__ void phase_wait(u64* barrier, u32 parity, u32 = 0) {
+__device__ __forceinline__ void mbarrier_wait(u64* barrier, u32 parity, u32 = 0) {
     asm volatile(
         "{\n"
         ".reg .pred done;\n"
@@ -94,7 +94,7 @@ __device__ __forceinline__ void phase_wait(u64* barrier, u32 parity, u32 = 0) {
 
 // A box of a matrix to shared memory, 128 bytes a line, with chunks of 16 bytes changed by the line; its
 // bytes count for the barrier. What lies outside of the matrix becomes zero.
-__device__ __forceinline__ void copy_box(void* to, const TensorMap* map, u32 x, u32 y, u64* barrier) {
+__device__ __forceinline__ void tma_load(void* to, const TensorMap* map, u32 x, u32 y, u64* barrier) {
     asm volatile(
         "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];" ::"r"(
             shared_address(to)),
@@ -104,30 +104,30 @@ __device__ __forceinline__ void copy_box(void* to, const TensorMap* map, u32 x, 
 
 // An operand in shared memory, 128 bytes a line: `other` is how far the next 64 numbers of a line are, where
 // there are more, and eight lines are 1,024 bytes.
-__device__ __forceinline__ u64 operand(const void* at, u32 other) {
+__device__ __forceinline__ u64 smem_descriptor(const void* at, u32 other) {
     return u64((shared_address(at) & 0x3ffffu) >> 4) | u64(other >> 4) << 16 | u64(1024 >> 4) << 32 | u64(1) << 62;
 }
 
-__device__ __forceinline__ void group_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
-__device__ __forceinline__ void group_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+__device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+__device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 
 // Keeps the compiler from moving what it does to sums across products that are under way.
 template <u32 N>
-__device__ __forceinline__ void group_hold(float (&sums)[N]) {
+__device__ __forceinline__ void keep_in_registers(float (&sums)[N]) {
 #pragma unroll
     for (u32 i = 0; i < N; ++i) asm volatile("" : "+f"(sums[i])::"memory");
 }
 
 // Waits until at most `LEFT` of the committed groups of products are under way.
 template <int LEFT>
-__device__ __forceinline__ void group_wait() {
+__device__ __forceinline__ void wgmma_wait() {
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(LEFT) : "memory");
 }
 
 template <int N>
-__device__ __forceinline__ void registers_less() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N)); }
+__device__ __forceinline__ void setmaxnreg_dec() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N)); }
 template <int N>
-__device__ __forceinline__ void registers_more() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N)); }
+__device__ __forceinline__ void setmaxnreg_inc() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N)); }
 
 // The numbers of a thread as operands of an instruction, which come first, and as its registers.
 #define SUMS_4(at) "+f"(sums[at]), "+f"(sums[at + 1]), "+f"(sums[at + 2]), "+f"(sums[at + 3])
@@ -150,32 +150,32 @@ __device__ __forceinline__ void registers_more() { asm volatile("setmaxnreg.inc.
     ", %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111" \
     ", %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
 
-// sums[64, 2 n] += a[64, 16] b[16, 2 n] of a warpgroup, for n numbers of each thread; TURNED operands have
+// sums[64, 2 n] += a[64, 16] b[16, 2 n] of a warpgroup, for n numbers of each thread; TRANSPOSED operands have
 // the summed index across lines. Without KEEP the sums begin at zero.
-#define MULTIPLY_GROUP(NUMBERS, COLUMNS, REST)                                                                 \
-    template <int A_TURNED, int B_TURNED, int KEEP = 1>                                                        \
-    __device__ __forceinline__ void multiply_group(float (&sums)[NUMBERS], u64 a, u64 b) {                     \
+#define WGMMA(NUMBERS, COLUMNS, REST)                                                                 \
+    template <int A_TRANSPOSED, int B_TRANSPOSED, int KEEP = 1>                                                        \
+    __device__ __forceinline__ void wgmma(float (&sums)[NUMBERS], u64 a, u64 b) {                     \
         asm volatile("wgmma.mma_async.sync.aligned.m64n" #COLUMNS "k16.f32.bf16.bf16 {" PLACES_##NUMBERS "}, " \
                      REST ";"                                                                                  \
                      : SUMS_##NUMBERS(0)                                                                       \
-                     : "l"(a), "l"(b), "n"(KEEP), "n"(A_TURNED), "n"(B_TURNED));                               \
+                     : "l"(a), "l"(b), "n"(KEEP), "n"(A_TRANSPOSED), "n"(B_TRANSPOSED));                               \
     }
-MULTIPLY_GROUP(4, 8, "%4, %5, %6, 1, 1, %7, %8")
-MULTIPLY_GROUP(8, 16, "%8, %9, %10, 1, 1, %11, %12")
-MULTIPLY_GROUP(16, 32, "%16, %17, %18, 1, 1, %19, %20")
-MULTIPLY_GROUP(32, 64, "%32, %33, %34, 1, 1, %35, %36")
-MULTIPLY_GROUP(64, 128, "%64, %65, %66, 1, 1, %67, %68")
-MULTIPLY_GROUP(128, 256, "%128, %129, %130, 1, 1, %131, %132")
+WGMMA(4, 8, "%4, %5, %6, 1, 1, %7, %8")
+WGMMA(8, 16, "%8, %9, %10, 1, 1, %11, %12")
+WGMMA(16, 32, "%16, %17, %18, 1, 1, %19, %20")
+WGMMA(32, 64, "%32, %33, %34, 1, 1, %35, %36")
+WGMMA(64, 128, "%64, %65, %66, 1, 1, %67, %68")
+WGMMA(128, 256, "%128, %129, %130, 1, 1, %131, %132")
 
 // The same with `a` in registers: of sixteen rows of each warp a thread has, as bf16, numbers 2 (l % 4) and
 // the next of row l / 4 and of the row eight below, and then those eight further on.
-#define MULTIPLY_HELD(NUMBERS, COLUMNS, REST)                                                                  \
-    template <int B_TURNED>                                                                                    \
-    __device__ __forceinline__ void multiply_held(float (&sums)[NUMBERS], const u32 (&a)[4], u64 b) {          \
+#define WGMMA_RS(NUMBERS, COLUMNS, REST)                                                                  \
+    template <int B_TRANSPOSED>                                                                                    \
+    __device__ __forceinline__ void wgmma_rs(float (&sums)[NUMBERS], const u32 (&a)[4], u64 b) {          \
         asm volatile("wgmma.mma_async.sync.aligned.m64n" #COLUMNS "k16.f32.bf16.bf16 {" PLACES_##NUMBERS "}, " \
                      REST ";"                                                                                  \
                      : SUMS_##NUMBERS(0)                                                                       \
-                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(B_TURNED));                     \
+                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(B_TRANSPOSED));                     \
     }
-MULTIPLY_HELD(32, 64, "{%32, %33, %34, %35}, %36, 1, 1, 1, %37")
-MULTIPLY_HELD(64, 128, "{%64, %65, %66, %67}, %68, 1, 1, 1, %69")
+WGMMA_RS(32, 64, "{%32, %33, %34, %35}, %36, 1, 1, 1, %37")
+WGMMA_RS(64, 128, "{%64, %65, %66, %67}, %68, 1, 1, 1, %69")

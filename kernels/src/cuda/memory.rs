@@ -41,7 +41,7 @@ const SMALL_BYTES: usize = 1 << 16;
 impl Cuda {
     /// From now on memory for a moment is taken for this many rows where fewer are asked for, so that a
     /// larger batch later needs no more.
-    pub(super) fn expect_rows(&self, rows: usize) {
+    pub(super) fn reserve_rows(&self, rows: usize) {
         self.rows.fetch_max(rows, Ordering::Relaxed);
     }
 

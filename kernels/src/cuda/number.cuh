@@ -9,14 +9,14 @@ typedef long long i64;
 
 struct bf16 { u16 bits; };
 
-__device__ __forceinline__ float wide(float it) { return it; }
-__device__ __forceinline__ float wide(bf16 it) { return __uint_as_float(u32(it.bits) << 16); }
+__device__ __forceinline__ float to_f32(float it) { return it; }
+__device__ __forceinline__ float to_f32(bf16 it) { return __uint_as_float(u32(it.bits) << 16); }
 
-template <class T> struct Near;
-template <> struct Near<float> {
+template <class T> struct RoundTo;
+template <> struct RoundTo<float> {
     __device__ static __forceinline__ float of(float it) { return it; }
 };
-template <> struct Near<bf16> {
+template <> struct RoundTo<bf16> {
     __device__ static __forceinline__ bf16 of(float it) {
         const u32 bits = __float_as_uint(it);
         const u32 rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
@@ -28,7 +28,7 @@ template <> struct Near<bf16> {
 };
 // The nearest number of a type, ties to even.
 template <class T>
-__device__ __forceinline__ T near(float it) { return Near<T>::of(it); }
+__device__ __forceinline__ T round_to(float it) { return RoundTo<T>::of(it); }
 
 __device__ __forceinline__ float greater(float a, float b) { return a > b ? a : b; }
 
@@ -59,10 +59,10 @@ __device__ __forceinline__ float exponential(float x) {
 __device__ __forceinline__ float silu(float gate) { return gate / (1.0f + exponential(-gate)); }
 
 // Turns a pair of numbers of a head; see ops/rope.
-__device__ __forceinline__ void turn_pair(float& x, float& y, float cosine, float sine) {
-    const float turned = fmaf(x, cosine, -(y * sine));
+__device__ __forceinline__ void rotate_pair(float& x, float& y, float cosine, float sine) {
+    const float rotated = fmaf(x, cosine, -(y * sine));
     y = fmaf(y, cosine, x * sine);
-    x = turned;
+    x = rotated;
 }
 
 // The natural logarithm of a positive number; see `ln` there.

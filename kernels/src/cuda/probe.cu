@@ -6,7 +6,7 @@
 extern "C" __global__ void __launch_bounds__(32)
 loads(const bf16* __restrict__ tile,  // [16, 16]
       u32* __restrict__ straight,     // [32, 4]
-      u32* __restrict__ turned) {     // [32, 4]
+      u32* __restrict__ transposed) {     // [32, 4]
     SHARED(memory);
     bf16* const shared = reinterpret_cast<bf16*>(memory);  // [16, 16]
     copy_async(shared + threadIdx.x * 8, tile + threadIdx.x * 8);
@@ -18,8 +18,8 @@ loads(const bf16* __restrict__ tile,  // [16, 16]
     u32 of[4];
     load_matrices(of, row);
     for (u32 i = 0; i < 4; ++i) straight[threadIdx.x * 4 + i] = of[i];
-    load_matrices_turned(of, row);
-    for (u32 i = 0; i < 4; ++i) turned[threadIdx.x * 4 + i] = of[i];
+    load_matrices_transposed(of, row);
+    for (u32 i = 0; i < 4; ++i) transposed[threadIdx.x * 4 + i] = of[i];
 }
 
 // c[16, 8] += a[16, 16] b[8, 16]ᵀ, through shared memory.
@@ -63,8 +63,8 @@ pairs(const bf16* __restrict__ from,   // [32, 8]
     packed[threadIdx.x] = pack(wide[threadIdx.x * 2], wide[threadIdx.x * 2 + 1]);
 }
 
-// A matrix of 8 by 8, turned.
+// A matrix of 8 by 8, transposed.
 extern "C" __global__ void __launch_bounds__(32)
-turns(const u32* __restrict__ straight, u32* __restrict__ turned) {
-    turned[threadIdx.x] = turn_matrix(straight[threadIdx.x]);
+transposes(const u32* __restrict__ straight, u32* __restrict__ transposed) {
+    transposed[threadIdx.x] = transpose_matrix(straight[threadIdx.x]);
 }

@@ -33,7 +33,7 @@ impl Cuda {
             ("ldmatrix", Self::probe_loads),
             ("mma.m16n8k16", Self::probe_product),
             ("cp.async", Self::probe_pairs),
-            ("movmatrix", Self::probe_turns),
+            ("movmatrix", Self::probe_transposes),
             ("wgmma of shared memory", Self::probe_hopper),
             ("wgmma of registers", Self::probe_groups),
             ("pages by TMA", Self::probe_pages),
@@ -43,7 +43,7 @@ impl Cuda {
         all[..if hopper { 8 } else { 4 }].to_vec()
     }
 
-    /// Boxes and products of warpgroups, of operands that lie straight and turned, in tiles of both sizes.
+    /// Boxes and products of warpgroups, of operands that are K-major and MN-major, in tiles of both sizes.
     fn probe_hopper(&self) -> Result<()> {
         const SHAPES: [(usize, usize, usize); 2] = [(40, 72, 136), (200, 264, 72)];
         for ((m, n, k), form) in SHAPES.into_iter().flat_map(|it| FORMS.map(|form| (it, form))) {
@@ -55,7 +55,7 @@ impl Cuda {
             let numbers = |(rows, columns): (usize, usize), by: usize| -> Vec<f32> {
                 (0..rows * columns).map(|it| (it * by % 13) as f32 - 6.0).collect()
             };
-            let near = |it: &[f32]| it.iter().map(|it| bf16::near(*it)).collect::<Vec<_>>();
+            let near = |it: &[f32]| it.iter().map(|it| bf16::round_from(*it)).collect::<Vec<_>>();
             let (a, b) = (numbers(a_size, 5), numbers(b_size, 7));
             let mut out = self.zeros(Dtype::F32, out_size.0 * out_size.1)?;
             let (a_there, b_there) = (self.upload(&near(&a))?, self.upload(&near(&b))?);
@@ -94,7 +94,7 @@ impl Cuda {
         let numbers = |n: usize, by: usize| -> Vec<f32> {
             (0..n).map(|it| (it * by % 13) as f32 - 6.0).collect()
         };
-        let near = |it: &[f32]| it.iter().map(|it| bf16::near(*it)).collect::<Vec<_>>();
+        let near = |it: &[f32]| it.iter().map(|it| bf16::round_from(*it)).collect::<Vec<_>>();
         let (a, b, c) = (numbers(64 * 64, 5), numbers(128 * 64, 7), numbers(64 * 128, 11));
         let there = [self.upload(&near(&a))?, self.upload(&near(&b))?, self.upload(&near(&c))?];
         let (wide, narrow) = (64 * 128, 64 * 64);
@@ -120,7 +120,7 @@ impl Cuda {
                 let right =
                     |k: usize| if form == 2 { c[k * 128 + column] } else { b[column * 64 + k] };
                 let want: f32 = (0..64).map(|k| a[row * 64 + k] * right(k)).sum();
-                let name = ["wgmma", "wgmma of registers", "wgmma of registers, turned"][form];
+                let name = ["wgmma", "wgmma of registers", "wgmma of registers, MN-major"][form];
                 same(name, i as u32, got[at + i].to_bits(), want.to_bits())?;
             }
             at += 64 * columns;
@@ -135,7 +135,7 @@ impl Cuda {
         let a: Vec<f32> = (0..SIDE * SIDE).map(|it| (it * 5 % 13) as f32 - 6.0).collect();
         let number = |it| if it < USED * SIDE { (it * 7 % 13) as f32 - 6.0 } else { f32::NAN };
         let c: Vec<f32> = (0..SIDE * SIDE).map(number).collect();
-        let near = |it: &[f32]| it.iter().map(|it| bf16::near(*it)).collect::<Vec<_>>();
+        let near = |it: &[f32]| it.iter().map(|it| bf16::round_from(*it)).collect::<Vec<_>>();
         let there = [self.upload(&near(&a))?, self.upload(&near(&c))?];
         let out = self.zeros(Dtype::F32, 2 * SIDE * SIDE)?;
         let [a_at, at, out_at] = [&there[0], &there[1], &out].map(|it| pointer(&View::all(it)));
@@ -187,11 +187,11 @@ impl Cuda {
     fn probe_loads(&self) -> Result<()> {
         let tile: Vec<bf16> = (0..256).map(|it| bf16::from_bits(it as u16)).collect();
         let tile = self.upload(&tile)?;
-        let (straight, turned) = (self.zeros(Dtype::U32, 128)?, self.zeros(Dtype::U32, 128)?);
-        self.run_probe("loads", &[&tile, &straight, &turned])?;
+        let (straight, transposed) = (self.zeros(Dtype::U32, 128)?, self.zeros(Dtype::U32, 128)?);
+        self.run_probe("loads", &[&tile, &straight, &transposed])?;
         let at = |row: u32, column: u32| row * 16 + column;
-        for (name, buffer, is_turned) in
-            [("ldmatrix", &straight, false), ("ldmatrix.trans", &turned, true)]
+        for (name, buffer, is_transposed) in
+            [("ldmatrix", &straight, false), ("ldmatrix.trans", &transposed, true)]
         {
             let got: Vec<u32> = self.read(View::all(buffer))?;
             for (n, got) in (0..).zip(got) {
@@ -199,7 +199,7 @@ impl Cuda {
                 let (line, pair) = (lane / 4, lane % 4 * 2);
                 let number = |half: u32| {
                     let (row, column) =
-                        if is_turned { (pair + half, line) } else { (line, pair + half) };
+                        if is_transposed { (pair + half, line) } else { (line, pair + half) };
                     at(row + matrix % 2 * 8, column + matrix / 2 * 8)
                 };
                 same(name, n, got, number(0) | number(1) << 16)?;
@@ -213,7 +213,7 @@ impl Cuda {
         let number = |i: usize, by: usize| (i * by % 17) as f32 - 8.0;
         let numbers = |n: usize, by: usize| (0..n).map(|it| number(it, by)).collect::<Vec<_>>();
         let (a, b, c) = (numbers(256, 5), numbers(128, 7), numbers(128, 3));
-        let near = |it: &[f32]| it.iter().map(|it| bf16::near(*it)).collect::<Vec<_>>();
+        let near = |it: &[f32]| it.iter().map(|it| bf16::round_from(*it)).collect::<Vec<_>>();
         let on_device = (self.upload(&near(&a))?, self.upload(&near(&b))?, self.upload(&c)?);
         self.run_probe("product", &[&on_device.0, &on_device.1, &on_device.2])?;
         let got: Vec<f32> = self.read(View::all(&on_device.2))?;
@@ -225,16 +225,16 @@ impl Cuda {
         Ok(())
     }
 
-    fn probe_turns(&self) -> Result<()> {
+    fn probe_transposes(&self) -> Result<()> {
         // Row `r` and column `c` hold 8 r + c.
         let pair = |row: u32, column: u32, step: u32| {
             let at = 8 * row + column;
             at | (at + step) << 16
         };
         let straight: Vec<u32> = (0..32).map(|it| pair(it / 4, it % 4 * 2, 1)).collect();
-        let (straight, turned) = (self.upload(&straight)?, self.zeros(Dtype::U32, 32)?);
-        self.run_probe("turns", &[&straight, &turned])?;
-        let got: Vec<u32> = self.read(View::all(&turned))?;
+        let (straight, transposed) = (self.upload(&straight)?, self.zeros(Dtype::U32, 32)?);
+        self.run_probe("transposes", &[&straight, &transposed])?;
+        let got: Vec<u32> = self.read(View::all(&transposed))?;
         for (n, got) in (0..).zip(got) {
             same("movmatrix", n, got, pair(n % 4 * 2, n / 4, 8))?;
         }
@@ -256,7 +256,7 @@ impl Cuda {
         }
         let got: Vec<u32> = self.read(View::all(&packed))?;
         for (n, got) in got.into_iter().enumerate() {
-            let bits = |it: f32| u32::from(bf16::near(it).to_bits());
+            let bits = |it: f32| u32::from(bf16::round_from(it).to_bits());
             let want = bits(wide[2 * n]) | bits(wide[2 * n + 1]) << 16;
             same("cvt.rn.bf16x2", n as u32, got, want)?;
         }

@@ -21,9 +21,9 @@ __device__ __forceinline__ void write_sums(float* to, const float (&sums)[N]) {
 }
 
 // straight[64, 2 N] = a[64, 64] b[2 N, 64]ᵀ with `a` in shared memory, held[64, 2 N] the same with `a` in
-// registers, turned[64, 2 N] = a[64, 64] c[64, 2 N].
+// registers, transposed[64, 2 N] = a[64, 64] c[64, 2 N].
 template <u32 N>
-__device__ __forceinline__ void forms(const bf16* a, const unsigned char* boxes, float* straight, float* held, float* turned) {
+__device__ __forceinline__ void forms(const bf16* a, const unsigned char* boxes, float* straight, float* held, float* transposed) {
     constexpr u32 LINES = N / 32;  // boxes of 64 lines, or of 64 columns
     const unsigned char* const right = boxes + BOX_BYTES;
     const unsigned char* const lines = right + 2 * BOX_BYTES;
@@ -31,27 +31,27 @@ __device__ __forceinline__ void forms(const bf16* a, const unsigned char* boxes,
     u32 left[4][4];
     hold(left, a);
     const auto finish = [&](float* to) {
-        group_commit();
-        group_wait<0>();
-        group_hold(sums);
+        wgmma_commit();
+        wgmma_wait<0>();
+        keep_in_registers(sums);
         write_sums(to, sums);
 #pragma unroll
         for (u32 i = 0; i < N; ++i) sums[i] = 0.0f;
-        group_hold(sums);
-        group_fence();
+        keep_in_registers(sums);
+        wgmma_fence();
     };
-    group_fence();
-    multiply_group<0, 0, 0>(sums, operand(boxes, 0), operand(right, 0));
+    wgmma_fence();
+    wgmma<0, 0, 0>(sums, smem_descriptor(boxes, 0), smem_descriptor(right, 0));
 #pragma unroll
-    for (u32 k = 16; k < 64; k += 16) multiply_group<0, 0>(sums, operand(boxes + k * 2, 0), operand(right + k * 2, 0));
+    for (u32 k = 16; k < 64; k += 16) wgmma<0, 0>(sums, smem_descriptor(boxes + k * 2, 0), smem_descriptor(right + k * 2, 0));
     finish(straight);
 #pragma unroll
-    for (u32 k = 0; k < 64; k += 16) multiply_held<0>(sums, left[k / 16], operand(right + k * 2, 0));
+    for (u32 k = 0; k < 64; k += 16) wgmma_rs<0>(sums, left[k / 16], smem_descriptor(right + k * 2, 0));
     finish(held);
 #pragma unroll
     for (u32 k = 0; k < 64; k += 16)
-        multiply_held<1>(sums, left[k / 16], operand(lines + k * 128, LINES > 1 ? BOX_BYTES : 0));
-    finish(turned);
+        wgmma_rs<1>(sums, left[k / 16], smem_descriptor(lines + k * 128, LINES > 1 ? BOX_BYTES : 0));
+    finish(transposed);
 }
 
 extern "C" __global__ void __launch_bounds__(128)
@@ -60,15 +60,15 @@ groups(const __grid_constant__ TensorMap a_map, const __grid_constant__ TensorMa
     SHARED(memory);
     u64* const here = reinterpret_cast<u64*>(memory + 5 * BOX_BYTES);
     if (threadIdx.x == 0) {
-        phase_init(here, 1);
-        phase_fence();
-        phase_expect(here, 5 * BOX_BYTES);
-        copy_box(memory, &a_map, 0, 0, here);
-        for (u32 i = 0; i < 2; ++i) copy_box(memory + (1 + i) * BOX_BYTES, &b_map, 0, i * 64, here);
-        for (u32 i = 0; i < 2; ++i) copy_box(memory + (3 + i) * BOX_BYTES, &c_map, i * 64, 0, here);
+        mbarrier_init(here, 1);
+        fence_mbarrier_init();
+        mbarrier_expect_tx(here, 5 * BOX_BYTES);
+        tma_load(memory, &a_map, 0, 0, here);
+        for (u32 i = 0; i < 2; ++i) tma_load(memory + (1 + i) * BOX_BYTES, &b_map, 0, i * 64, here);
+        for (u32 i = 0; i < 2; ++i) tma_load(memory + (3 + i) * BOX_BYTES, &c_map, i * 64, 0, here);
     }
     __syncthreads();
-    phase_wait(here, 0);
+    mbarrier_wait(here, 0);
     constexpr u32 WIDE = 64 * 128, NARROW = 64 * 64;
     forms<64>(a, memory, out, out + WIDE, out + 2 * WIDE);
     forms<32>(a, memory, out + 3 * WIDE, out + 3 * WIDE + NARROW, out + 3 * WIDE + 2 * NARROW);
@@ -81,28 +81,28 @@ pages(const __grid_constant__ TensorMap c_map, const bf16* __restrict__ a, float
     SHARED(memory);
     u64* const here = reinterpret_cast<u64*>(memory + BOX_BYTES);
     if (threadIdx.x == 0) {
-        phase_init(here, 1);
-        phase_fence();
-        phase_expect(here, BOX_BYTES);
-        for (u32 i = 0; i < 2; ++i) copy_box(memory + i * BOX_BYTES / 2, &c_map, 0, i * 32, here);
+        mbarrier_init(here, 1);
+        fence_mbarrier_init();
+        mbarrier_expect_tx(here, BOX_BYTES);
+        for (u32 i = 0; i < 2; ++i) tma_load(memory + i * BOX_BYTES / 2, &c_map, 0, i * 32, here);
     }
     __syncthreads();
-    phase_wait(here, 0);
-    for (u32 chunk = used * 8 + threadIdx.x; chunk < 64 * 8; chunk += 256) clear_chunk(memory + chunk * 16);
-    proxy_fence();
+    mbarrier_wait(here, 0);
+    for (u32 chunk = used * 8 + threadIdx.x; chunk < 64 * 8; chunk += 256) zero_16_bytes(memory + chunk * 16);
+    fence_proxy_async();
     threads_wait<1, 256>();
     u32 left[4][4];
     float sums[32];
     hold(left, a);
 #pragma unroll
     for (u32 i = 0; i < 32; ++i) sums[i] = 0.0f;
-    group_hold(sums);
-    group_fence();
+    keep_in_registers(sums);
+    wgmma_fence();
 #pragma unroll
-    for (u32 k = 0; k < 64; k += 16) multiply_held<1>(sums, left[k / 16], operand(memory + k * 128, 0));
-    group_commit();
-    group_wait<0>();
-    group_hold(sums);
+    for (u32 k = 0; k < 64; k += 16) wgmma_rs<1>(sums, left[k / 16], smem_descriptor(memory + k * 128, 0));
+    wgmma_commit();
+    wgmma_wait<0>();
+    keep_in_registers(sums);
     write_sums(out + threadIdx.x / 128 * 64 * 64, sums);
 }
 

@@ -37,8 +37,8 @@ __device__ __forceinline__ void load_matrices(u32 (&to)[4], const void* row) {
                  : "memory");
 }
 
-// The same of the matrices turned: numbers 2 (l % 4) and the next of column l / 4.
-__device__ __forceinline__ void load_matrices_turned(u32 (&to)[4], const void* row) {
+// The same of the transposed matrices: numbers 2 (l % 4) and the next of column l / 4.
+__device__ __forceinline__ void load_matrices_transposed(u32 (&to)[4], const void* row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
                  : "r"(shared_address(row))
@@ -61,8 +61,8 @@ __device__ __forceinline__ u32 pack(float low, float high) {
     return pair;
 }
 
-// A matrix of 8 by 8 of which lane l holds the numbers 2 (l % 4) and the next of row l / 4, turned.
-__device__ __forceinline__ u32 turn_matrix(u32 pair) {
+// A matrix of 8 by 8 of which lane l holds the numbers 2 (l % 4) and the next of row l / 4, transposed.
+__device__ __forceinline__ u32 transpose_matrix(u32 pair) {
     u32 result;
     asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(result) : "r"(pair));
     return result;

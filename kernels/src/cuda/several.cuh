@@ -57,12 +57,12 @@ __device__ __forceinline__ void write(float* to, const Several<N>& it) {
 template <u32 N>
 __device__ __forceinline__ void write(bf16* to, const Several<N>& it) {
     if constexpr (N == 1) {
-        *to = near<bf16>(it.at[0]);
+        *to = round_to<bf16>(it.at[0]);
     } else {
         u32 words[N / 2];
 #pragma unroll
         for (u32 i = 0; i < N / 2; ++i)
-            words[i] = near<bf16>(it.at[2 * i]).bits | u32(near<bf16>(it.at[2 * i + 1]).bits) << 16;
+            words[i] = round_to<bf16>(it.at[2 * i]).bits | u32(round_to<bf16>(it.at[2 * i + 1]).bits) << 16;
         if constexpr (N == 8) *reinterpret_cast<uint4*>(to) = {words[0], words[1], words[2], words[3]};
         else *reinterpret_cast<uint2*>(to) = {words[0], words[1]};
     }
@@ -73,9 +73,9 @@ template <class T>
 __device__ __forceinline__ void write_pair(T* to, size_t k, size_t columns, float first, float second) {
     struct __align__(2 * sizeof(T)) Pair { T first, second; };
     if (k + 1 < columns && size_t(to) % sizeof(Pair) == 0) {
-        *reinterpret_cast<Pair*>(to) = {near<T>(first), near<T>(second)};
+        *reinterpret_cast<Pair*>(to) = {round_to<T>(first), round_to<T>(second)};
         return;
     }
-    if (k < columns) to[0] = near<T>(first);
-    if (k + 1 < columns) to[1] = near<T>(second);
+    if (k < columns) to[0] = round_to<T>(first);
+    if (k + 1 < columns) to[1] = round_to<T>(second);
 }

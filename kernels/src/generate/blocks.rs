@@ -3,7 +3,7 @@
 //! A sequence's keys and values lie in blocks of a fixed number of tokens; its [`Table`] lists them.
 //! A block that is full is known by its tokens and all tokens before them, compared as a whole and
 //! never by a digest alone, so that another sequence that begins alike finds and shares it. Where a device
-//! decodes in a way of its own, tokens that were picked are not those of a prompt: [`Table::border`]. A block
+//! decodes in a way of its own, tokens that were sampled are not those of a prompt: [`Table::border`]. A block
 //! nobody uses any more stays known until its room is needed; the one that was given back first goes
 //! first. A shared block that is not full is copied before somebody writes to it.
 //!
@@ -18,7 +18,7 @@ pub(crate) struct Table {
     pub(crate) blocks: Vec<u32>,
     /// How many tokens are in them.
     pub(crate) len: usize,
-    /// The tokens before this one are computed as a prompt's, the others as such that were picked.
+    /// The tokens before this one are computed as a prompt's, the others as such that were sampled.
     border: usize,
     /// The node of the last known block in each chain, as far as blocks are known.
     nodes: Vec<Node>,

@@ -1,4 +1,4 @@
-//! Steps in a device's way of decoding: one row for each token that was picked before.
+//! Steps in a device's way of decoding: one row for each token that was sampled before.
 //!
 //! Several tokens of a sequence may be rows of one step, as after a sequence gave its blocks back: each sees
 //! the cache up to itself. All that a step needs is made once, for the most rows; what changes from step to
@@ -10,7 +10,9 @@ use super::Error;
 use super::model::Model;
 use crate::decode::Decode;
 use crate::device::{View, ViewMut};
-use crate::ops::decode::{Attending, NOBODY, Norm, Parts, Places, Turned, room, splits};
+use crate::ops::decode::{
+    Attending, DecodeQkv, NOBODY, Norm, Parts, Places, splits, workspace_len,
+};
 use crate::ops::rope::Direction;
 use crate::ops::sample::{Given, Pick, SampleError};
 use crate::{Dtype, Result};
@@ -18,13 +20,13 @@ use crate::{Dtype, Result};
 /// The most rows of a step; more are computed in several.
 const MOST_ROWS: usize = 256;
 
-/// A token that was picked.
+/// A token that was sampled.
 pub(crate) struct Row<'a> {
     pub(crate) id: u32,
     pub(crate) position: usize,
     /// Its sequence's blocks.
     pub(crate) blocks: &'a [u32],
-    /// What the next token depends on, where one is to be picked.
+    /// What the next token depends on, where one is to be sampled.
     pub(crate) given: Option<Given<'a>>,
 }
 
@@ -33,15 +35,15 @@ pub(crate) type Picked = Result<Pick, SampleError>;
 
 /// Memory of a step, for a number of rows.
 struct Memory<B> {
-    places: B,   // u32: ids [rows], positions [rows], blocks [rows, stride]
-    x: B,        // [rows, hidden]: the residual stream
-    normed: B,   // [rows, hidden]
-    queries: B,  // [rows, heads dim]
-    attended: B, // [rows, heads dim]
-    gated: B,    // [rows, intermediate]
-    parts: B,    // f32: those of the widest product
-    room: B,     // f32: attention's
-    logits: B,   // f32 [rows, vocab]
+    places: B,    // u32: ids [rows], positions [rows], blocks [rows, stride]
+    x: B,         // [rows, hidden]: the residual stream
+    normed: B,    // [rows, hidden]
+    queries: B,   // [rows, heads dim]
+    attended: B,  // [rows, heads dim]
+    gated: B,     // [rows, intermediate]
+    parts: B,     // f32: those of the widest product
+    workspace: B, // f32: attention's
+    logits: B,    // f32 [rows, vocab]
 }
 
 /// Decodes with a model.
@@ -86,7 +88,7 @@ impl<D: Decode> Decoder<D> {
             attended: new(real, heads.out())?,
             gated: new(real, config.intermediate)?,
             parts: new(Dtype::F32, model.widest_parts())?,
-            room: device.zeros(Dtype::F32, room(rows, heads, most_splits))?,
+            workspace: device.zeros(Dtype::F32, workspace_len(rows, heads, most_splits))?,
             logits: new(Dtype::F32, config.vocab)?,
         };
         Ok(Some(Self { memory, rows, stride, graphs: BTreeMap::new() }))
@@ -159,8 +161,9 @@ impl<D: Decode> Decoder<D> {
         let (n, heads, config) = (size.rows, model.heads(), model.config());
         let (hidden, wide, device) = (config.hidden, config.intermediate, &**model.device());
         let weights = &model.layers[layer];
-        let Memory { places, x, normed, queries, attended, gated, parts, room: memory, .. } =
-            &mut self.memory;
+        let Memory {
+            places, x, normed, queries, attended, gated, parts, workspace: memory, ..
+        } = &mut self.memory;
         let places = Places {
             positions: View::all(places).part(n..2 * n),
             blocks: View::all(places).part(2 * n..n * (2 + self.stride)),
@@ -168,15 +171,15 @@ impl<D: Decode> Decoder<D> {
         };
         let from = View::all(normed).part(0..n * hidden);
         let product = multiply(device, from.rows(hidden), &weights.qkv, (heads.row(), parts))?;
-        let turn = model.rope.turn(heads, Direction::Forward);
-        let given = Turned { parts: product, turn, places };
+        let rope = model.rope.with_heads(heads, Direction::Forward);
+        let given = DecodeQkv { parts: product, rope, places };
         let to = ViewMut::all(queries).part(0..n * heads.out());
         device.decode_qkv(given, (&mut *cache, layer), to)?;
         let given = Attending {
             queries: View::all(queries).part(0..n * heads.out()),
             heads,
             places,
-            room: ViewMut::all(memory).part(0..room(n, heads, size.splits)),
+            workspace: ViewMut::all(memory).part(0..workspace_len(n, heads, size.splits)),
         };
         device.decode_attention(
             (&*cache, layer),
@@ -224,7 +227,7 @@ impl<D: Decode> Decoder<D> {
     ) -> Result<Vec<Option<Picked>>, Error> {
         let mut picks: Vec<Option<Picked>> = Vec::with_capacity(rows.len());
         let vocab = model.config().vocab;
-        // Mostly all rows want one; else those that do are picked for run by run.
+        // Mostly all rows want one; else those that do are sampled for run by run.
         for run in rows.chunk_by(|a, b| a.given.is_some() == b.given.is_some()) {
             let first = picks.len();
             let given: Vec<Given<'_>> = run.iter().filter_map(|it| it.given).collect();
@@ -252,8 +255,8 @@ impl<D: Decode> Decoder<D> {
             let n = rows.len();
             let Memory { places, x, normed, .. } = &mut self.memory;
             device.write(ViewMut::all(places).part(0..n), rows)?;
-            let picked = View::all(places).part(0..n);
-            device.embed(stream.rows(hidden), picked, ViewMut::all(x).part(0..n * hidden))?;
+            let sampled = View::all(places).part(0..n);
+            device.embed(stream.rows(hidden), sampled, ViewMut::all(x).part(0..n * hidden))?;
             let (x, out) =
                 (ViewMut::all(x).part(0..n * hidden), ViewMut::all(normed).part(0..n * hidden));
             device.decode_norm(model.norm_of(&model.norm, None), x, out)?;

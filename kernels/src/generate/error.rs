@@ -1,22 +1,22 @@
 //! What can go wrong with inference.
 
 use super::request::Refusal;
+use crate::decoder;
 use crate::ops::sample::SampleError;
-use crate::yi;
 
 /// An error of generation or scoring.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The model's files.
     #[error(transparent)]
-    Model(#[from] yi::Error),
+    Model(#[from] decoder::Error),
     /// The device, or a call on it.
     #[error(transparent)]
     Device(#[from] crate::Error),
     /// A request that cannot be done.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// Logits from which nothing can be picked; the weights are most likely broken.
+    /// Logits from which nothing can be sampled; the weights are most likely broken.
     #[error("row {row}, token {place} of the output: {source}")]
     Pick {
         /// The request's row.

@@ -61,10 +61,10 @@ pub struct Counts {
     pub computed: usize,
     /// Tokens of prompts that were found in the cache instead.
     pub known: usize,
-    /// Tokens that were picked.
-    pub picked: usize,
+    /// Tokens that were sampled.
+    pub sampled: usize,
     /// How often a row gave its blocks back and was computed again later.
-    pub sent_back: usize,
+    pub preempted: usize,
 }
 
 /// Continues many prompts at once.
@@ -93,7 +93,7 @@ impl<D: Decode> Generator<D> {
             blocks: Blocks::new(blocks, D::BLOCK),
             most_running: settings.rows,
             step_tokens: settings.step_tokens,
-            sent_back: 0,
+            preempted: 0,
         };
         let cache_tokens = blocks * D::BLOCK;
         let (counts, ready) = (Counts::default(), Vec::new());
@@ -107,7 +107,7 @@ impl<D: Decode> Generator<D> {
 
     /// What was done so far.
     pub fn counts(&self) -> Counts {
-        Counts { sent_back: self.schedule.sent_back, ..self.counts }
+        Counts { preempted: self.schedule.preempted, ..self.counts }
     }
 
     /// Whether nothing is queued or running.
@@ -161,7 +161,7 @@ impl<D: Decode> Generator<D> {
     }
 
     fn kind(&self) -> Kind {
-        Kind { context: self.stage.model().context(), picked: self.stage.picked() }
+        Kind { context: self.stage.model().context(), sampled: self.stage.sampled() }
     }
 
     /// Ends an output, and those that wait for its prompt.
@@ -220,10 +220,10 @@ impl<D: Decode> Generator<D> {
         let plan = self.schedule.plan();
         self.stage.copy(&plan.copies)?;
         self.counts.computed += plan.rows();
-        let is_picked = |it: &Part| self.schedule.running[it.sequence].way() == Way::Decode;
-        let (picked, prompts): (Vec<Part>, Vec<Part>) =
-            plan.parts.iter().copied().partition(is_picked);
-        let decoded = self.decode(&picked)?;
+        let is_sampled = |it: &Part| self.schedule.running[it.sequence].way() == Way::Decode;
+        let (sampled, prompts): (Vec<Part>, Vec<Part>) =
+            plan.parts.iter().copied().partition(is_sampled);
+        let decoded = self.decode(&sampled)?;
         let mut picking = self.prefill(&prompts)?;
         for part in &plan.parts {
             let it = &mut self.schedule.running[part.sequence];
@@ -241,7 +241,7 @@ impl<D: Decode> Generator<D> {
         all.map(|(sequence, pick)| Ok((sequence, self.checked(sequence, pick)?))).collect()
     }
 
-    /// Computes tokens that were picked, and picks after the last of each sequence.
+    /// Computes tokens that were sampled, and picks after the last of each sequence.
     fn decode(&mut self, parts: &[Part]) -> Result<Vec<(usize, Picked)>, Error> {
         let (mut rows, mut sequences) = (Vec::new(), Vec::new());
         for part in parts {
@@ -311,7 +311,7 @@ impl<D: Decode> Generator<D> {
         pick: Pick,
         watch: &mut dyn FnMut(Token) -> Flow,
     ) -> (usize, Option<Finish>) {
-        self.counts.picked += 1;
+        self.counts.sampled += 1;
         let it = &mut self.schedule.running[place];
         let token = Token {
             row: it.request.row,

@@ -12,16 +12,16 @@ use half::bf16;
 use rayon::prelude::*;
 
 use super::Error;
+use crate::decoder::layout::Tensor;
+use crate::decoder::save::Weights;
+use crate::decoder::{Config, Layout, Part, UniformWeights, WeightDtype, WeightFiles};
 use crate::device::{Buffer, Device, View, ViewMut};
 use crate::ops::attention::Heads;
 use crate::ops::matmul::Start;
 use crate::ops::paged::{CacheShape, Run, Tokens};
 use crate::ops::rms_norm::Forward;
 use crate::ops::rope::{Direction, RopeTable};
-use crate::yi::layout::Tensor;
-use crate::yi::save::Weights;
-use crate::yi::{Config, Layout, Part, UniformWeights, WeightDtype, WeightFiles};
-use crate::{Dtype, Element, yi};
+use crate::{Dtype, Element, decoder};
 
 /// A model made ready for inference.
 pub struct Model<D: Device> {
@@ -156,9 +156,9 @@ impl<D: Device> Model<D> {
         let normed = View::all(normed).part(0..n * hidden).rows(hidden);
         let to = ViewMut::all(qkv).part(0..n * row).rows(row);
         device.linear(normed, &weights.qkv, to, Start::Zero)?;
-        let turn = self.rope.turn(heads, Direction::Forward);
+        let rope = self.rope.with_heads(heads, Direction::Forward);
         let positions = View::all(positions).part(0..n);
-        device.rope(ViewMut::all(qkv).part(0..n * row), positions, turn)?;
+        device.rope(ViewMut::all(qkv).part(0..n * row), positions, rope)?;
         let qkv = View::all(qkv).part(0..n * row);
         device.cache_append(cache, layer, Tokens { qkv, heads, runs: &batch.runs })?;
         let to = ViewMut::all(attended).part(0..n * out);
@@ -207,11 +207,11 @@ impl<D: Device> Model<D> {
     ) -> Result<View<'a, D::Buffer>, Error> {
         let (n, hidden, vocab) = (rows.len(), self.config.hidden, self.config.vocab);
         let device = &*self.device;
-        let Work { x, picked, chosen, normed, scale, logits, .. } = work;
-        device.write(ViewMut::all(picked).part(0..n), rows)?;
-        let (stream, picked) = (View::all(x).rows(hidden), View::all(picked).part(0..n));
-        device.embed(stream, picked, ViewMut::all(chosen).part(0..n * hidden))?;
-        let x = View::all(chosen).part(0..n * hidden);
+        let Work { x, wanted, wanted_hidden, normed, scale, logits, .. } = work;
+        device.write(ViewMut::all(wanted).part(0..n), rows)?;
+        let (stream, wanted) = (View::all(x).rows(hidden), View::all(wanted).part(0..n));
+        device.embed(stream, wanted, ViewMut::all(wanted_hidden).part(0..n * hidden))?;
+        let x = View::all(wanted_hidden).part(0..n * hidden);
         let (gain, eps) = (View::all(&self.norm), self.config.rms_norm_eps as f32);
         let to = ViewMut::all(normed).part(0..n * hidden);
         device.rms_norm(Forward { x, gain, eps }, to, ViewMut::all(scale).part(0..n))?;
@@ -254,18 +254,18 @@ impl Batch {
 
 /// Memory of a step, for a number of tokens and a number of rows with logits.
 pub(crate) struct Work<B> {
-    ids: B,       // u32 [tokens]
-    positions: B, // u32 [tokens]
-    x: B,         // [tokens, hidden]: the residual stream
-    normed: B,    // [tokens, hidden]
-    scale: B,     // [tokens]
-    qkv: B,       // [tokens, (heads + 2 kv) dim]
-    attended: B,  // [tokens, heads dim]
-    gate_up: B,   // [tokens, 2 intermediate]
-    gated: B,     // [tokens, intermediate]
-    picked: B,    // u32 [rows]
-    chosen: B,    // [rows, hidden]
-    logits: B,    // [rows, vocab]
+    ids: B,           // u32 [tokens]
+    positions: B,     // u32 [tokens]
+    x: B,             // [tokens, hidden]: the residual stream
+    normed: B,        // [tokens, hidden]
+    scale: B,         // [tokens]
+    qkv: B,           // [tokens, (heads + 2 kv) dim]
+    attended: B,      // [tokens, heads dim]
+    gate_up: B,       // [tokens, 2 intermediate]
+    gated: B,         // [tokens, intermediate]
+    wanted: B,        // u32 [rows]
+    wanted_hidden: B, // [rows, hidden]
+    logits: B,        // [rows, vocab]
 }
 
 impl<B: Buffer> Work<B> {
@@ -276,7 +276,7 @@ impl<B: Buffer> Work<B> {
 
     /// How many rows may have logits at once.
     pub(crate) fn rows(&self) -> usize {
-        self.picked.len()
+        self.wanted.len()
     }
 
     /// Room for this many tokens, and logits of this many of them.
@@ -298,8 +298,8 @@ impl<B: Buffer> Work<B> {
             attended: new(real, tokens, heads.out())?,
             gate_up: new(real, tokens, 2 * config.intermediate)?,
             gated: new(real, tokens, config.intermediate)?,
-            picked: new(Dtype::U32, rows, 1)?,
-            chosen: new(real, rows, config.hidden)?,
+            wanted: new(Dtype::U32, rows, 1)?,
+            wanted_hidden: new(real, rows, config.hidden)?,
             logits: new(Dtype::F32, rows, config.vocab)?,
         })
     }
@@ -364,7 +364,7 @@ impl<D: Device, W: Weights + Sync + ?Sized> Loader<'_, D, W> {
         &self,
         part: Part,
         zero: E,
-        read: impl Fn((usize, &Tensor), Range<usize>, &mut [E]) -> yi::Result<()> + Sync,
+        read: impl Fn((usize, &Tensor), Range<usize>, &mut [E]) -> decoder::Result<()> + Sync,
     ) -> Result<D::Buffer, Error> {
         let slot = self.layout.slot(part);
         let mut buffer = self.device.zeros(E::DTYPE, slot.len())?;

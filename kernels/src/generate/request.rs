@@ -14,11 +14,11 @@ pub struct Request {
     pub samples: u32,
     /// Where the random numbers come from.
     pub draws: Draws,
-    /// How tokens are picked.
+    /// How tokens are sampled.
     pub sampling: Sampling,
     /// How long an output may become.
     pub max_new_tokens: usize,
-    /// Before this length, stop ids are not picked and stop sequences not looked for.
+    /// Before this length, stop ids are not sampled and stop sequences not looked for.
     pub min_new_tokens: usize,
     /// Tokens that end the output, of which they are the last.
     pub stop_ids: Vec<u32>,

@@ -1,9 +1,9 @@
-//! Who computes in the next step: decoding rows first, then prompts in chunks, then new sequences.
+//! Continuous batching: decoding rows first, then prompts in chunks, then new sequences.
 //!
-//! Sequences run in the order in which they came. When blocks run out, the youngest is sent back to
-//! the queue with what it has; its keys and values are made again later, in the same way and with the same
-//! bits: a part of a step has tokens of a prompt or such that were picked, never both. Nothing
-//! that is decided here shows in a result, only in when it comes.
+//! Sequences run in the order in which they arrived. When the KV cache runs out of blocks, the youngest sequence is
+//! preempted: it returns to the queue with the tokens it has, and its keys and values are recomputed later, by the
+//! same kernels and so with the same bits. A part of a step is prefill or decode, never both. Nothing that is
+//! decided here shows in a result, only in when it comes.
 
 use std::collections::VecDeque;
 
@@ -21,8 +21,8 @@ pub(crate) struct Schedule {
     pub(crate) most_running: usize,
     /// How many tokens a step computes.
     pub(crate) step_tokens: usize,
-    /// How often a sequence was sent back.
-    pub(crate) sent_back: usize,
+    /// How often a sequence was preempted.
+    pub(crate) preempted: usize,
 }
 
 /// Rows of a running sequence.
@@ -53,11 +53,11 @@ impl Schedule {
     /// The next step. There is always something in it, as long as there are sequences.
     pub(crate) fn plan(&mut self) -> Plan {
         let mut plan = Plan::default();
-        let before = self.sent_back;
+        let before = self.preempted;
         self.plan_decoding(&mut plan);
         self.plan_prompts(&mut plan);
-        // Whoever was sent back goes first, and not in the step in which there was no room.
-        if self.sent_back == before {
+        // A preempted sequence goes first, but not in the step that had no blocks for it.
+        if self.preempted == before {
             self.admit(&mut plan);
         }
         plan
@@ -134,6 +134,6 @@ impl Schedule {
         plan.parts.retain(|it| it.sequence != place);
         self.blocks.release(std::mem::take(&mut sequence.table));
         self.waiting.push_front(sequence);
-        self.sent_back += 1;
+        self.preempted += 1;
     }
 }

@@ -44,15 +44,15 @@ pub(crate) struct Sequence {
 pub(crate) struct Kind {
     /// The most tokens that positions allow.
     pub(crate) context: usize,
-    /// How tokens that were picked are computed.
-    pub(crate) picked: Way,
+    /// How tokens that were sampled are computed.
+    pub(crate) sampled: Way,
 }
 
 /// How tokens are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     /// As those of prompts are.
-    Prompt,
+    Prefill,
     /// In the device's way of decoding.
     Decode,
 }
@@ -84,12 +84,12 @@ impl Sequence {
 
     /// The first token that is not computed as a prompt's.
     pub(crate) fn border(&self) -> usize {
-        if self.kind.picked == Way::Decode { self.request.prompt.len() } else { usize::MAX }
+        if self.kind.sampled == Way::Decode { self.request.prompt.len() } else { usize::MAX }
     }
 
     /// How the next tokens are computed.
     pub(crate) fn way(&self) -> Way {
-        if self.table.len < self.border() { Way::Prompt } else { Way::Decode }
+        if self.table.len < self.border() { Way::Prefill } else { Way::Decode }
     }
 
     /// Pending tokens, as far as they are computed in one way.

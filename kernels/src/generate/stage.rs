@@ -20,7 +20,7 @@ pub(crate) struct Stage<D: Decode> {
     model: Arc<Model<D>>,
     cache: D::Cache,
     work: Work<D::Buffer>,
-    /// Where tokens are generated, and the device has a way of its own for those that were picked.
+    /// Where tokens are generated, and the device has a way of its own for those that were sampled.
     decoder: Option<Decoder<D>>,
 }
 
@@ -42,9 +42,9 @@ impl<D: Decode> Stage<D> {
         Ok(Self { decoder, ..Self::new(model, tokens, blocks)? })
     }
 
-    /// How tokens that were picked are computed.
-    pub(crate) fn picked(&self) -> Way {
-        if self.decoder.is_some() { Way::Decode } else { Way::Prompt }
+    /// How tokens that were sampled are computed.
+    pub(crate) fn sampled(&self) -> Way {
+        if self.decoder.is_some() { Way::Decode } else { Way::Prefill }
     }
 
     pub(crate) fn model(&self) -> &Model<D> {
@@ -64,7 +64,7 @@ impl<D: Decode> Stage<D> {
         self.model.forward(batch, &mut self.cache, &mut self.work)
     }
 
-    /// Computes tokens that were picked, in the device's way of decoding; nothing where it has none.
+    /// Computes tokens that were sampled, in the device's way of decoding; nothing where it has none.
     pub(crate) fn decode(&mut self, rows: &[Row<'_>]) -> Result<Vec<Option<Picked>>, Error> {
         match &mut self.decoder {
             Some(it) => it.step(&self.model, &mut self.cache, rows),

@@ -9,10 +9,10 @@ use serde_json::Value;
 use super::model::Work;
 use super::*;
 use crate::cpu::Cpu;
+use crate::decoder::{Config, WeightFiles};
 use crate::device::Device;
 use crate::machine::Isa;
 use crate::ops::sample::{SampleError, Sampling};
-use crate::yi::{Config, WeightFiles};
 
 pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/oracle/fixtures").join(name)
@@ -85,8 +85,8 @@ fn logits_and_hidden_states_are_those_of_transformers() {
             assert_close(&model.stream(n, &work), &want, 2e-4, &format!("{name}, hidden {layer}"));
             model.layer(layer, &batch, &mut cache, &mut work).unwrap();
         }
-        let picked: Vec<u32> = (0..n as u32).collect();
-        let logits = model.logits(&picked, &mut work).unwrap();
+        let wanted: Vec<u32> = (0..n as u32).collect();
+        let logits = model.logits(&wanted, &mut work).unwrap();
         let logits: Vec<f32> = model.device().read(logits).unwrap();
         assert_close(&logits, &expected("logits"), 2e-4, &format!("{name}, logits"));
         let last = expected(&format!("hidden/{}", model.config().layers));
@@ -204,7 +204,7 @@ fn a_row_does_not_depend_on_company_chunks_order_or_room() {
         let outputs = generator.run(mixture(), &mut |_| Flow::Continue).unwrap();
         assert_same(&outputs, &want);
         let crowded = settings.cache_tokens < 4096 && settings.rows > 1;
-        assert_eq!(generator.counts().sent_back > 0, crowded, "{settings:?}");
+        assert_eq!(generator.counts().preempted > 0, crowded, "{settings:?}");
         // Once more, with what the cache knows by now, and the other way round.
         let reversed = mixture().into_iter().rev();
         let mut outputs = generator.run(reversed, &mut |_| Flow::Continue).unwrap();
@@ -234,7 +234,7 @@ fn the_samples_of_a_request_share_its_prompt_and_differ() {
     let outputs = generator.run([request.clone()], &mut |_| Flow::Continue).unwrap();
     // The last token of an output is never computed.
     assert_eq!(generator.counts().computed, prompt + 5 * (new - 1));
-    assert_eq!(generator.counts().picked, 5 * new);
+    assert_eq!(generator.counts().sampled, 5 * new);
     let mut texts: Vec<_> = outputs.iter().map(|it| it.ids.clone()).collect();
     texts.sort();
     texts.dedup();

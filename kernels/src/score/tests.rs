@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::*;
 use crate::cpu::Cpu;
+use crate::decoder::WeightFiles;
+use crate::decoder::train::{self, Micro, Precision, Recompute};
 use crate::device::Device;
 use crate::generate::tests::{fixture, floats, ids, json, model, model_on};
 use crate::generate::{Error, Flow, Generator, Model, Refusal, Request, Settings};
 use crate::machine::Isa;
-use crate::yi::WeightFiles;
-use crate::yi::train::{self, Micro, Precision, Recompute};
 
 const ROOMY: Settings = Settings { rows: 8, step_tokens: 64, cache_tokens: 2048 };
 
@@ -161,7 +161,7 @@ fn training_has_the_same_losses() {
     let files = WeightFiles::open(&fixture("gqa"), &config).unwrap();
     let cpu = Cpu::new(2).unwrap();
     let model = train::Model::new(&cpu, &config, Precision::F32, &files, 256).unwrap();
-    let mut memory = train::Activations::new(&cpu, model.sizes(), Recompute::Nothing, 300).unwrap();
+    let mut memory = train::Activations::new(&cpu, model.sizes(), Recompute::None, 300).unwrap();
     let texts: Vec<Vec<u32>> =
         [3u32, 90, 32, 64, 1, 33].map(|n| (0..n).map(|i| (i * i + n) % 96).collect()).to_vec();
     let mut micro = Micro::new();

@@ -9,9 +9,9 @@ use serde_json::json;
 use super::error::{Error, Result};
 use super::trainer::Trainer;
 use crate::Device;
+use crate::decoder::WeightDtype;
+use crate::decoder::save::{header, sync, write_file};
 use crate::device::View;
-use crate::yi::WeightDtype;
-use crate::yi::save::{header, sync, write_file};
 
 impl<D: Device> Trainer<'_, D> {
     /// Saves the adapters as a folder, which must not be there. `base` is the name or path of the
@@ -49,7 +49,7 @@ impl<D: Device> Trainer<'_, D> {
         for (_, _, range) in &tensors {
             bytes.extend(all[range.clone()].iter().flat_map(|it| it.to_le_bytes()));
         }
-        let partial = crate::yi::save::beside(folder)?;
+        let partial = crate::decoder::save::beside(folder)?;
         let write = |source| Error::Write { path: folder.to_owned(), source };
         match fs::remove_dir_all(&partial) {
             Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(write(why)),

@@ -18,8 +18,8 @@ use super::digest::Digest;
 use super::error::{Error, Result};
 use super::order::Cursor;
 use super::trainer::{OnDeviceState, Progress, Trainer};
+use crate::decoder::train::{read_exact, write_exact};
 use crate::device::{View, ViewMut};
-use crate::yi::train::{read_exact, write_exact};
 use crate::{Buffer, Device, Dtype};
 
 /// The version of the format.
@@ -86,10 +86,10 @@ impl<D: Device> Trainer<'_, D> {
         let path = partial.join(STATE);
         let mut text = serde_json::to_string(&stored).map_err(|it| write(&path)(it.into()))?;
         text.push_str(&format!("\n{}\n", hex(Digest::of(text.as_bytes()))));
-        crate::yi::save::write_file(&path, text.as_bytes())?;
-        crate::yi::save::sync(&partial)?;
+        crate::decoder::save::write_file(&path, text.as_bytes())?;
+        crate::decoder::save::sync(&partial)?;
         fs::rename(&partial, &to).map_err(write(&to))?;
-        crate::yi::save::sync(folder)?;
+        crate::decoder::save::sync(folder)?;
         found(folder)?.iter().rev().skip(keep.max(1)).try_for_each(|it| remove(&it.1))
     }
 

@@ -13,7 +13,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     /// The model's folder.
     #[error(transparent)]
-    Model(#[from] crate::yi::Error),
+    Model(#[from] crate::decoder::Error),
     /// The device.
     #[error(transparent)]
     Device(#[from] crate::Error),

@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::error::{Error, Result, gib};
 use super::settings::Settings;
 use crate::Dtype;
-use crate::ops::adamw::Moments;
+use crate::decoder::config::Config;
+use crate::decoder::layout::Layout;
+use crate::decoder::lora::{Lora, LoraLayout};
+use crate::decoder::train::{Precision, Recompute, Sizes};
+use crate::ops::adamw::OptimStates;
 use crate::ops::cross_entropy::rows_at_once;
-use crate::yi::config::Config;
-use crate::yi::layout::Layout;
-use crate::yi::lora::{Lora, LoraLayout};
-use crate::yi::train::{Precision, Recompute, Sizes};
 
 /// Bytes by what they are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +23,7 @@ pub struct MemoryPlan {
     pub weights: u64,
     /// Gradients of what is trained.
     pub gradients: u64,
-    /// Moments, and exact weights beside rounded ones.
+    /// OptimStates, and exact weights beside rounded ones.
     pub optimizer: u64,
     /// What the passes keep for one micro-batch.
     pub activations: u64,
@@ -68,7 +68,7 @@ impl MemoryPlan {
         let in_place = precision.activations() == Dtype::Bf16;
         let rows = rows_at_once(config.vocab, in_place).min(micro_tokens);
         let sizes = Sizes::new(config, precision, lora);
-        let kept = settings.moments;
+        let kept = settings.optim_states;
         // Slots of bytes are a little longer, each by less than a line.
         let moments = (kept.len(trained as usize) * kept.dtype().bytes()) as u64;
         Self {
@@ -155,9 +155,9 @@ pub enum Saving {
     /// Weights and activations in bf16.
     Bf16,
     /// Masters that are the bits which weights lack.
-    Masters,
-    /// Moments in less.
-    Moments(Moments),
+    MasterWeights,
+    /// OptimStates in less.
+    OptimStates(OptimStates),
     /// Adapters in place of the weights.
     Lora,
     /// Texts that are shorter.
@@ -167,12 +167,12 @@ pub enum Saving {
 impl Saving {
     /// All changes of settings, what costs least first.
     const OF_SETTINGS: [Self; 7] = [
-        Saving::Recompute(Recompute::Light),
-        Saving::Recompute(Recompute::Layers),
+        Saving::Recompute(Recompute::Selective),
+        Saving::Recompute(Recompute::Full),
         Saving::Bf16,
-        Saving::Masters,
-        Saving::Moments(Moments::Halves),
-        Saving::Moments(Moments::Bytes),
+        Saving::MasterWeights,
+        Saving::OptimStates(OptimStates::Bf16),
+        Saving::OptimStates(OptimStates::EightBit),
         Saving::Lora,
     ];
 
@@ -182,12 +182,12 @@ impl Saving {
         match self {
             Saving::Recompute(it) => other.recompute = it,
             Saving::Bf16 => other.precision = Precision::Bf16,
-            Saving::Masters if settings.precision == Precision::Bf16 => {
-                other.precision = Precision::Bf16Low;
+            Saving::MasterWeights if settings.precision == Precision::Bf16 => {
+                other.precision = Precision::Bf16Split;
             }
-            Saving::Moments(it) => other.moments = it,
+            Saving::OptimStates(it) => other.optim_states = it,
             Saving::Lora if settings.lora.is_none() => other.lora = Some(Lora::of_all(16)),
-            Saving::Masters | Saving::Lora | Saving::Shorter => return None,
+            Saving::MasterWeights | Saving::Lora | Saving::Shorter => return None,
         }
         Some(other)
     }
@@ -252,7 +252,7 @@ mod tests {
         assert_eq!((plan.weights + plan.gradients + plan.optimizer) >> 30, 101);
         // 117,376 bytes for each token and layer, and what is needed once.
         assert_eq!(plan.activations >> 30, 29);
-        let light = Settings { recompute: Recompute::Light, ..settings };
+        let light = Settings { recompute: Recompute::Selective, ..settings };
         assert_eq!(MemoryPlan::new(&yi_6b(), &light, 8192, 1024).activations >> 30, 20);
     }
 
@@ -271,8 +271,8 @@ mod tests {
         let settings = Settings { precision: Precision::Bf16, ..Settings::new() };
         let why = choose(&settings, 102 << 30).unwrap_err();
         let Error::NoRoom { savings, .. } = &why else { panic!("{why}") };
-        let [halves, bytes] = [Moments::Halves, Moments::Bytes].map(Saving::Moments);
-        assert_eq!(savings, &[Saving::Masters, halves, bytes, Saving::Lora]);
+        let [halves, bytes] = [OptimStates::Bf16, OptimStates::EightBit].map(Saving::OptimStates);
+        assert_eq!(savings, &[Saving::MasterWeights, halves, bytes, Saving::Lora]);
         let why = choose(&settings, 40 << 30).unwrap_err();
         let Error::NoRoom { savings, .. } = &why else { panic!("{why}") };
         assert_eq!(savings, &[Saving::Lora]);
@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn what_is_computed_again_follows_from_the_memory_of_the_device() {
-        const ALL: [Recompute; 3] = [Recompute::Nothing, Recompute::Light, Recompute::Layers];
+        const ALL: [Recompute; 3] = [Recompute::None, Recompute::Selective, Recompute::Full];
         let demand = Demand { longest: 512, step: 16 * 512 };
         let fastest = |settings: &Settings, gib: u64| {
             let limits = Limits { available: gib << 30, micro_tokens: 8192 };
@@ -306,18 +306,18 @@ mod tests {
             (level, plan.micro_tokens)
         };
         // Yi-6B in full: an H200 with all of its memory, with nine tenths, and with other programs.
-        assert_eq!(level(&full, 139), (Recompute::Nothing, 8192));
-        assert_eq!(level(&full, 125), (Recompute::Light, 8192));
-        assert_eq!(level(&full, 110), (Recompute::Light, 3138));
-        let halves = Settings { precision: Precision::Bf16Low, ..full.clone() };
-        assert_eq!(level(&halves, 125), (Recompute::Nothing, 8192));
+        assert_eq!(level(&full, 139), (Recompute::None, 8192));
+        assert_eq!(level(&full, 125), (Recompute::Selective, 8192));
+        assert_eq!(level(&full, 110), (Recompute::Selective, 3138));
+        let halves = Settings { precision: Precision::Bf16Split, ..full.clone() };
+        assert_eq!(level(&halves, 125), (Recompute::None, 8192));
         assert!(fastest(&full, 80).is_err());
-        // Moments in bytes: all weights on cards of 80 GiB.
-        let bytes = Settings { moments: Moments::Bytes, ..halves };
-        assert_eq!(level(&bytes, 72), (Recompute::Light, 5985));
+        // OptimStates in bytes: all weights on cards of 80 GiB.
+        let bytes = Settings { optim_states: OptimStates::EightBit, ..halves };
+        assert_eq!(level(&bytes, 72), (Recompute::Selective, 5985));
         // Adapters: a card of 24 GiB and one of 80.
         let adapters = Settings { lora: Some(Lora::of_all(16)), ..full };
-        assert_eq!(level(&adapters, 22), (Recompute::Light, 3848));
-        assert_eq!(level(&adapters, 72), (Recompute::Nothing, 8192));
+        assert_eq!(level(&adapters, 22), (Recompute::Selective, 3848));
+        assert_eq!(level(&adapters, 72), (Recompute::None, 8192));
     }
 }

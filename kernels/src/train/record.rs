@@ -21,7 +21,7 @@ pub struct Record {
     pub loss: f64,
     /// The rate that it was made with.
     pub learning_rate: f64,
-    /// The length of the gradient, before it was shortened.
+    /// The gradient norm, before clipping.
     pub grad_norm: f64,
     /// Its tokens.
     pub tokens: usize,

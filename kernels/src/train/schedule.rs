@@ -64,8 +64,8 @@ impl Schedule {
             Curve::Constant => return 1.0,
             Curve::Linear => total.saturating_sub(step) as f64 / span,
             Curve::Cosine => {
-                let turn = ((step - warmup) as f64 / span).min(1.0) * std::f64::consts::PI;
-                0.5 * (1.0 + sin_cos(turn).1)
+                let rope = ((step - warmup) as f64 / span).min(1.0) * std::f64::consts::PI;
+                0.5 * (1.0 + sin_cos(rope).1)
             }
         };
         (share * (1.0 - self.min_ratio) + self.min_ratio).max(0.0)

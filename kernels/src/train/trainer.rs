@@ -12,20 +12,20 @@ use super::record::{Evaluation, Record};
 use super::sample::Samples;
 use super::settings::Settings;
 use crate::Device;
-use crate::device::{View, ViewMut};
-use crate::ops::adamw::{AdamW, Moments, State};
-use crate::random::Random;
-use crate::yi::Config;
-use crate::yi::save::{Save, Weights};
-use crate::yi::train::{
+use crate::decoder::Config;
+use crate::decoder::save::{Save, Weights};
+use crate::decoder::train::{
     Activations, Gradients, Micro, Model, OnDevice, Recompute, StepPart, masters,
 };
+use crate::device::{View, ViewMut};
+use crate::ops::adamw::{AdamW, OptimStates, State};
+use crate::random::Random;
 
 /// How many losses are kept for a crash.
 const KEPT_LOSSES: usize = 20;
-/// The stream by which moments are rounded.
+/// The stream of random numbers for stochastic rounding of the moments.
 const MOMENTS: u64 = 0x6d6f_6d65;
-/// What keeps the shortening of a gradient finite, as in PyTorch.
+/// Epsilon added to the gradient norm when clipping, as in PyTorch.
 const CLIP_EPS: f64 = 1e-6;
 
 /// The texts of a run.
@@ -69,7 +69,7 @@ struct Slot {
 }
 
 /// What is trained, in slots.
-fn slots<D: Device>(model: &Model<D>, kept: Moments) -> Vec<Slot> {
+fn slots<D: Device>(model: &Model<D>, kept: OptimStates) -> Vec<Slot> {
     let weights: Vec<_> = match model.lora() {
         Some((_, layout)) => vec![(0..layout.len(), true)],
         None => model.layout().slots().iter().map(|it| (it.range(), it.decay)).collect(),
@@ -136,7 +136,7 @@ impl<'d, D: Device> Trainer<'d, D> {
     ) -> Result<Self> {
         let (plan, _) = Self::plan(config, &settings, &data, limits)?;
         let order = Order::new(&data.train, &settings)?;
-        device.expect(plan.micro_tokens)?;
+        device.reserve(plan.micro_tokens)?;
         let precision = settings.precision;
         let positions = longest(&data);
         let mut model = Model::new(device, config, precision, weights, positions)?;
@@ -146,9 +146,9 @@ impl<'d, D: Device> Trainer<'d, D> {
         } else if let Some(dtype) = precision.masters() {
             master = Some(masters(device, &mut model, dtype, weights)?);
         }
-        let slots = slots(&model, settings.moments);
+        let slots = slots(&model, settings.optim_states);
         let n = slots.last().map_or(0, |it| it.moments.end);
-        let dtype = settings.moments.dtype();
+        let dtype = settings.optim_states.dtype();
         let (m, v) = (device.zeros(dtype, n)?, device.zeros(dtype, n)?);
         let gradients = Gradients::new(device, &model)?;
         let memory =

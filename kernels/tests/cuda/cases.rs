@@ -1,7 +1,7 @@
 //! Every operation over sizes that do not fit its tiles, written once for all devices.
 
 use half::bf16;
-use kernels::ops::adamw::{AdamW, Moments, State};
+use kernels::ops::adamw::{AdamW, OptimStates, State};
 use kernels::ops::attention::{Backward as AttentionBackward, Forward as AttentionForward, Heads};
 use kernels::ops::cross_entropy::{Gradients, IGNORE, LinearCrossEntropy};
 use kernels::ops::dropout::Dropout;
@@ -70,7 +70,7 @@ pub(crate) fn elementwise<D: Device>(device: &D) -> Results {
 pub(crate) fn dropout<D: Device>(device: &D) -> Results {
     let run = |dtype, first, n| {
         let mut to = upload(device, dtype, n, 3);
-        let given = Dropout { random: Random::of(5, &[6, 7]), first, share: 0.3 };
+        let given = Dropout { random: Random::of(5, &[6, 7]), first, p: 0.3 };
         device.dropout(given, ViewMut::all(&mut to)).unwrap();
         (format!("dropout {dtype} from {first}, {n}"), download(device, &to))
     };
@@ -150,8 +150,8 @@ pub(crate) fn rope<D: Device>(device: &D) -> Results {
         let positions = device.upload(&[0u32, 39, 7, 7, 12]).unwrap();
         let mut qkv = upload(device, e, 5 * heads.row(), 1);
         for direction in [Direction::Forward, Direction::Backward] {
-            let turn = table.turn(heads, direction);
-            device.rope(ViewMut::all(&mut qkv), View::all(&positions), turn).unwrap();
+            let rope = table.with_heads(heads, direction);
+            device.rope(ViewMut::all(&mut qkv), View::all(&positions), rope).unwrap();
             results.push((format!("rope {e} {dim} {direction:?}"), download(device, &qkv)));
             device.scale(1.5, ViewMut::all(&mut qkv)).unwrap();
         }
@@ -194,7 +194,7 @@ pub(crate) fn adamw<D: Device>(device: &D) -> Results {
     // not.
     let masters =
         [(Dtype::F32, None), (Dtype::Bf16, Some(Dtype::F32)), (Dtype::Bf16, Some(Dtype::Bf16))];
-    let moments = [Moments::Whole, Moments::Halves, Moments::Bytes];
+    let moments = [OptimStates::F32, OptimStates::Bf16, OptimStates::EightBit];
     let kinds = masters.iter().flat_map(|it| moments.map(|kept| (*it, kept)));
     let sizes = [(1003, 2), (1024, 512), (777, 1), (40, 256)];
     for (((dtype, kind), kept), (n, first)) in kinds.flat_map(|it| sizes.map(|n| (it, n))) {
@@ -284,9 +284,9 @@ pub(crate) fn fused<D: Device>(device: &D, e: Dtype, w: Dtype) -> Results {
     fused_or_not(device, (e, w), AtOnce::Yes)
 }
 
-/// Of bf16, with many rows: a residual, a turn, gates.
+/// Of bf16, with many rows: a residual, a rope, gates.
 pub(crate) fn one_fused<D: Device>(device: &D, which: usize) -> Results {
-    let part = [onto, turned, gated][which];
+    let part = [fused_residual, fused_rope, fused_swiglu][which];
     part(device, (Dtype::Bf16, Dtype::Bf16), (131, 72, 128, 136), AtOnce::Yes)
 }
 
@@ -314,14 +314,16 @@ fn alone<D: Device>(
 
 fn fused_or_not<D: Device>(device: &D, types: (Dtype, Dtype), at_once: AtOnce) -> Results {
     let shapes = [(70, 72, 128, 136), (131, 24, 128, 8), (5, 40, 8, 24)];
-    let all = shapes.into_iter().flat_map(|it| [onto, turned, gated].map(|part| (it, part)));
+    let all = shapes
+        .into_iter()
+        .flat_map(|it| [fused_residual, fused_rope, fused_swiglu].map(|part| (it, part)));
     all.flat_map(|(shape, part)| part(device, types, shape, at_once)).collect()
 }
 
 /// Rows, what is summed over, the width of a head, and of a result.
 type Fused = (usize, usize, usize, usize);
 
-fn onto<D: Device>(
+fn fused_residual<D: Device>(
     device: &D,
     (e, w): (Dtype, Dtype),
     (rows, hidden, _, wide): Fused,
@@ -333,7 +335,7 @@ fn onto<D: Device>(
     let pair = (View::all(&x).rows(hidden), View::all(&weight).rows(hidden));
     let (from, mut to) = (View::all(&from), ViewMut::all(&mut out));
     if at_once == AtOnce::Yes {
-        device.matmul_onto(from, pair, to).unwrap();
+        device.matmul_residual(from, pair, to).unwrap();
     } else {
         device.copy(from, to.again()).unwrap();
         alone(device, pair, to, Start::Add);
@@ -341,7 +343,7 @@ fn onto<D: Device>(
     vec![(format!("fused {e} {w} {rows} onto"), download(device, &out))]
 }
 
-fn turned<D: Device>(
+fn fused_rope<D: Device>(
     device: &D,
     (e, w): (Dtype, Dtype),
     (rows, hidden, dim, _): Fused,
@@ -354,19 +356,19 @@ fn turned<D: Device>(
     let x = upload(device, e, rows * hidden, 1);
     let weight = upload(device, w, heads.row() * hidden, 4);
     let mut qkv = device.zeros(e, rows * heads.row()).unwrap();
-    let turn = (View::all(&positions), table.turn(heads, Direction::Forward));
+    let rope = (View::all(&positions), table.with_heads(heads, Direction::Forward));
     let pair = (View::all(&x).rows(hidden), View::all(&weight).rows(hidden));
     let mut to = ViewMut::all(&mut qkv);
     if at_once == AtOnce::Yes {
-        device.matmul_turned(pair, to, turn).unwrap();
+        device.matmul_rope(pair, to, rope).unwrap();
     } else {
         alone(device, pair, to.again(), Start::Zero);
-        device.rope(to, turn.0, turn.1).unwrap();
+        device.rope(to, rope.0, rope.1).unwrap();
     }
     vec![(format!("fused {e} {w} {rows} turned"), download(device, &qkv))]
 }
 
-fn gated<D: Device>(
+fn fused_swiglu<D: Device>(
     device: &D,
     (e, w): (Dtype, Dtype),
     (rows, hidden, _, wide): Fused,
@@ -379,7 +381,7 @@ fn gated<D: Device>(
     let pair = (View::all(&x).rows(hidden), View::all(&weight).rows(hidden));
     let (mut to, out) = (ViewMut::all(&mut gates), ViewMut::all(&mut product));
     if at_once == AtOnce::Yes {
-        device.matmul_gated(pair, to, out).unwrap();
+        device.matmul_swiglu(pair, to, out).unwrap();
     } else {
         alone(device, pair, to.again(), Start::Zero);
         device.swiglu(to.read(), wide, out).unwrap();

@@ -3,7 +3,7 @@
 use half::bf16;
 use kernels::cuda::{Numerics, Settings};
 use kernels::ops::attention::Heads;
-use kernels::ops::decode::{Attending, NOBODY, Norm, Parts, Places, Turned};
+use kernels::ops::decode::{Attending, DecodeQkv, NOBODY, Norm, Parts, Places};
 use kernels::ops::paged::{CacheShape, Run, Tokens};
 use kernels::ops::rope::{Direction, RopeTable};
 use kernels::{Cuda, Decode, Device, Dtype, View, ViewMut};
@@ -118,17 +118,21 @@ fn attention_of<D: Decode>(device: &D, heads: Heads, lengths: &[Option<usize>]) 
     let numbers: Vec<f32> = numbers.iter().copied().chain(again).collect();
     let numbers = device.upload(&numbers).unwrap();
     let rope = RopeTable::new(device, 10_000.0, heads.dim, MOST).unwrap();
-    let given = Turned {
+    let given = DecodeQkv {
         parts: Parts { numbers: View::all(&numbers), parts: 2 },
-        turn: rope.turn(heads, Direction::Forward),
+        rope: rope.with_heads(heads, Direction::Forward),
         places,
     };
     let mut queries = device.zeros(Dtype::Bf16, rows * heads.out()).unwrap();
     device.decode_qkv(given, (&mut cache, 1), ViewMut::all(&mut queries)).unwrap();
-    let mut room = upload(device, Dtype::F32, rows * heads.query * 4 * (heads.dim + 2), 5);
+    let mut workspace = upload(device, Dtype::F32, rows * heads.query * 4 * (heads.dim + 2), 5);
     let mut out = device.zeros(Dtype::Bf16, rows * heads.out()).unwrap();
-    let given =
-        Attending { queries: View::all(&queries), heads, places, room: ViewMut::all(&mut room) };
+    let given = Attending {
+        queries: View::all(&queries),
+        heads,
+        places,
+        workspace: ViewMut::all(&mut workspace),
+    };
     device.decode_attention((&cache, 1), given, ViewMut::all(&mut out)).unwrap();
     download(device, &out).chunks_exact(heads.out()).map(<[f32]>::to_vec).collect()
 }
@@ -215,7 +219,7 @@ fn wrong_places_are_told_and_touch_nothing() {
         let places =
             Places { positions: View::all(&positions), blocks: View::all(&blocks), splits: 1 };
         let parts = Parts { numbers: View::all(&numbers), parts: 1 };
-        let given = Turned { parts, turn: rope.turn(heads, Direction::Forward), places };
+        let given = DecodeQkv { parts, rope: rope.with_heads(heads, Direction::Forward), places };
         let mut queries = cuda.upload(&[bf16::ONE; 32]).unwrap();
         cuda.decode_qkv(given, (&mut cache, 0), ViewMut::all(&mut queries)).unwrap();
         let told = kernels::Error::Index { op: "decode_qkv", buffer, index, len };

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use kernels::cuda::Numerics;
+use kernels::decoder::train::Precision;
 use kernels::ops::rope::{Direction, RopeTable};
 use kernels::ops::{attention::Heads, matmul::Start};
-use kernels::yi::train::Precision;
-use kernels::{Cuda, Device, Dtype, Error, View, ViewMut, generate, train, yi};
+use kernels::{Cuda, Device, Dtype, Error, View, ViewMut, decoder, generate, train};
 
 use crate::emulator::{Emulator, emulator};
 use crate::runs;
@@ -15,7 +15,7 @@ use crate::runs;
 fn of_training(it: train::Error) -> Error {
     match it {
         train::Error::Device(it) => it,
-        train::Error::Model(yi::Error::Device(it)) => it,
+        train::Error::Model(decoder::Error::Device(it)) => it,
         other => panic!("{other}"),
     }
 }
@@ -104,7 +104,7 @@ fn a_kernel_that_is_not_there_or_does_not_compile_is_an_error() {
     };
     let missing = add(|text| text.replace("add(const", "sum(const"));
     assert!(matches!(missing, Err(Error::Driver { code, .. }) if code == "CUDA_ERROR_NOT_FOUND"));
-    let broken = add(|text| text.replace("near<B>", "nearest<B>"));
+    let broken = add(|text| text.replace("round_to<B>", "nearest<B>"));
     assert!(matches!(broken, Err(Error::Compile { log, .. }) if log.contains("nearest")));
 }
 
@@ -123,8 +123,8 @@ fn wrong_indices_on_the_device_are_told_at_the_next_wait() {
     let heads = Heads { query: 1, kv: 1, dim: 2 };
     let rope = RopeTable::new(&cuda, 1e4, 2, 4).unwrap();
     let mut qkv = cuda.upload(&[1.0f32; 18]).unwrap();
-    let turn = rope.turn(heads, Direction::Forward);
-    cuda.rope(ViewMut::all(&mut qkv), View::all(&ids), turn).unwrap();
+    let rope = rope.with_heads(heads, Direction::Forward);
+    cuda.rope(ViewMut::all(&mut qkv), View::all(&ids), rope).unwrap();
     assert_eq!(cuda.wait(), Err(index("rope", "positions", 4, 4)));
 }
 

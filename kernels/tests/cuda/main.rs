@@ -22,10 +22,10 @@ use std::sync::Arc;
 use cases::Results;
 use emulator::{device, emulator};
 use kernels::cuda::Numerics;
+use kernels::decoder::train::Precision;
 use kernels::generate::{self, Model, Output};
-use kernels::ops::adamw::Moments;
+use kernels::ops::adamw::OptimStates;
 use kernels::train::Settings;
-use kernels::yi::train::Precision;
 use kernels::{AnyDevice, Cpu, Cuda, Device, Dtype, View};
 
 /// The same names and the same bits.
@@ -269,10 +269,10 @@ fn training_gives_the_processor_s_bits() {
         assert!(want.records.len() == 3 && want.records[2].grad_norm > 0.0);
         assert_eq!(runs::train(&cuda, tied, &settings).unwrap(), want, "{precision:?}");
     }
-    for moments in [Moments::Halves, Moments::Bytes] {
-        let settings = Settings { moments, ..runs::training(Precision::Bf16Low, None) };
+    for optim_states in [OptimStates::Bf16, OptimStates::EightBit] {
+        let settings = Settings { optim_states, ..runs::training(Precision::Bf16Split, None) };
         let want = runs::train(&cpu, false, &settings).unwrap();
-        assert_eq!(runs::train(&cuda, false, &settings).unwrap(), want, "{moments:?}");
+        assert_eq!(runs::train(&cuda, false, &settings).unwrap(), want, "{optim_states:?}");
     }
 }
 
@@ -307,7 +307,7 @@ fn training_in_bf16_is_near_the_processor_s_and_repeats_itself() {
     let Some(it) = device() else { return };
     let cpu = Cpu::new(2).unwrap();
     let (tiny, wide) = (runs::TINY, runs::WIDE);
-    let low = Precision::Bf16Low;
+    let low = Precision::Bf16Split;
     for (capability, sizes, tied, (precision, adapters)) in [
         (80, tiny, false, (Precision::Bf16, None)),
         (80, tiny, true, (Precision::Bf16, Some(0.3))),
@@ -347,7 +347,7 @@ fn a_step_after_the_first_takes_no_memory() {
         (80, exact, runs::TINY, (Precision::Bf16Weights, None)),
         (80, bf16, runs::TINY, (Precision::Bf16, Some(0.3))),
         (80, bf16, runs::TINY, (Precision::Bf16, None)),
-        (90, bf16, runs::WIDE, (Precision::Bf16Low, None)),
+        (90, bf16, runs::WIDE, (Precision::Bf16Split, None)),
     ] {
         it.set_capability(capability);
         let cuda = it.open(numerics);
@@ -434,7 +434,7 @@ fn generation_in_bf16(on_cuda: &Arc<Model<Cuda>>, on_cpu: &Arc<Model<Cpu>>) {
     assert_eq!(runs::score_with(on_cuda, ALONE).unwrap(), scores);
 }
 
-/// Sequences give their blocks back, and what was picked before is computed as it was.
+/// Sequences give their blocks back, and what was sampled before is computed as it was.
 #[test]
 fn generation_in_bf16_picks_the_same_tokens_where_rows_are_sent_back() {
     let Some(it) = device() else { return };
@@ -443,6 +443,6 @@ fn generation_in_bf16_picks_the_same_tokens_where_rows_are_sent_back() {
     let (want, n) = runs::crowd(&model, ALONE).unwrap();
     assert_eq!(n, 0);
     let (got, n) = runs::crowd(&model, crowded).unwrap();
-    assert!(n > 0, "nobody was sent back");
+    assert!(n > 0, "nobody was preempted");
     assert_eq!(alike(got), alike(want));
 }

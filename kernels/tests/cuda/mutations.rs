@@ -86,7 +86,7 @@ const EXACT: &[Mistake] = &[
     mistake!("the backward pass sees a key too few", "attention.backward", "key + j <= query"[0] => "key + j < query", Numbers, attention),
     mistake!("the last block of keys is left out", "attention", "n <= at.position / BLOCK"[0] => "n < at.position / BLOCK", Numbers, paged),
     mistake!("a wrong head of keys", "attention", "head / (heads.query / heads.kv)"[0] => "head % heads.kv", Numbers, paged),
-    mistake!("a sum that is rounded twice", "rms_norm", "fmaf(wide(from[i]), wide(from[i]), square)"[0] => "wide(from[i]) * wide(from[i]) + square", Numbers, one_norm),
+    mistake!("a sum that is rounded twice", "rms_norm", "fmaf(to_f32(from[i]), to_f32(from[i]), square)"[0] => "to_f32(from[i]) * to_f32(from[i]) + square", Numbers, one_norm),
     mistake!("sums that are not rounded alike", "adamw", "fmaf(g * g, one_less_beta2, second.at[k] * beta2)"[0] => "g * g * one_less_beta2 + second.at[k] * beta2", Numbers, cases::adamw),
     mistake!("a uniform number off by one", "uniform", "place - first >= n"[0] => "place - first > n", Guards, one_uniform),
     mistake!("a random word off by one", "dropout", "place - first >= n"[0] => "place - first > n", Guards, one_dropout),
@@ -122,7 +122,7 @@ const TENSOR: &[Mistake] = &[
     mistake!("lines exchanged where they are read", "matmul.tensor", "column + line + third"[0] => "column + line + second", Numbers, tensor_product),
     mistake!("the end of a line is not cut off", "matmul.tensor", "left < CHUNK ? left : CHUNK"[0] => "CHUNK", Numbers, tensor_product),
     mistake!("one row too many", "matmul.tensor", "if (r < rows"[0] => "if (r <= rows", Guards, whole_tensor_product),
-    mistake!("sums that do not go on", "matmul.tensor", "wide(from[r * c_stride + k]) : 0.0f"[0] => "0.0f : 0.0f", Numbers, tensor_product),
+    mistake!("sums that do not go on", "matmul.tensor", "to_f32(from[r * c_stride + k]) : 0.0f"[0] => "0.0f : 0.0f", Numbers, tensor_product),
     mistake!("a tile is overwritten before it is read", "matmul.tensor", "__syncthreads();"[1] => "", Numbers, one_turned),
     mistake!("a tile is read before it is there", "matmul.tensor", "__syncthreads();"[2] => "", Numbers, one_turned),
     mistake!("a row's position of another row", "matmul.tensor", "positions + first_row, cosines"[0] => "positions, cosines", Numbers, one_turned),
@@ -173,7 +173,7 @@ const DECODING: &[Mistake] = &[
     mistake!("keys are not waited for", "decode.attention", "copy_wait<1>();"[0] => "", Numbers, decode_attention),
     mistake!("a token does not see itself", "decode.attention", "position + 1 - start"[0] => "position - start", Numbers, decode_attention),
     mistake!("results do not shrink", "decode.attention", "running.sums[d][half] *= shrink;"[0] => "", Numbers, decode_attention),
-    mistake!("weights that are not turned", "decode.attention", "turn_matrix(pack(scores[2], scores[3]))"[0] => "pack(scores[2], scores[3])", Numbers, decode_attention),
+    mistake!("weights that are not turned", "decode.attention", "transpose_matrix(pack(scores[2], scores[3]))"[0] => "pack(scores[2], scores[3])", Numbers, decode_attention),
     mistake!("splits that are not weighed", "decode.attention", "sum = fmaf(by, sums["[0] => "sum = fmaf(1.0f, sums[", Numbers, decode_attention),
     mistake!("the last split is left out", "decode.attention", "position / SPLIT + 1"[0] => "(position + 1) / SPLIT", Numbers, decode_attention),
     mistake!("a wrong block of the cache", "decode.attention", "row * stride + key"[0] => "key", Numbers, decode_attention),
@@ -182,19 +182,19 @@ const DECODING: &[Mistake] = &[
 /// In those for Hopper.
 const HOPPER: &[Mistake] = &[
     mistake!("copies are not waited for", "matmul.hopper", "stages.wait_full(n);"[0] => "", Launch, hopper_product),
-    mistake!("stages are given back before they are read", "matmul.hopper", "group_wait<1>();"[0] => "", Numbers, hopper_product),
-    mistake!("products are not waited for", "matmul.hopper", "group_wait<0>();"[0] => "", Numbers, hopper_product),
-    mistake!("stages are filled without asking", "matmul.hopper", "if (n >= COUNT) phase_wait"[0] => "if (n > 99) phase_wait", Launch, hopper_product),
-    mistake!("stages are never given back", "matmul.hopper", "phase_arrive(stages"[0] => "if (n > 99) phase_arrive(stages", Launch, hopper_product),
+    mistake!("stages are given back before they are read", "matmul.hopper", "wgmma_wait<1>();"[0] => "", Numbers, hopper_product),
+    mistake!("products are not waited for", "matmul.hopper", "wgmma_wait<0>();"[0] => "", Numbers, hopper_product),
+    mistake!("stages are filled without asking", "matmul.hopper", "if (n >= COUNT) mbarrier_wait"[0] => "if (n > 99) mbarrier_wait", Launch, hopper_product),
+    mistake!("stages are never given back", "matmul.hopper", "mbarrier_arrive(stages"[0] => "if (n > 99) mbarrier_arrive(stages", Launch, hopper_product),
     mistake!("the wrong stage is given back", "matmul.hopper", "stages.empty(n - 1)"[0] => "stages.empty(n)", Launch, hopper_product),
     mistake!("too few bytes are announced", "matmul.hopper", "full, STAGE_BYTES"[0] => "full, A_BYTES", Launch, hopper_product),
     mistake!("both warpgroups have the same rows", "matmul.hopper", "consumer * BOX_BYTES"[0] => "0", Numbers, hopper_product),
     mistake!("an operand that does not go on", "matmul.hopper", "right + step"[0] => "right + 0 * step", Numbers, hopper_product),
-    mistake!("a turned operand that is not", "matmul.hopper", "A_TURNED ? LINE : 2"[0] => "2", Numbers, hopper_product),
+    mistake!("a turned operand that is not", "matmul.hopper", "A_TRANSPOSED ? LINE : 2"[0] => "2", Numbers, hopper_product),
     mistake!("copies are not waited for", "decode.hopper", "stages.wait_full(n);"[0] => "", Launch, decode_product),
-    mistake!("stages are given back before they are read", "decode.hopper", "group_wait<1>();"[0] => "", Numbers, decode_product),
-    mistake!("products are not waited for", "decode.hopper", "group_wait<0>();"[0] => "", Numbers, decode_product),
-    mistake!("stages are never given back", "decode.hopper", "phase_arrive(stages"[0] => "if (n > 99) phase_arrive(stages", Launch, decode_product),
+    mistake!("stages are given back before they are read", "decode.hopper", "wgmma_wait<1>();"[0] => "", Numbers, decode_product),
+    mistake!("products are not waited for", "decode.hopper", "wgmma_wait<0>();"[0] => "", Numbers, decode_product),
+    mistake!("stages are never given back", "decode.hopper", "mbarrier_arrive(stages"[0] => "if (n > 99) mbarrier_arrive(stages", Launch, decode_product),
     mistake!("too few bytes are announced", "decode.hopper", "full, STAGE_BYTES"[0] => "full, A_BYTES", Launch, decode_product),
     mistake!("all parts are the first", "decode.hopper", "u32(start) + n * STEP"[0] => "n * STEP", Numbers, decode_product),
     mistake!("an operand that does not go on", "decode.hopper", "right + step"[0] => "right + 0 * step", Numbers, decode_product),
@@ -205,10 +205,10 @@ const HOPPER: &[Mistake] = &[
 const HOPPER_FUSED: &[Mistake] = &[
     mistake!("pairs that are not of one head", "matmul.hopper", "n + half * 2 + k + 32"[0] => "n + half * 2 + k + 28", Numbers, one_turned),
     mistake!("a value's head is turned", "matmul.hopper", "first_head + head >= it.heads"[0] => "first_head + head > it.heads", Numbers, one_turned),
-    mistake!("sums that are turned before they are rounded", "matmul.hopper", "low = wide(near<C>(low))"[0] => "low = low", Numbers, one_turned),
+    mistake!("sums that are turned before they are rounded", "matmul.hopper", "low = to_f32(round_to<C>(low))"[0] => "low = low", Numbers, one_turned),
     mistake!("gates beside themselves", "matmul.hopper", "u32(columns + tile.column)"[0] => "u32(tile.column)", Numbers, one_gated),
     mistake!("products of the wrong columns", "matmul.hopper", "products + r * columns + k"[0] => "products + r * columns + k - at", Numbers, one_gated),
-    mistake!("sums that begin elsewhere", "matmul.hopper", "wide(from[r * c_stride + k])"[0] => "wide(c[r * c_stride + k])", Numbers, one_onto),
+    mistake!("sums that begin elsewhere", "matmul.hopper", "to_f32(from[r * c_stride + k])"[0] => "to_f32(c[r * c_stride + k])", Numbers, one_onto),
     mistake!("a pair at the end of a row", "matmul.hopper", "own_column + i / 4 * 8, columns,"[0] => "own_column + i / 4 * 8, columns + 1,", Guards, odd_tensor_product),
 ];
 
@@ -249,8 +249,8 @@ fn odd_tensor_product<D: Device>(device: &D) -> Results {
 const HOPPER_ATTENTION: &[Mistake] = &[
     mistake!("keys are not waited for", "attention.hopper", "keys.wait_full(n);"[0] => "", Launch, hopper_attention),
     mistake!("values are not waited for", "attention.hopper", "values.wait_full(n - 1);"[0] => "", Launch, hopper_attention),
-    mistake!("scores are not waited for", "attention.hopper", "group_wait<1>();"[0] => "", Numbers, hopper_attention),
-    mistake!("results are not waited for", "attention.hopper", "group_wait<0>();"[2] => "", Numbers, hopper_attention),
+    mistake!("scores are not waited for", "attention.hopper", "wgmma_wait<1>();"[0] => "", Numbers, hopper_attention),
+    mistake!("results are not waited for", "attention.hopper", "wgmma_wait<0>();"[2] => "", Numbers, hopper_attention),
     mistake!("keys are given back before they are read", "attention.hopper", "blocks.wait_empty(n);"[0] => "", Launch, hopper_attention),
     mistake!("values are never given back", "attention.hopper", "give_back(values.empty(n - 1));"[0] => "", Launch, hopper_attention),
     mistake!("results do not shrink", "attention.hopper", "sums[i] *= running.shrink[i % 4 / 2];"[0] => "", Numbers, hopper_attention),
@@ -260,8 +260,8 @@ const HOPPER_ATTENTION: &[Mistake] = &[
     mistake!("both warpgroups have the same queries", "attention.hopper", "memory + consumer * BOX_BYTES"[0] => "memory", Numbers, hopper_attention),
     mistake!("a wrong head of keys", "attention.hopper", "blockIdx.x / (query_heads / kv_heads)"[0] => "blockIdx.x % kv_heads", Numbers, hopper_attention),
     mistake!("numbers of tokens are not waited for", "attention.hopper_backward", "1 + NUMBER_THREADS,"[0] => "1,", Launch, hopper_attention),
-    mistake!("stages are given back too early", "attention.hopper_backward", "group_wait<0>();"[1] => "", Numbers, hopper_attention),
-    mistake!("scores are not waited for", "attention.hopper_backward", "group_wait<0>();"[0] => "", Numbers, hopper_attention),
+    mistake!("stages are given back too early", "attention.hopper_backward", "wgmma_wait<0>();"[1] => "", Numbers, hopper_attention),
+    mistake!("scores are not waited for", "attention.hopper_backward", "wgmma_wait<0>();"[0] => "", Numbers, hopper_attention),
     mistake!("keys see too few queries", "attention.hopper_backward", "<= token + column &&"[0] => "< token + column &&", Numbers, hopper_attention),
     mistake!("keys see tokens of the next span", "attention.hopper_backward", "&& token + column < end"[0] => "", Numbers, hopper_attention),
     mistake!("a tile that is not masked", "attention.hopper_backward", "token < own_first + 64"[0] => "token < own_first", Numbers, hopper_attention),
@@ -290,7 +290,7 @@ const HOPPER_PAGED: &[Mistake] = &[
     mistake!("a line of values that stays", "attention.hopper", "line = used + thread / 8"[0] => "line = used + 1 + thread / 8", Numbers, hopper_paged),
     mistake!("a line too many is cleared", "attention.hopper", "line = used + thread / 8"[0] => "line = used - 1 + thread / 8", Numbers, hopper_paged),
     mistake!("a part of lines that stays", "attention.hopper", "thread % 8 * 16"[0] => "thread % 4 * 16", Numbers, hopper_paged),
-    mistake!("products do not see what was cleared", "attention.hopper", "proxy_fence();"[0] => "", Numbers, hopper_paged),
+    mistake!("products do not see what was cleared", "attention.hopper", "fence_proxy_async();"[0] => "", Numbers, hopper_paged),
     mistake!("the other consumer's lines are not waited for", "attention.hopper", "threads_wait<1, CONSUMERS * 128>();"[0] => "", Numbers, hopper_paged),
     mistake!("a barrier for one consumer alone", "attention.hopper", "threads_wait<1, CONSUMERS * 128>();"[0] => "threads_wait<1, 128>();", Numbers, hopper_paged),
     mistake!("a key of the future", "attention.hopper", "last - first + 1"[0] => "last - first + 2", Numbers, hopper_paged),
@@ -369,7 +369,7 @@ fn one_sum<D: Device>(device: &D) -> Results {
 fn one_dropout<D: Device>(device: &D) -> Results {
     let mut to = cases::upload(device, Dtype::F32, 61, 2);
     let random = kernels::random::Random::new(1, 2);
-    let given = kernels::ops::dropout::Dropout { random, first: 0, share: 0.5 };
+    let given = kernels::ops::dropout::Dropout { random, first: 0, p: 0.5 };
     device.dropout(given, ViewMut::all(&mut to)).unwrap();
     vec![("one dropout".into(), cases::download(device, &to))]
 }
@@ -492,7 +492,7 @@ fn sanitizer(name: &str) -> bool {
 fn a_read_beside_a_buffer_is_found() {
     let Some(it) = emulator() else { return };
     let run = || {
-        let edit = |_: &str, text: &str| text.replace("wide(x[i])", "wide(x[i + 1])");
+        let edit = |_: &str, text: &str| text.replace("to_f32(x[i])", "to_f32(x[i + 1])");
         one_sum_of_all(&it.edited(Numerics::Exact, Arc::new(edit)))
     };
     if std::env::var_os(PLANTED).is_some() {

@@ -4,13 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kernels::decoder::lora::Lora;
+use kernels::decoder::train::{Precision, Recompute};
+use kernels::decoder::{Config, Fresh, Save, WeightDtype, WeightFiles};
 use kernels::generate::{Draws, Error, Flow, Generator, Model, Output, Request, Settings};
 use kernels::ops::sample::Sampling;
 use kernels::score::{Choices, Scored, Scorer, Text};
 use kernels::train::{self, BatchSize, Data, Length, Limits, Record, Sample, Trainer};
-use kernels::yi::lora::Lora;
-use kernels::yi::train::{Precision, Recompute};
-use kernels::yi::{Config, Fresh, Save, WeightDtype, WeightFiles};
 use kernels::{Decode, Device};
 
 const LIMITS: Limits = Limits { available: 1 << 30, micro_tokens: 512 };
@@ -52,7 +52,7 @@ pub(crate) fn training(precision: Precision, adapters: Option<f64>) -> train::Se
         weight_decay: 0.1,
         precision,
         lora: adapters.map(lora),
-        recompute: Recompute::Light,
+        recompute: Recompute::Selective,
         micro_tokens: Some(48),
         ..train::Settings::new()
     }
@@ -214,7 +214,7 @@ pub(crate) fn crowd<D: Decode>(
     let mut all =
         generator.run([vec![first], others.to_vec()].concat(), &mut |_| Flow::Continue)?;
     all.push(output);
-    Ok((all, generator.counts().sent_back))
+    Ok((all, generator.counts().preempted))
 }
 
 /// Does the same requests with one generator whenever it is called.

@@ -19,8 +19,10 @@ fn a_kernel_that_waits_in_vain_says_where() {
             return kernel.to_owned();
         }
         // Bytes that no copy brings: the phase never ends.
-        let edited = kernel
-            .replace("phase_expect(full, STAGE_BYTES);", "phase_expect(full, STAGE_BYTES + 16);");
+        let edited = kernel.replace(
+            "mbarrier_expect_tx(full, STAGE_BYTES);",
+            "mbarrier_expect_tx(full, STAGE_BYTES + 16);",
+        );
         assert_ne!(edited, kernel);
         edited
     };

@@ -54,7 +54,7 @@ pub enum StepError {
     Text(#[from] TextError),
     /// A model's sizes or weights cannot be used, or not be written.
     #[error(transparent)]
-    Files(#[from] kernels::yi::Error),
+    Files(#[from] kernels::decoder::Error),
     /// A model cannot be run.
     #[error(transparent)]
     Inference(#[from] kernels::generate::Error),

@@ -1,7 +1,7 @@
 //! Launches of `kernel.cu`.
 
 use super::moments::BLOCK;
-use super::{AdamW, Moments, Numbers, State};
+use super::{AdamW, Numbers, OptimStates, State};
 use crate::cuda::{Arg, Cuda, CudaBuffer, Grid, Kernel, Source, Variant, pointer, pointer_mut};
 use crate::{Dtype, Result};
 
@@ -31,9 +31,9 @@ pub(crate) fn step(cuda: &Cuda, step: AdamW, state: State<'_, CudaBuffer>) -> Re
         Some(it) if it.dtype() == Dtype::Bf16 => ("2", 0, pointer_mut(&it)),
         Some(it) => ("1", pointer_mut(&it), 0),
     };
-    let (moments, each, threads) = match Moments::of(m.dtype()) {
-        Some(Moments::Bytes) => ("2", EACH_OF_BYTES, len.div_ceil(BLOCK) * WARP),
-        Some(Moments::Halves) => ("1", EACH, len),
+    let (moments, each, threads) = match OptimStates::of(m.dtype()) {
+        Some(OptimStates::EightBit) => ("2", EACH_OF_BYTES, len.div_ceil(BLOCK) * WARP),
+        Some(OptimStates::Bf16) => ("1", EACH, len),
         _ => ("0", EACH, len),
     };
     let pointers = [exact, low, rounded, pointer_mut(&m), pointer_mut(&v), pointer(&gradient)];

@@ -62,7 +62,7 @@ __device__ __forceinline__ void write_some(T* to, const Several<EACH>& it, u32 c
     } else {
 #pragma unroll
         for (u32 k = 0; k < EACH; ++k)
-            if (k < count) to[k] = near<T>(it.at[k]);
+            if (k < count) to[k] = round_to<T>(it.at[k]);
     }
 }
 

@@ -46,7 +46,10 @@ impl<'a> Exact<'a> {
         match self {
             Exact::Whole(_) => (),
             Exact::Beside(rounded, all) => {
-                rounded.iter_mut().zip(all.iter()).for_each(|(to, from)| *to = bf16::near(*from));
+                rounded
+                    .iter_mut()
+                    .zip(all.iter())
+                    .for_each(|(to, from)| *to = bf16::round_from(*from));
             }
             Exact::Halves(high, low) => {
                 for ((high, low), exact) in high.iter_mut().zip(low.iter_mut()).zip(own) {

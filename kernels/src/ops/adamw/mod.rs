@@ -16,7 +16,7 @@
 //! | `weight` | f32, or bf16 with `master` in f32: then the step is made on `master` and rounded |
 //! | `master` of bf16 | not numbers, but the lower 16 bits of the exact weights, whose bits are those of `weight`, as the upper half, and these, as a number with a sign, added: the bf16 is the nearest, of two equally near ones the one further from zero. To the nearest even one would not do: two weights would have the same halves |
 //! | `gradient` | f32 |
-//! | `m`, `v` | f32; or bf16; or a byte each, and an exponent for every 256 of them, as [`Moments`] has it: read as f32, and written rounded by chance, `m` with the lower and `v` with the upper half of word `first + i` of the stream |
+//! | `m`, `v` | f32; or bf16; or a byte each, and an exponent for every 256 of them, as [`OptimStates`] has it: read as f32, and written rounded by chance, `m` with the lower and `v` with the upper half of word `first + i` of the stream |
 //! | corrections | the two powers of beta in f64 |
 //!
 //! The order of the operations is that of PyTorch's `AdamW`.
@@ -31,7 +31,7 @@ mod tests;
 pub(crate) use cpu::{Numbers, step};
 pub(crate) use masters::{Exact, joined, split};
 pub(crate) use moments::Kept;
-pub use moments::Moments;
+pub use moments::OptimStates;
 
 use crate::device::{Buffer, View, ViewMut};
 use crate::error::{check_dtype, check_len};
@@ -61,7 +61,7 @@ pub struct AdamW {
     pub first: u64,
 }
 
-/// What a step reads and writes; all of one length, but for moments of bytes: see [`Moments::len`].
+/// What a step reads and writes; all of one length, but for moments of bytes: see [`OptimStates::len`].
 #[derive(Debug)]
 pub struct State<'a, B> {
     /// The weights that the model uses.
@@ -85,7 +85,7 @@ impl<B: Buffer> State<'_, B> {
         check_dtype(OP, "gradient", self.gradient.dtype(), Dtype::F32)?;
         let dtype = self.m.dtype();
         let wrong = Error::Dtype { op: OP, buffer: "m", got: dtype };
-        let moments = Moments::of(dtype).ok_or(wrong)?;
+        let moments = OptimStates::of(dtype).ok_or(wrong)?;
         check_dtype(OP, "v", self.v.dtype(), dtype)?;
         for (name, it) in [("m", &self.m), ("v", &self.v)] {
             check_len(OP, name, it.len(), moments.len(len))?;

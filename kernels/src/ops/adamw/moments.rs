@@ -1,50 +1,55 @@
-//! What moments are kept in, and how a step's new ones are rounded: by chance, so that what is rounded away
-//! is right in the mean. The nearest number would not do: the second moment changes by a thousandth in a
-//! step, which is less than half of what two neighbours are apart, and would never change.
+//! What AdamW's moments are kept in, and how a step's new ones are rounded: stochastically, so that small updates
+//! survive on average. Rounding to nearest would not do: the second moment changes by a thousandth in a step, which
+//! is less than half the distance between two neighbours, so it would never change at all.
 
 use half::bf16;
 use serde::{Deserialize, Serialize};
 
-use crate::{Dtype, Real};
+use crate::Dtype;
 
-/// Numbers that share an exponent in [`Moments::Bytes`].
+/// Numbers that share an exponent in [`OptimStates::EightBit`].
 pub(crate) const BLOCK: usize = 256;
 /// A slot of bytes begins at a multiple of this.
 const ALIGNMENT: usize = 16;
 
-/// What the two moments of each weight are kept in.
+/// What AdamW's two moments of each weight are kept in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Moments {
+pub enum OptimStates {
     /// f32.
     #[default]
-    Whole,
+    F32,
     /// bf16.
-    Halves,
+    Bf16,
     /// A byte each, and after all of them one for every 256: the exponent that these share.
-    Bytes,
+    #[serde(rename = "8bit")]
+    EightBit,
 }
 
-impl Moments {
+impl OptimStates {
     /// What a buffer of them holds.
     pub fn dtype(self) -> Dtype {
         match self {
-            Moments::Whole => Dtype::F32,
-            Moments::Halves => Dtype::Bf16,
-            Moments::Bytes => Dtype::U8,
+            OptimStates::F32 => Dtype::F32,
+            OptimStates::Bf16 => Dtype::Bf16,
+            OptimStates::EightBit => Dtype::U8,
         }
     }
 
     /// Which these are.
     pub(crate) fn of(dtype: Dtype) -> Option<Self> {
-        [Moments::Whole, Moments::Halves, Moments::Bytes].into_iter().find(|it| it.dtype() == dtype)
+        [OptimStates::F32, OptimStates::Bf16, OptimStates::EightBit]
+            .into_iter()
+            .find(|it| it.dtype() == dtype)
     }
 
     /// How many elements of a buffer hold one moment of so many weights.
     pub fn len(self, weights: usize) -> usize {
         match self {
-            Moments::Whole | Moments::Halves => weights,
-            Moments::Bytes => (weights + weights.div_ceil(BLOCK)).next_multiple_of(ALIGNMENT),
+            OptimStates::F32 | OptimStates::Bf16 => weights,
+            OptimStates::EightBit => {
+                (weights + weights.div_ceil(BLOCK)).next_multiple_of(ALIGNMENT)
+            }
         }
     }
 }
@@ -148,7 +153,7 @@ pub(crate) enum Kept<'a> {
 }
 
 impl<'a> Kept<'a> {
-    /// Those of so many weights, as [`Moments::Bytes`] has them.
+    /// Those of so many weights, as [`OptimStates::EightBit`] has them.
     pub(crate) fn of_bytes(all: &'a mut [u8], weights: usize) -> Self {
         let (codes, rest) = all.split_at_mut(weights);
         Kept::Bytes { codes, exponents: &mut rest[..weights.div_ceil(BLOCK)] }
@@ -171,7 +176,7 @@ impl<'a> Kept<'a> {
     pub(super) fn open<'s>(&'s mut self, format: Format, own: &'s mut Vec<f32>) -> &'s mut [f32] {
         match self {
             Kept::Whole(all) => return all,
-            Kept::Halves(all) => own.extend(all.iter().map(|it| it.wide())),
+            Kept::Halves(all) => own.extend(all.iter().map(|it| it.to_f32())),
             Kept::Bytes { codes, exponents } => {
                 for (codes, exponent) in codes.chunks(BLOCK).zip(exponents.iter()) {
                     own.extend(codes.iter().map(|it| format.number(*it, *exponent)));

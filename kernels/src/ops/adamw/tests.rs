@@ -3,7 +3,7 @@
 use half::bf16;
 
 use super::moments::{BLOCK, Format, half};
-use super::{AdamW, Moments, State, joined, split};
+use super::{AdamW, OptimStates, State, joined, split};
 use crate::cpu::Cpu;
 use crate::device::{Device, View, ViewMut};
 use crate::random::Random;
@@ -24,14 +24,14 @@ const STEP: AdamW = AdamW {
 
 /// Weights and moments after three steps.
 fn three(cpu: &Cpu, weight: &mut CpuBuffer, master: Option<&mut CpuBuffer>) -> [Vec<f32>; 2] {
-    let moments = three_with(cpu, Moments::Whole, weight, master);
+    let moments = three_with(cpu, OptimStates::F32, weight, master);
     [&moments[0], &moments[1]].map(|it| cpu.read(View::all(it)).unwrap())
 }
 
 /// The same with moments of a kind.
 fn three_with(
     cpu: &Cpu,
-    moments: Moments,
+    moments: OptimStates,
     weight: &mut CpuBuffer,
     mut master: Option<&mut CpuBuffer>,
 ) -> [CpuBuffer; 2] {
@@ -82,13 +82,13 @@ fn rounded_weights_follow_masters_that_step_as_f32_does() {
     let mut weight = cpu.zeros(Dtype::Bf16, n).unwrap();
     three(&cpu, &mut weight, Some(&mut master));
     assert_same(master.as_slice().unwrap(), alone.as_slice().unwrap());
-    let near = master.as_slice::<f32>().unwrap().iter().map(|it| bf16::near(*it));
+    let near = master.as_slice::<f32>().unwrap().iter().map(|it| bf16::round_from(*it));
     assert!(near.eq(weight.as_slice::<bf16>().unwrap().iter().copied()));
 }
 
 #[test]
 fn all_sets_and_threads_give_the_same_bits() {
-    for moments in [Moments::Whole, Moments::Halves, Moments::Bytes] {
+    for moments in [OptimStates::F32, OptimStates::Bf16, OptimStates::EightBit] {
         let after = |cpu: &Cpu| {
             let mut weight = cpu.upload(&numbers(40_001, 9)).unwrap();
             three_with(cpu, moments, &mut weight, None);
@@ -107,7 +107,7 @@ fn halves_of_a_weight_are_the_weight() {
             let (high, low) = split(exact);
             assert_eq!(joined(high, low).to_bits(), exact.to_bits());
             if exact.is_finite() && lower != 0x8000 {
-                assert_eq!(high.to_bits(), bf16::near(exact).to_bits(), "{exact:?}");
+                assert_eq!(high.to_bits(), bf16::round_from(exact).to_bits(), "{exact:?}");
             }
         }
     }
@@ -141,7 +141,7 @@ fn what_is_rounded_by_chance_is_right_in_the_mean() {
         (0..1 << 16).map(|it| f64::from(rounded(it))).sum::<f64>() / 65536.0
     };
     for it in block {
-        let halves = mean(&|chance| half(it, chance).wide());
+        let halves = mean(&|chance| half(it, chance).to_f32());
         assert!((halves - f64::from(it)).abs() <= f64::from(it.abs()) * 1e-6, "{it} {halves}");
         // Beyond what a byte reaches, 14 or 30 powers of two below the greatest, its steps are equal.
         let signed =
@@ -193,19 +193,19 @@ fn moments_in_less_follow_those_in_f32() {
         let [m, v] = three_with(&cpu, moments, &mut weight, None);
         (cpu.read::<f32>(View::all(&weight)).unwrap(), m, v)
     };
-    let (want, m, _) = run(Moments::Whole);
+    let (want, m, _) = run(OptimStates::F32);
     let m: Vec<f32> = cpu.read(View::all(&m)).unwrap();
     let before = wide(&numbers(n, 9));
     let moved = |after: &[f32]| -> Vec<f64> {
         after.iter().zip(&before).map(|(after, before)| f64::from(*after) - before).collect()
     };
-    for (moments, within) in [(Moments::Halves, 4e-3), (Moments::Bytes, 8e-2)] {
+    for (moments, within) in [(OptimStates::Bf16, 4e-3), (OptimStates::EightBit, 8e-2)] {
         let (got, kept, _) = run(moments);
         let (got, want) = (moved(&got), moved(&want));
         let off = got.iter().zip(&want).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
         let off = (off / want.iter().map(|it| it.powi(2)).sum::<f64>()).sqrt();
         assert!(off < within, "{moments:?}: steps are off by {off}");
-        if moments == Moments::Bytes {
+        if moments == OptimStates::EightBit {
             let all = cpu.read::<u8>(View::all(&kept)).unwrap();
             let exponent = |i: usize| all[n + i / BLOCK];
             let number = |i: usize| Format::Signed.number(all[i], exponent(i));

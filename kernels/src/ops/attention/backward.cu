@@ -18,7 +18,7 @@ delta(const E* __restrict__ d_out, const E* __restrict__ out,  // [rows, heads *
     float sum = 0.0f;
     if (i < n)
         for (u32 d = threadIdx.x % LANES; d < DIM; d += LANES)
-            sum = fmaf(wide(d_out[i * DIM + d]), wide(out[i * DIM + d]), sum);
+            sum = fmaf(to_f32(d_out[i * DIM + d]), to_f32(out[i * DIM + d]), sum);
     sum = tree(sum);
     if (i < n && threadIdx.x % LANES == 0) to[i] = sum;
 }
@@ -52,7 +52,7 @@ struct Given {
 __device__ __forceinline__ void load(float* to, u32 n, const E* from, size_t width, u32 first, u32 end) {
     for (u32 i = threadIdx.x; i < n * DIM; i += THREADS) {
         const u32 row = i / DIM, d = i % DIM;
-        to[row * LINE + d] = first + row < end ? wide(from[(first + row) * width + d]) : 0.0f;
+        to[row * LINE + d] = first + row < end ? to_f32(from[(first + row) * width + d]) : 0.0f;
     }
 }
 
@@ -128,8 +128,8 @@ backward_keys(const E* __restrict__ d_out, const E* __restrict__ qkv, const floa
     for (u32 e = 0; e < EACH; ++e) {
         const u32 d = e * SHARE + column;
         if (d >= DIM) continue;
-        to[d] = near<E>(d_key[e]);
-        to[kv_heads * DIM + d] = near<E>(d_value[e]);
+        to[d] = round_to<E>(d_key[e]);
+        to[kv_heads * DIM + d] = round_to<E>(d_value[e]);
     }
 }
 
@@ -170,6 +170,6 @@ backward_queries(const E* __restrict__ d_out, const E* __restrict__ qkv, const f
 #pragma unroll
     for (u32 part = 0; part < PARTS; ++part) {
         const u32 d = part * WARP + lane;
-        if (d < DIM) to[d] = near<E>(d_query[part]);
+        if (d < DIM) to[d] = round_to<E>(d_query[part]);
     }
 }

@@ -240,7 +240,7 @@ impl<'a> Work<'a> {
             // SAFETY: the columns of this head in the rows of this span are this task's alone, and
             // `d_qkv` is borrowed by `backward` while tasks run.
             let to = unsafe { to.part(at, dim) };
-            to.iter_mut().zip(from).for_each(|(to, from)| *to = E::near(*from));
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = E::round_from(*from));
         }
     }
 }
@@ -291,7 +291,7 @@ versions! {
         for (part, from) in from.chunks(WIDTH).enumerate() {
             let to = &mut to[(part * n + row) * WIDTH..][..WIDTH];
             let (used, rest) = to.split_at_mut(from.len());
-            used.iter_mut().zip(from).for_each(|(to, from)| *to = from.wide());
+            used.iter_mut().zip(from).for_each(|(to, from)| *to = from.to_f32());
             rest.fill(0.0);
         }
     }
@@ -299,7 +299,7 @@ versions! {
 
 versions! {
     fn dot<E: Real>(a: &[E], b: &[E]) -> f32 {
-        sum(a.len(), |i, acc| a[i].wide().mul_add(b[i].wide(), acc))
+        sum(a.len(), |i, acc| a[i].to_f32().mul_add(b[i].to_f32(), acc))
     }
 }
 

@@ -87,7 +87,7 @@ impl<'a> Running<'a> {
         let width = self.sums.len() / self.weight.len();
         let sums = &self.sums[i * width..i * width + out.len()];
         let weight = self.weight[i];
-        out.iter_mut().zip(sums).for_each(|(out, sum)| *out = E::near(sum / weight));
+        out.iter_mut().zip(sums).for_each(|(out, sum)| *out = E::round_from(sum / weight));
         (f64::from(self.greatest[i]) + ln(f64::from(weight))) as f32
     }
 }

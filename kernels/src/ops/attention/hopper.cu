@@ -90,15 +90,15 @@ __device__ __forceinline__ void copy_block(const Blocks& blocks, const TensorMap
     u64* const barrier = blocks.full(n);
 #if PAGED
     const u32 n_pages = min((at.n_keys - n * KEYS + PAGE - 1) / PAGE, PAGES);
-    phase_expect(barrier, n_pages * PIECES * PAGE_BYTES);
+    mbarrier_expect_tx(barrier, n_pages * PIECES * PAGE_BYTES);
     for (u32 page = 0; page < n_pages; ++page) {
         const u32 row = (at.table[at.start + n * PAGES + page] * at.kv_heads + at.kv) * PAGE;
 #pragma unroll
         for (u32 piece = 0; piece < PIECES; ++piece)
-            copy_box(to + (piece * PAGES + page) * PAGE_BYTES, map, column + piece * 64, row, barrier);
+            tma_load(to + (piece * PAGES + page) * PAGE_BYTES, map, column + piece * 64, row, barrier);
     }
 #else
-    phase_expect(barrier, KEY_BYTES);
+    mbarrier_expect_tx(barrier, KEY_BYTES);
     copy_tile<KEYS / 64>(to, map, column, at.start + n * KEYS, barrier);
 #endif
 }
@@ -111,8 +111,8 @@ __device__ __forceinline__ void clear_lines(unsigned char* values, u32 used) {
     for (u32 line = used + thread / 8; line < KEYS; line += CONSUMERS * 16)
 #pragma unroll
         for (u32 piece = 0; piece < PIECES; ++piece)
-            clear_chunk(values + (piece * KEYS + line) * LINE + thread % 8 * 16);
-    proxy_fence();
+            zero_16_bytes(values + (piece * KEYS + line) * LINE + thread % 8 * 16);
+    fence_proxy_async();
     threads_wait<1, CONSUMERS * 128>();
 }
 
@@ -129,7 +129,7 @@ forward(const __grid_constant__ TensorMap qkv,        // [rows, row]
     unsigned char* const key_stages = memory + TILE_BYTES;
     unsigned char* const value_stages = key_stages + STAGES * KEY_BYTES;
     u64* const own_tile = reinterpret_cast<u64*>(value_stages + STAGES * KEY_BYTES);  // a barrier: the queries are there
-    if (threadIdx.x == 0) phase_init(own_tile, 1);
+    if (threadIdx.x == 0) mbarrier_init(own_tile, 1);
     const Blocks keys(key_stages, own_tile + 1, 1, CONSUMER_WARPS);
     const Blocks values(value_stages, own_tile + 1 + 2 * STAGES, 1, CONSUMER_WARPS);
     const u32* const tile = tiles + size_t(blockIdx.y) * 4;
@@ -143,9 +143,9 @@ forward(const __grid_constant__ TensorMap qkv,        // [rows, row]
     const Place at = {row, start, n_keys, (n_keys + KEYS - 1) / KEYS, blockIdx.x, key_column, value_column,
                       table, kv, kv_heads};
     if (threadIdx.x < 128) {
-        registers_less<24>();
+        setmaxnreg_dec<24>();
         if (threadIdx.x != 0) return;
-        phase_expect(own_tile, TILE_BYTES);
+        mbarrier_expect_tx(own_tile, TILE_BYTES);
         copy_tile<CONSUMERS>(memory, &qkv, at.head * DIM, at.row, own_tile);
         for (u32 n = 0; n < at.n_blocks; ++n) {
             copy_block(keys, &key_map, at.key_column, at, n);
@@ -153,7 +153,7 @@ forward(const __grid_constant__ TensorMap qkv,        // [rows, row]
         }
         return;
     }
-    registers_more<240>();
+    setmaxnreg_inc<240>();
     const u32 consumer = threadIdx.x / 128 - 1;
     const u32 lowest = position + consumer * 64, own = lowest + first_row();
     const unsigned char* const queries = memory + consumer * BOX_BYTES;
@@ -162,11 +162,11 @@ forward(const __grid_constant__ TensorMap qkv,        // [rows, row]
     float sums[DIM / 2], scores[N];
     u32 weights[KEYS / 16][4];
     clear(sums);
-    phase_wait(own_tile, 0);
+    mbarrier_wait(own_tile, 0);
     keys.wait_full(0);
     products<CONSUMERS, KEYS / 64>(scores, queries, keys.at(0));
-    group_wait<0>();
-    group_hold(scores);
+    wgmma_wait<0>();
+    keep_in_registers(scores);
     give_back(keys.empty(0));
     weigh_block(scores, running, own, lowest, 0, factor);
     pack_weights(weights, scores);
@@ -175,12 +175,12 @@ forward(const __grid_constant__ TensorMap qkv,        // [rows, row]
         products<CONSUMERS, KEYS / 64>(scores, queries, keys.at(n));
         values.wait_full(n - 1);
         add_weighed<KEYS / 64>(sums, weights, values.at(n - 1));
-        group_wait<1>();
-        group_hold(scores);
+        wgmma_wait<1>();
+        keep_in_registers(scores);
         give_back(keys.empty(n));
         weigh_block(scores, running, own, lowest, n * KEYS, factor);
-        group_wait<0>();
-        group_hold(sums);
+        wgmma_wait<0>();
+        keep_in_registers(sums);
         give_back(values.empty(n - 1));
 #pragma unroll
         for (u32 i = 0; i < DIM / 2; ++i) sums[i] *= running.shrink[i % 4 / 2];
@@ -190,8 +190,8 @@ forward(const __grid_constant__ TensorMap qkv,        // [rows, row]
     values.wait_full(last);
     clear_lines(values.at(last), n_keys - last * KEYS);
     add_weighed<KEYS / 64>(sums, weights, values.at(last));
-    group_wait<0>();
-    group_hold(sums);
+    wgmma_wait<0>();
+    keep_in_registers(sums);
 #pragma unroll
     for (u32 half = 0; half < 2; ++half) {
         float weight = running.weight[half];

@@ -23,31 +23,31 @@ __device__ __forceinline__ void copy_tile(unsigned char* to, const TensorMap* ma
     for (u32 piece = 0; piece < PIECES; ++piece)
 #pragma unroll
         for (u32 half = 0; half < HALVES; ++half)
-            copy_box(to + (piece * HALVES + half) * BOX_BYTES, map, column + piece * 64, row + half * 64, barrier);
+            tma_load(to + (piece * HALVES + half) * BOX_BYTES, map, column + piece * 64, row + half * 64, barrier);
 }
 
 // sums[64, 2 N] = left[64, DIM] right[2 N, DIM]ᵀ, begun and not waited for.
 template <u32 LEFT_HALVES, u32 RIGHT_HALVES, u32 N>
 __device__ __forceinline__ void products(float (&sums)[N], const unsigned char* left, const unsigned char* right) {
-    group_fence();
+    wgmma_fence();
 #pragma unroll
     for (u32 d = 0; d < DIM; d += 16) {
-        const u64 a = operand(left + d / 64 * LEFT_HALVES * BOX_BYTES + d % 64 * 2, 0);
-        const u64 b = operand(right + d / 64 * RIGHT_HALVES * BOX_BYTES + d % 64 * 2, 0);
-        if (d == 0) multiply_group<0, 0, 0>(sums, a, b);
-        else multiply_group<0, 0, 1>(sums, a, b);
+        const u64 a = smem_descriptor(left + d / 64 * LEFT_HALVES * BOX_BYTES + d % 64 * 2, 0);
+        const u64 b = smem_descriptor(right + d / 64 * RIGHT_HALVES * BOX_BYTES + d % 64 * 2, 0);
+        if (d == 0) wgmma<0, 0, 0>(sums, a, b);
+        else wgmma<0, 0, 1>(sums, a, b);
     }
-    group_commit();
+    wgmma_commit();
 }
 
 // sums[64, DIM] += weights[64, 16 STEPS] lines[16 STEPS, DIM], begun and not waited for.
 template <u32 HALVES, u32 STEPS>
 __device__ __forceinline__ void add_weighed(float (&sums)[DIM / 2], const u32 (&weights)[STEPS][4], const unsigned char* lines) {
-    group_fence();
+    wgmma_fence();
 #pragma unroll
     for (u32 step = 0; step < STEPS; ++step)
-        multiply_held<1>(sums, weights[step], operand(lines + step * 16 * LINE, HALVES * BOX_BYTES));
-    group_commit();
+        wgmma_rs<1>(sums, weights[step], smem_descriptor(lines + step * 16 * LINE, HALVES * BOX_BYTES));
+    wgmma_commit();
 }
 
 // Weights as a left operand: rounded to bf16.
@@ -67,7 +67,7 @@ __device__ __forceinline__ void clear(float (&sums)[DIM / 2]) {
 // A warp of a consumer has read what it needs.
 __device__ __forceinline__ void give_back(u64* barrier) {
     __syncwarp();
-    if (threadIdx.x % WARP == 0) phase_arrive(barrier);
+    if (threadIdx.x % WARP == 0) mbarrier_arrive(barrier);
 }
 
 // The first of a thread's two rows of 64; the other one is eight below.

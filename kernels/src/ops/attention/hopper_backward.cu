@@ -27,7 +27,7 @@ struct Head { const TensorMap* map; u32 column; };
 // 64 HALVES lines of two matrices, one behind the other; copies and what they announce count for `barrier`.
 template <u32 HALVES>
 __device__ __forceinline__ void copy_both(unsigned char* to, const Head& first, const Head& second, u32 row, u64* barrier) {
-    phase_expect(barrier, 2 * HALVES * HALF_BYTES);
+    mbarrier_expect_tx(barrier, 2 * HALVES * HALF_BYTES);
     copy_tile<HALVES>(to, first.map, first.column, row, barrier);
     copy_tile<HALVES>(to + HALVES * HALF_BYTES, second.map, second.column, row, barrier);
 }
@@ -36,9 +36,9 @@ __device__ __forceinline__ void copy_both(unsigned char* to, const Head& first, 
 __device__ __forceinline__ void both_products(float (&scores)[N], float (&d_weights)[N], const unsigned char* tiles, const unsigned char* stage) {
     products<CONSUMERS, 1>(scores, tiles, stage);
     products<CONSUMERS, 1>(d_weights, tiles + TILE_BYTES, stage + HALF_BYTES);
-    group_wait<0>();
-    group_hold(scores);
-    group_hold(d_weights);
+    wgmma_wait<0>();
+    keep_in_registers(scores);
+    keep_in_registers(d_weights);
 }
 
 // A score becomes a weight, the gradient of a weight that of a score before it was scaled.
@@ -85,13 +85,13 @@ backward_keys(const __grid_constant__ TensorMap qkv, const __grid_constant__ Ten
     unsigned char* const at_stages = memory + 2 * TILE_BYTES;  // after keys and values: queries and gradients of results
     float* const numbers = reinterpret_cast<float*>(at_stages + STAGES * STAGE_BYTES);  // [STAGES][2][STEP]
     u64* const both = reinterpret_cast<u64*>(numbers + STAGES * 2 * STEP);  // a barrier: keys and values are there
-    if (threadIdx.x == 0) phase_init(both, 1);
+    if (threadIdx.x == 0) mbarrier_init(both, 1);
     const Stages<STAGES, STAGE_BYTES> stages(at_stages, both + 1, 1 + NUMBER_THREADS, CONSUMER_WARPS);
     const Heads heads = {query_heads, kv_heads};
     const u32 kv = blockIdx.x, first = blocks[blockIdx.y * 2], end = blocks[blockIdx.y * 2 + 1];
     const u32 per_head = (end - first + STEP - 1) / STEP, n_steps = per_head * heads.group();
     if (threadIdx.x < 128) {
-        registers_less<24>();
+        setmaxnreg_dec<24>();
         // One thread has boxes copied, 64 bring what belongs to each token.
         const u32 place = threadIdx.x - WARP;
         if (threadIdx.x != 0 && place >= NUMBER_THREADS) return;
@@ -107,18 +107,18 @@ backward_keys(const __grid_constant__ TensorMap qkv, const __grid_constant__ Ten
                 const bool here = token + place < end;
                 numbers[stage * 2 * STEP + place] = here ? lse[at] * LOG2_E : 0.0f;
                 numbers[(stage * 2 + 1) * STEP + place] = here ? delta[at] : 0.0f;
-                phase_arrive(stages.full(n));
+                mbarrier_arrive(stages.full(n));
             }
         }
         return;
     }
-    registers_more<240>();
+    setmaxnreg_inc<240>();
     const u32 consumer = threadIdx.x / 128 - 1, own_first = first + consumer * 64, own = own_first + first_row();
     const float factor = scale * LOG2_E;
     float d_key[DIM / 2], d_value[DIM / 2];
     clear(d_key);
     clear(d_value);
-    phase_wait(both, 0);
+    mbarrier_wait(both, 0);
     for (u32 n = 0; n < n_steps; ++n) {
         const u32 stage = n % STAGES, token = first + n % per_head * STEP;
         const unsigned char* const queries = stages.at(n);
@@ -143,9 +143,9 @@ backward_keys(const __grid_constant__ TensorMap qkv, const __grid_constant__ Ten
             pack_weights(d_left, d_scores);
             add_weighed<1>(d_value, left, d_outs);
             add_weighed<1>(d_key, d_left, queries);
-            group_wait<0>();
-            group_hold(d_value);
-            group_hold(d_key);
+            wgmma_wait<0>();
+            keep_in_registers(d_value);
+            keep_in_registers(d_key);
         }
         give_back(stages.empty(n));
     }
@@ -166,14 +166,14 @@ backward_queries(const __grid_constant__ TensorMap qkv, const __grid_constant__ 
     SHARED(memory);
     unsigned char* const at_stages = memory + 2 * TILE_BYTES;  // after queries and gradients of results: keys and values
     u64* const both = reinterpret_cast<u64*>(at_stages + STAGES * STAGE_BYTES);  // a barrier: the former are there
-    if (threadIdx.x == 0) phase_init(both, 1);
+    if (threadIdx.x == 0) mbarrier_init(both, 1);
     const Stages<STAGES, STAGE_BYTES> stages(at_stages, both + 1, 1, CONSUMER_WARPS);
     const Heads heads = {query_heads, kv_heads};
     const u32* const tile = tiles + size_t(blockIdx.y) * 3;
     const u32 head = blockIdx.x, kv = head / heads.group(), token = tile[0], start = tile[1], end = tile[2];
     const u32 n_steps = (min(token + TILE, end) - start + STEP - 1) / STEP;
     if (threadIdx.x < 128) {
-        registers_less<24>();
+        setmaxnreg_dec<24>();
         if (threadIdx.x != 0) return;
         copy_both<CONSUMERS>(memory, {&qkv, head * DIM}, {&d_out, head * DIM}, token, both);
         for (u32 n = 0; n < n_steps; ++n) {
@@ -182,7 +182,7 @@ backward_queries(const __grid_constant__ TensorMap qkv, const __grid_constant__ 
         }
         return;
     }
-    registers_more<240>();
+    setmaxnreg_inc<240>();
     const u32 consumer = threadIdx.x / 128 - 1, own_first = token + consumer * 64, own = own_first + first_row();
     const float factor = scale * LOG2_E;
     float own_lse[2], own_delta[2], d_query[DIM / 2];
@@ -193,7 +193,7 @@ backward_queries(const __grid_constant__ TensorMap qkv, const __grid_constant__ 
         own_delta[half] = own + half * 8 < end ? delta[at] : 0.0f;
     }
     clear(d_query);
-    phase_wait(both, 0);
+    mbarrier_wait(both, 0);
     for (u32 n = 0; n < n_steps; ++n) {
         const u32 first = start + n * STEP;
         const unsigned char* const keys = stages.at(n);
@@ -212,8 +212,8 @@ backward_queries(const __grid_constant__ TensorMap qkv, const __grid_constant__ 
             u32 d_left[STEP / 16][4];
             pack_weights(d_left, d_scores);
             add_weighed<1>(d_query, d_left, keys);
-            group_wait<0>();
-            group_hold(d_query);
+            wgmma_wait<0>();
+            keep_in_registers(d_query);
         }
         give_back(stages.empty(n));
     }

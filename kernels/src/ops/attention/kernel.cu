@@ -39,7 +39,7 @@ forward(const E* __restrict__ qkv,        // [rows, row]
     const Place at = {it[0], it[1], it[2]};
     const u32 kv = head / (heads.query / heads.kv), width = row_width(heads);
     float* const query = reinterpret_cast<float*>(memory) + warp * DIM;
-    for (u32 d = lane; d < DIM; d += WARP) query[d] = wide(qkv[size_t(at.row) * width + head * DIM + d]);
+    for (u32 d = lane; d < DIM; d += WARP) query[d] = to_f32(qkv[size_t(at.row) * width + head * DIM + d]);
     __syncwarp();
     float sums[PARTS], most = minus_infinity(), weight = 0.0f;
 #pragma unroll
@@ -59,7 +59,7 @@ forward(const E* __restrict__ qkv,        // [rows, row]
         float score = minus_infinity();
         if (lane < visible) {
             score = 0.0f;
-            for (u32 d = 0; d < DIM; ++d) score = fmaf(query[d], wide(key[d]), score);
+            for (u32 d = 0; d < DIM; ++d) score = fmaf(query[d], to_f32(key[d]), score);
             score *= scale;
         }
         float block_most = greater(score, __shfl_xor_sync(ALL, score, 16));
@@ -79,14 +79,14 @@ forward(const E* __restrict__ qkv,        // [rows, row]
 #pragma unroll
             for (u32 part = 0; part < PARTS; ++part) {
                 const u32 d = part * WARP + lane;
-                if (d < DIM) sums[part] = fmaf(by, wide(value[i * step + d]), sums[part]);
+                if (d < DIM) sums[part] = fmaf(by, to_f32(value[i * step + d]), sums[part]);
             }
         }
     }
 #pragma unroll
     for (u32 part = 0; part < PARTS; ++part) {
         const u32 d = part * WARP + lane;
-        if (d < DIM) out[(size_t(at.row) * heads.query + head) * DIM + d] = near<E>(sums[part] / weight);
+        if (d < DIM) out[(size_t(at.row) * heads.query + head) * DIM + d] = round_to<E>(sums[part] / weight);
     }
 #if !PAGED
     if (lane == 0)

@@ -67,7 +67,7 @@ __device__ __forceinline__ void add_weighed(float (&sums)[D][4], const float (&w
 #pragma unroll
         for (u32 d = 0; d < D; d += 2) {
             u32 right[4];
-            load_matrices_turned(right, lines + place(j * 8 + it.line + it.second * 8, d + it.third));
+            load_matrices_transposed(right, lines + place(j * 8 + it.line + it.second * 8, d + it.third));
             const u32 low[2] = {right[0], right[1]}, high[2] = {right[2], right[3]};
             multiply(sums[d], left, low);
             multiply(sums[d + 1], left, high);

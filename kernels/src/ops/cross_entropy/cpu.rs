@@ -48,7 +48,7 @@ pub(crate) fn cross_entropy<E: Real, W: Real>(
 ) -> Result<()> {
     out.nll.fill(0.0);
     if let Some(d_hidden) = &mut out.d_hidden {
-        d_hidden.fill(E::near(0.0));
+        d_hidden.fill(E::round_from(0.0));
     }
     let counted: Vec<usize> =
         (0..given.targets.len()).filter(|it| given.targets[*it] != IGNORE).collect();

@@ -98,7 +98,7 @@ loss_in_place(float* all,                         // [rows, vocabulary]
         const float share = i < vocabulary ? exponential(logits[i] - own.most) * factor : 0.0f;
         // What is overwritten has been read by now.
         __syncthreads();
-        if (i < vocabulary) gradients[i] = near<bf16>(i == target ? share - scale : share);
+        if (i < vocabulary) gradients[i] = round_to<bf16>(i == target ? share - scale : share);
     }
 #endif
 }
@@ -114,5 +114,5 @@ gather(const E* __restrict__ all, const u32* __restrict__ counted, E* __restrict
 extern "C" __global__ void __launch_bounds__(THREADS)
 scatter(const float* __restrict__ some, const u32* __restrict__ counted, E* __restrict__ all, size_t width) {
     for (size_t i = threadIdx.x; i < width; i += THREADS)
-        all[counted[blockIdx.x] * width + i] = near<E>(some[blockIdx.x * width + i]);
+        all[counted[blockIdx.x] * width + i] = round_to<E>(some[blockIdx.x * width + i]);
 }

@@ -69,11 +69,11 @@ __device__ __forceinline__ void attend(Running& running, const u32 (&queries)[ST
         multiply(scores, lines, queries[d]);
     }
     weigh(scores, running, visible, scale);
-    const u32 weights[2] = {turn_matrix(pack(scores[0], scores[1])), turn_matrix(pack(scores[2], scores[3]))};
+    const u32 weights[2] = {transpose_matrix(pack(scores[0], scores[1])), transpose_matrix(pack(scores[2], scores[3]))};
 #pragma unroll
     for (u32 d = 0; d < STEPS; ++d) {
         u32 lines[4];
-        load_matrices_turned(lines, values + place(first + it.line + it.third * 8, d * 2 + it.second));
+        load_matrices_transposed(lines, values + place(first + it.line + it.third * 8, d * 2 + it.second));
         multiply(running.sums[d], lines, weights);
     }
 }
@@ -213,6 +213,6 @@ combine(const float* __restrict__ sums,     // [rows, query heads, splits, DIM]
             sum = fmaf(by, sums[(head * splits + i) * DIM + d], sum);
             weight = fmaf(by, level[i * 2 + 1], weight);
         }
-        out[head * DIM + d] = near<bf16>(sum / weight);
+        out[head * DIM + d] = round_to<bf16>(sum / weight);
     }
 }

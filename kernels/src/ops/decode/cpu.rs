@@ -2,7 +2,7 @@
 //!
 //! It reads places back and makes memory as it goes; it defines results and is not made to be fast.
 
-use super::{Attending, NOBODY, Norm, Parts, Places, Turned};
+use super::{Attending, DecodeQkv, NOBODY, Norm, Parts, Places};
 use crate::cpu::math::exp;
 use crate::device::{Device, Matrix, View, ViewMut};
 use crate::error::check_len;
@@ -10,7 +10,7 @@ use crate::ops::attention::Heads;
 use crate::ops::matmul::Start;
 use crate::ops::paged::{Run, Tokens};
 use crate::ops::rms_norm::Forward;
-use crate::ops::rope::Turn;
+use crate::ops::rope::Rope;
 use crate::{Buffer, Dtype, Error, Result};
 
 /// The rows of somebody, and a run for each: the run's row is its place among these.
@@ -44,7 +44,7 @@ fn wide<D: Device>(device: &D, from: View<'_, D::Buffer>) -> Result<Vec<f32>> {
 }
 
 /// New memory of a type with these numbers.
-fn near<D: Device>(device: &D, dtype: Dtype, numbers: &[f32]) -> Result<D::Buffer> {
+fn rounded<D: Device>(device: &D, dtype: Dtype, numbers: &[f32]) -> Result<D::Buffer> {
     let mut buffer = device.zeros(dtype, numbers.len())?;
     put(device, numbers, ViewMut::all(&mut buffer))?;
     Ok(buffer)
@@ -127,27 +127,27 @@ fn gathered(all: &[f32], width: usize, rows: &[usize]) -> Vec<f32> {
 /// Queries, and keys and values into the cache.
 pub(crate) fn qkv<D: Device>(
     device: &D,
-    given: Turned<'_, D::Buffer>,
+    given: DecodeQkv<'_, D::Buffer>,
     (cache, layer): (&mut D::Cache, usize),
     mut queries: ViewMut<'_, D::Buffer>,
 ) -> Result<()> {
-    let Turned { parts, turn, places } = given;
-    let (heads, dtype) = (turn.heads, queries.dtype());
+    let DecodeQkv { parts, rope, places } = given;
+    let (heads, dtype) = (rope.heads, queries.dtype());
     let (rows, runs) = present(device, places)?;
     let some = gathered(&sums(device, parts)?, heads.row(), &rows);
     let mut qkv = device.upload(&some)?;
     let positions: Vec<u32> = runs.iter().map(|it| it.past as u32).collect();
     let positions = device.upload(&positions)?;
-    let Turn { cosines, sines, heads, direction } = turn;
-    let turn = Turn { cosines, sines, heads, direction };
-    device.rope(ViewMut::all(&mut qkv), View::all(&positions), turn)?;
-    let turned: Vec<f32> = device.read(View::all(&qkv))?;
-    let near = near(device, dtype, &turned)?;
-    let tokens = Tokens { qkv: View::all(&near), heads, runs: &runs };
+    let Rope { cosines, sines, heads, direction } = rope;
+    let rope = Rope { cosines, sines, heads, direction };
+    device.rope(ViewMut::all(&mut qkv), View::all(&positions), rope)?;
+    let rotated: Vec<f32> = device.read(View::all(&qkv))?;
+    let rounded_qkv = rounded(device, dtype, &rotated)?;
+    let tokens = Tokens { qkv: View::all(&rounded_qkv), heads, runs: &runs };
     device.cache_append(cache, layer, tokens)?;
-    for (row, turned) in rows.iter().zip(turned.chunks_exact(heads.row())) {
+    for (row, rotated) in rows.iter().zip(rotated.chunks_exact(heads.row())) {
         let to = row * heads.out()..(row + 1) * heads.out();
-        put(device, &turned[..heads.out()], queries.again().part(to))?;
+        put(device, &rotated[..heads.out()], queries.again().part(to))?;
     }
     Ok(())
 }
@@ -159,11 +159,11 @@ pub(crate) fn attention<D: Device>(
     given: Attending<'_, D::Buffer>,
     mut out: ViewMut<'_, D::Buffer>,
 ) -> Result<()> {
-    let Attending { queries, heads, places, room: _ } = given;
+    let Attending { queries, heads, places, workspace: _ } = given;
     let (rows, runs) = present(device, places)?;
     let all = wide(device, queries)?;
     let qkv = with_room_for_keys(&gathered(&all, heads.out(), &rows), heads);
-    let qkv = near(device, queries.dtype(), &qkv)?;
+    let qkv = rounded(device, queries.dtype(), &qkv)?;
     let mut found = device.zeros(queries.dtype(), rows.len() * heads.out())?;
     let tokens = Tokens { qkv: View::all(&qkv), heads, runs: &runs };
     device.attention_paged(cache, layer, tokens, ViewMut::all(&mut found))?;

@@ -1,6 +1,6 @@
 //! Launches of `product.cu`, `hopper.cu`, `kernel.cu` and `attention.cu`.
 
-use super::{Attending, FEATURES, Norm, Parts, Places, STEP, Turned, cpu, cut, room};
+use super::{Attending, DecodeQkv, FEATURES, Norm, Parts, Places, STEP, cpu, cut, workspace_len};
 use crate::cuda::{
     Arg, Cuda, CudaBuffer, CudaPacked, Fault, Graph, Grid, Kernel, Source, Variant, pointer,
     pointer_mut, type_name,
@@ -11,7 +11,7 @@ use crate::error::{check_dtype, check_len};
 use crate::ops::attention::Heads;
 use crate::ops::matmul::cuda::Operand;
 use crate::ops::paged::CudaCache;
-use crate::ops::rope::Turn;
+use crate::ops::rope::Rope;
 use crate::ops::sample::{self, Given, Pick, SampleError};
 use crate::{Dtype, Error, Result};
 
@@ -29,7 +29,7 @@ const NORM_THREADS: u32 = 512; // kernel.cu: NORM_THREADS
 const KEYS: usize = 64; // attention.cu: KEYS
 const HEADS: usize = 8; // attention.cu: HEADS
 const WARPS: usize = 4; // attention.cu: WARPS
-const WIDEST: usize = 128; // a wider head's sums have no room in registers
+const WIDEST: usize = 128; // a wider head's sums have no workspace in registers
 
 /// Rows of a block of threads, by the path; which one is taken does not show in the bits.
 const TILES: [usize; 5] = [8, 16, 32, 64, 128];
@@ -192,12 +192,12 @@ impl Decode for Cuda {
 
     fn decode_qkv(
         &self,
-        given: Turned<'_, CudaBuffer>,
+        given: DecodeQkv<'_, CudaBuffer>,
         (cache, layer): (&mut CudaCache, usize),
         queries: ViewMut<'_, CudaBuffer>,
     ) -> Result<()> {
         const OP: &str = "decode_qkv";
-        let Turned { parts, turn: Turn { cosines, sines, heads, direction: _ }, places } = given;
+        let DecodeQkv { parts, rope: Rope { cosines, sines, heads, direction: _ }, places } = given;
         let rows = check_places(OP, places)?;
         check_cache(OP, cache, layer, heads)?;
         check_parts(OP, parts, rows * heads.row())?;
@@ -317,14 +317,14 @@ fn attention(
     out: ViewMut<'_, CudaBuffer>,
 ) -> Result<()> {
     const OP: &str = "decode_attention";
-    let Attending { queries, heads, places, room: memory } = given;
+    let Attending { queries, heads, places, workspace: memory } = given;
     let rows = check_places(OP, places)?;
     check_cache(OP, cache, layer, heads)?;
     check_len(OP, "queries", queries.len(), rows * heads.out())?;
     check_len(OP, "out", out.len(), rows * heads.out())?;
     let splits = places.splits.max(1);
-    check_len(OP, "room", memory.len(), room(rows, heads, splits))?;
-    check_dtype(OP, "room", memory.dtype(), Dtype::F32)?;
+    check_len(OP, "workspace", memory.len(), workspace_len(rows, heads, splits))?;
+    check_dtype(OP, "workspace", memory.dtype(), Dtype::F32)?;
     for (name, dtype) in
         [("queries", queries.dtype()), ("out", out.dtype()), ("cache", cache.dtype())]
     {

@@ -24,9 +24,9 @@ product(const __grid_constant__ TensorMap w, const __grid_constant__ TensorMap x
         for (u32 n = 0; n < n_steps; ++n) {
             stages.wait_empty(n);
             u64* const full = stages.full(n);
-            phase_expect(full, STAGE_BYTES);
-            copy_box(stages.at(n), &w, u32(start) + n * STEP, first_feature, full);
-            copy_box(stages.at(n) + A_BYTES, &x, u32(start) + n * STEP, first_row, full);
+            mbarrier_expect_tx(full, STAGE_BYTES);
+            tma_load(stages.at(n), &w, u32(start) + n * STEP, first_feature, full);
+            tma_load(stages.at(n) + A_BYTES, &x, u32(start) + n * STEP, first_row, full);
         }
         return;
     }

@@ -16,7 +16,7 @@ __device__ __forceinline__ float sum_of(const float* parts, size_t at, size_t al
 
 extern "C" __global__ void __launch_bounds__(256)
 total(const float* __restrict__ parts, E* __restrict__ out, size_t all, u32 n) {
-    for (size_t i = thread_number(); i < all; i += thread_count()) out[i] = near<E>(sum_of(parts, i, all, n));
+    for (size_t i = thread_number(); i < all; i += thread_count()) out[i] = round_to<E>(sum_of(parts, i, all, n));
 }
 
 extern "C" __global__ void __launch_bounds__(256)
@@ -27,7 +27,7 @@ gate(const float* __restrict__ parts,  // [n][rows, 2 width]
     for (size_t i = thread_number(); i < rows * width; i += thread_count()) {
         const size_t at = i / width * 2 * width + i % width;
         const float gate = sum_of(parts, at, all, n), up = sum_of(parts, at + width, all, n);
-        out[i] = near<E>(silu(gate) * up);
+        out[i] = round_to<E>(silu(gate) * up);
     }
 }
 
@@ -45,10 +45,10 @@ add_norm(const float* __restrict__ parts,  // [n][rows, width]
     for (size_t i = threadIdx.x; i < width; i += NORM_THREADS) {
         E it = x[row + i];
         if (n > 0) {
-            it = near<E>(wide(it) + sum_of(parts, row + i, all, n));
+            it = round_to<E>(to_f32(it) + sum_of(parts, row + i, all, n));
             x[row + i] = it;
         }
-        square = fmaf(wide(it), wide(it), square);
+        square = fmaf(to_f32(it), to_f32(it), square);
     }
 #pragma unroll
     for (int half = 16; half > 0; half /= 2) square += __shfl_xor_sync(ALL, square, half);
@@ -59,10 +59,10 @@ add_norm(const float* __restrict__ parts,  // [n][rows, width]
     for (u32 warp = 0; warp < WARPS; ++warp) sum += squares[warp];
     const float by = 1.0f / sqrtf(sum / float(width) + eps);
     for (size_t i = threadIdx.x; i < width; i += NORM_THREADS)
-        out[row + i] = near<E>(wide(near<E>(wide(x[row + i]) * by)) * wide(gain[i]));
+        out[row + i] = round_to<E>(to_f32(round_to<E>(to_f32(x[row + i]) * by)) * to_f32(gain[i]));
 }
 
-// A thread for each pair of numbers of a head: queries and keys are turned, keys and values go into their
+// A thread for each pair of numbers of a head: queries and keys are rotated, keys and values go into their
 // blocks: [blocks][kv heads][BLOCK][dim]. Rows of nobody are left out.
 extern "C" __global__ void __launch_bounds__(256)
 qkv(const float* __restrict__ parts,    // [n][rows, (query + 2 kv) dim]
@@ -88,12 +88,12 @@ qkv(const float* __restrict__ parts,    // [n][rows, (query + 2 kv) dim]
         float low = sum_of(parts, at, rows * width, n), high = sum_of(parts, at + half, rows * width, n);
         if (head < query_heads + kv_heads) {
             const size_t angle = size_t(position) * half + pair;
-            turn_pair(low, high, cosines[angle], sines[angle]);
+            rotate_pair(low, high, cosines[angle], sines[angle]);
         }
         if (head < query_heads) {
             E* const to = queries + (row * query_heads + head) * dim + pair;
-            to[0] = near<E>(low);
-            to[half] = near<E>(high);
+            to[0] = round_to<E>(low);
+            to[half] = round_to<E>(high);
             continue;
         }
         const bool is_key = head < query_heads + kv_heads;
@@ -104,7 +104,7 @@ qkv(const float* __restrict__ parts,    // [n][rows, (query + 2 kv) dim]
             continue;
         }
         K* const to = (is_key ? keys : values) + ((block * kv_heads + kv) * BLOCK + position % BLOCK) * dim + pair;
-        to[0] = near<K>(low);
-        to[half] = near<K>(high);
+        to[0] = round_to<K>(low);
+        to[half] = round_to<K>(high);
     }
 }

@@ -3,7 +3,7 @@
 //! Where a prompt's tokens have their sums in one chain, these are cut into parts, so that all of a
 //! device works on one token. **The cut depends on the sizes of a weight and on the length of a
 //! sequence, and never on the rows that come along**: a row's bits are the same for every batch. They are
-//! not those that the prompt's way gives, so [`crate::generate`] computes a token that was picked here
+//! not those that the prompt's way gives, so [`crate::generate`] computes a token that was sampled here
 //! whenever it is computed, and a token of a prompt there.
 //!
 //! # Contract
@@ -16,7 +16,7 @@
 //! | sums of parts | f32, in the order of the parts; then once rounded |
 //! | norm | the residual stream gets the sum and is rounded; the norm is that of [`super::rms_norm`] but for the order of its sum |
 //! | gate | `silu(gate) · up` of the sums of `gate \| up`, f32, rounded once |
-//! | queries, keys, values | the sums, queries and keys turned by their positions, rounded once; keys and values go to their places in the cache |
+//! | queries, keys, values | the sums, RoPE of queries and keys by their positions, rounded once; keys and values go to their places in the cache |
 //! | attention | keys are cut into splits of 256, counted from the start of the sequence, which are added in order; weights are rounded to bf16 before they meet values |
 //! | tolerance | device against twin: 8e-3 of the norm of a result in bf16, 1e-5 in f32; a row against itself in another batch: none |
 //!
@@ -29,7 +29,7 @@ pub(crate) mod cuda;
 mod tests;
 
 use super::attention::Heads;
-use super::rope::Turn;
+use super::rope::Rope;
 use crate::device::{View, ViewMut};
 
 /// The position of a row that has no token.
@@ -129,11 +129,11 @@ pub struct Norm<'a, B> {
 
 /// What becomes of the product that is queries, keys and values.
 #[derive(Debug)]
-pub struct Turned<'a, B> {
+pub struct DecodeQkv<'a, B> {
     /// The product.
     pub parts: Parts<'a, B>,
-    /// How queries and keys are turned.
-    pub turn: Turn<'a, B>,
+    /// RoPE of queries and keys.
+    pub rope: Rope<'a, B>,
     /// Whose they are.
     pub places: Places<'a, B>,
 }
@@ -148,11 +148,11 @@ pub struct Attending<'a, B> {
     /// Whose they are.
     pub places: Places<'a, B>,
     /// Memory for the splits' results, f32: as many numbers as `room` says.
-    pub room: ViewMut<'a, B>,
+    pub workspace: ViewMut<'a, B>,
 }
 
 /// How many numbers attention keeps for a moment.
-pub(crate) fn room(rows: usize, heads: Heads, splits: usize) -> usize {
+pub(crate) fn workspace_len(rows: usize, heads: Heads, splits: usize) -> usize {
     rows * heads.query * splits * (heads.dim + 2)
 }
 

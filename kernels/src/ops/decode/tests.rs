@@ -1,6 +1,8 @@
 //! How sums are cut, and the twin against the operations that prompts go through.
 
-use super::{Attending, BLOCKS, NOBODY, Norm, Parts, Places, Turned, cut, room, splits};
+use super::{
+    Attending, BLOCKS, DecodeQkv, NOBODY, Norm, Parts, Places, cut, splits, workspace_len,
+};
 use crate::decode::Decode;
 use crate::device::{Device, View, ViewMut};
 use crate::ops::attention::Heads;
@@ -55,17 +57,17 @@ fn the_twin_is_what_a_prompt_s_way_gives() {
     let positions = cpu.upload(&[NOBODY, 33]).unwrap();
     let blocks = cpu.upload(&[9u32, 9, 2, 0]).unwrap();
     let places = Places { positions: View::all(&positions), blocks: View::all(&blocks), splits: 1 };
-    let given = Turned {
+    let given = DecodeQkv {
         parts: Parts { numbers: View::all(&parts), parts: 1 },
-        turn: rope.turn(HEADS, Direction::Forward),
+        rope: rope.with_heads(HEADS, Direction::Forward),
         places,
     };
     let mut queries = cpu.zeros(Dtype::F32, 2 * HEADS.out()).unwrap();
     cpu.decode_qkv(given, (&mut cache, 0), ViewMut::all(&mut queries)).unwrap();
-    let mut memory = cpu.zeros(Dtype::F32, room(2, HEADS, 1)).unwrap();
+    let mut memory = cpu.zeros(Dtype::F32, workspace_len(2, HEADS, 1)).unwrap();
     let mut got = cpu.zeros(Dtype::F32, 2 * HEADS.out()).unwrap();
-    let (queries, room) = (View::all(&queries), ViewMut::all(&mut memory));
-    let given = Attending { queries, heads: HEADS, places, room };
+    let (queries, workspace) = (View::all(&queries), ViewMut::all(&mut memory));
+    let given = Attending { queries, heads: HEADS, places, workspace };
     cpu.decode_attention((&cache, 0), given, ViewMut::all(&mut got)).unwrap();
     let got: Vec<f32> = cpu.read(View::all(&got)).unwrap();
 
@@ -73,8 +75,8 @@ fn the_twin_is_what_a_prompt_s_way_gives() {
     let to = ViewMut::all(&mut qkv).rows(HEADS.row());
     cpu.linear(View::all(&x).part(5..10).rows(5), &w, to, Start::Zero).unwrap();
     let position = cpu.upload(&[33u32]).unwrap();
-    let turn = rope.turn(HEADS, Direction::Forward);
-    cpu.rope(ViewMut::all(&mut qkv), View::all(&position), turn).unwrap();
+    let rope = rope.with_heads(HEADS, Direction::Forward);
+    cpu.rope(ViewMut::all(&mut qkv), View::all(&position), rope).unwrap();
     let runs = run(1, 33);
     let tokens = || Tokens { qkv: View::all(&qkv), heads: HEADS, runs: &runs };
     cpu.cache_append(&mut other, 0, tokens()).unwrap();

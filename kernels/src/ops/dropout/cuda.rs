@@ -16,8 +16,8 @@ pub(crate) fn variants(e: &str) -> Vec<Variant> {
 pub(crate) fn dropout(cuda: &Cuda, given: Dropout, to: ViewMut<'_, CudaBuffer>) -> Result<()> {
     let defines = [("E", type_name(to.dtype(), "dropout", "to")?)];
     let kernel = Kernel { source: &SOURCE, function: "dropout", defines: &defines };
-    let limit = (given.share * (1u64 << 32) as f64) as u64;
-    let factor = (1.0 / (1.0 - given.share)) as f32;
+    let limit = (given.p * (1u64 << 32) as f64) as u64;
+    let factor = (1.0 / (1.0 - given.p)) as f32;
     let (key, stream) = given.random.words();
     let mut args = vec![Arg::Pointer(pointer_mut(&to)), Arg::Size(to.len())];
     args.extend([given.first, key, stream, limit].map(Arg::U64));

@@ -13,7 +13,7 @@ dropout(E* __restrict__ to, size_t n, u64 first, u64 key, u64 stream, u64 limit,
             const u64 place = block * WORDS + word;
             if (place < first || place - first >= n) continue;
             E* const at = to + (place - first);
-            *at = near<E>(words[word] >= limit ? wide(*at) * factor : 0.0f);
+            *at = round_to<E>(words[word] >= limit ? to_f32(*at) * factor : 0.0f);
         }
     }
 }

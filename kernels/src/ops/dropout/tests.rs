@@ -1,22 +1,22 @@
-//! The share that is left out, and that places decide, not calls.
+//! How much is dropped, and that places decide, not calls.
 
 use half::bf16;
 
 use super::{Dropout, dropout};
 use crate::random::Random;
 
-fn given(first: u64, share: f64) -> Dropout {
-    Dropout { random: Random::new(1, 2), first, share }
+fn given(first: u64, p: f64) -> Dropout {
+    Dropout { random: Random::new(1, 2), first, p }
 }
 
 #[test]
-fn about_the_share_is_left_out_and_the_mean_stays() {
-    for share in [0.0, 0.1, 0.5] {
+fn about_p_is_dropped_and_the_mean_stays() {
+    for p in [0.0, 0.1, 0.5] {
         let mut x = vec![1.0f32; 40_000];
-        dropout(given(0, share), &mut x);
+        dropout(given(0, p), &mut x);
         let out = x.iter().filter(|it| **it == 0.0).count() as f64 / x.len() as f64;
-        assert!((out - share).abs() < 0.01, "{out} and not {share}");
-        let kept = (1.0 / (1.0 - share)) as f32;
+        assert!((out - p).abs() < 0.01, "{out} and not {p}");
+        let kept = (1.0 / (1.0 - p)) as f32;
         assert!(x.iter().all(|it| *it == 0.0 || *it == kept));
     }
 }

@@ -13,7 +13,7 @@ forward(const A* __restrict__ table,  // [vocabulary, width] at `stride`
         return;
     }
     for (size_t i = threadIdx.x; i < width; i += blockDim.x)
-        out[row * width + i] = near<B>(wide(table[id * stride + i]));
+        out[row * width + i] = round_to<B>(to_f32(table[id * stride + i]));
 }
 
 // A block for some columns of each id that there is: it adds the rows with that id in their order, and
@@ -30,6 +30,6 @@ backward(const A* __restrict__ d_out,   // [rows, width]
     float* const to = d_table + list[0] * stride + i;
     float sum = *to;
 #pragma unroll 4
-    for (u32 at = list[1]; at < list[2]; ++at) sum += wide(d_out[order[at] * width + i]);
+    for (u32 at = list[1]; at < list[2]; ++at) sum += to_f32(d_out[order[at] * width + i]);
     *to = sum;
 }

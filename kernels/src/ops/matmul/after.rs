@@ -9,8 +9,8 @@ pub(super) const FEWEST_ROWS: usize = 65;
 pub(super) enum After {
     /// Nothing.
     Nothing,
-    /// Heads are turned: positions, cosines and sines, how many positions there are, and how many heads.
-    Turn { tables: [Pointer; 3], table: usize, heads: usize },
+    /// RoPE: positions, cosines and sines, how many positions there are, and how many heads.
+    Rope { tables: [Pointer; 3], table: usize, heads: usize },
     /// Products of gates are made; the columns of the shape are those of gates alone.
     Gates { products: Pointer },
 }
@@ -20,7 +20,7 @@ impl After {
     pub(super) fn number(&self) -> usize {
         match self {
             After::Nothing => 0,
-            After::Turn { .. } => 1,
+            After::Rope { .. } => 1,
             After::Gates { .. } => 2,
         }
     }
@@ -34,7 +34,7 @@ impl After {
     pub(super) fn args(self, cuda: &Cuda) -> Vec<Arg> {
         match self {
             After::Nothing => Vec::new(),
-            After::Turn { tables, table, heads } => {
+            After::Rope { tables, table, heads } => {
                 let sizes = [Arg::Size(table), Arg::Size(heads), cuda.fault(Fault::Rope)];
                 tables.map(Arg::Pointer).into_iter().chain(sizes).collect()
             }

@@ -3,7 +3,7 @@
 
 use super::{Form, Product, Start};
 use crate::device::{Device, Matrix, View, ViewMut};
-use crate::ops::rope::Turn;
+use crate::ops::rope::Rope;
 use crate::{Buffer, Result};
 
 /// The operands of `x wᵀ`.
@@ -19,7 +19,7 @@ fn plain<D: Device>(
 }
 
 /// `out = from + x wᵀ`.
-pub(crate) fn onto<D: Device>(
+pub(crate) fn residual<D: Device>(
     device: &D,
     from: View<'_, D::Buffer>,
     pair: Pair<'_, D::Buffer>,
@@ -29,19 +29,19 @@ pub(crate) fn onto<D: Device>(
     plain(device, pair, out, Start::Add)
 }
 
-/// `qkv = x wᵀ`, and queries and keys turned.
-pub(crate) fn turned<D: Device>(
+/// `qkv = x wᵀ`, and RoPE of queries and keys.
+pub(crate) fn rope<D: Device>(
     device: &D,
     pair: Pair<'_, D::Buffer>,
     mut qkv: ViewMut<'_, D::Buffer>,
-    (positions, turn): (View<'_, D::Buffer>, Turn<'_, D::Buffer>),
+    (positions, rope): (View<'_, D::Buffer>, Rope<'_, D::Buffer>),
 ) -> Result<()> {
     plain(device, pair, qkv.again(), Start::Zero)?;
-    device.rope(qkv, positions, turn)
+    device.rope(qkv, positions, rope)
 }
 
 /// `gate | up = x wᵀ`, and `out = silu(gate) · up`.
-pub(crate) fn gated<D: Device>(
+pub(crate) fn swiglu<D: Device>(
     device: &D,
     pair: Pair<'_, D::Buffer>,
     mut gate_up: ViewMut<'_, D::Buffer>,

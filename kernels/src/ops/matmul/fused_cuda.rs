@@ -7,11 +7,11 @@ use super::{Form, Shape};
 use crate::cuda::{Cuda, CudaBuffer, pointer, pointer_mut};
 use crate::device::{View, ViewMut};
 use crate::ops::attention::Heads;
-use crate::ops::rope::{Direction, Turn};
+use crate::ops::rope::{Direction, Rope};
 use crate::{Dtype, Result};
 
 /// The width of a head that lies in a tile as its threads need it.
-const DIM: usize = 128; // hopper.cu, tensor.cu: `turn`
+const DIM: usize = 128; // hopper.cu, tensor.cu: `rope`
 
 type In<'a> = View<'a, CudaBuffer>;
 type Out<'a> = ViewMut<'a, CudaBuffer>;
@@ -36,17 +36,17 @@ fn shape(pair: &Pair<'_, CudaBuffer>, columns: usize) -> Shape {
     Shape { rows: pair.0.rows, columns, depth: pair.0.columns }
 }
 
-pub(crate) fn onto(
+pub(crate) fn residual(
     cuda: &Cuda,
     from: In<'_>,
     pair: Pair<'_, CudaBuffer>,
     out: Out<'_>,
 ) -> Result<()> {
     let Some(operands) = operands(cuda, &pair, &out)? else {
-        return fused::onto(cuda, from, pair, out);
+        return fused::residual(cuda, from, pair, out);
     };
     if from.len() != out.len() || from.dtype() != out.dtype() {
-        return fused::onto(cuda, from, pair, out);
+        return fused::residual(cuda, from, pair, out);
     }
     let (shape, from) = (shape(&pair, pair.1.rows), pointer(&from));
     let it = Fast { form: Form::Xwt, shape, operands, from, after: After::Nothing };
@@ -54,38 +54,38 @@ pub(crate) fn onto(
     unsafe { it.multiply(cuda) }
 }
 
-pub(crate) fn turned(
+pub(crate) fn rope(
     cuda: &Cuda,
     pair: Pair<'_, CudaBuffer>,
     qkv: Out<'_>,
-    (positions, turn): (In<'_>, Turn<'_, CudaBuffer>),
+    (positions, rope): (In<'_>, Rope<'_, CudaBuffer>),
 ) -> Result<()> {
-    let Heads { query, kv, dim } = turn.heads;
+    let Heads { query, kv, dim } = rope.heads;
     let half = DIM / 2;
-    let tables = [&positions, &turn.cosines, &turn.sines].map(pointer);
+    let tables = [&positions, &rope.cosines, &rope.sines].map(pointer);
     let fits = pair.0.rows >= FEWEST_ROWS
         && pointer_mut(&qkv).is_multiple_of(16)
         && tables[1..].iter().all(|it| it.is_multiple_of(16))
         && dim == DIM
-        && turn.direction == Direction::Forward
+        && rope.direction == Direction::Forward
         && qkv.dtype() == Dtype::Bf16
-        && pair.1.rows == turn.heads.row()
+        && pair.1.rows == rope.heads.row()
         && positions.len() == pair.0.rows
         && positions.dtype() == Dtype::U32
-        && [&turn.cosines, &turn.sines].iter().all(|it| it.dtype() == Dtype::F32)
-        && turn.cosines.len() == turn.sines.len();
+        && [&rope.cosines, &rope.sines].iter().all(|it| it.dtype() == Dtype::F32)
+        && rope.cosines.len() == rope.sines.len();
     let operands = if fits { operands(cuda, &pair, &qkv)? } else { None };
     let Some(operands) = operands else {
-        return fused::turned(cuda, pair, qkv, (positions, turn));
+        return fused::rope(cuda, pair, qkv, (positions, rope));
     };
-    let after = After::Turn { tables, table: turn.cosines.len() / half, heads: query + kv };
+    let after = After::Rope { tables, table: rope.cosines.len() / half, heads: query + kv };
     let shape = shape(&pair, pair.1.rows);
     let it = Fast { form: Form::Xwt, shape, operands, from: 0, after };
     // SAFETY: the operands have these sizes, and there is a position for each row.
     unsafe { it.multiply(cuda) }
 }
 
-pub(crate) fn gated(
+pub(crate) fn swiglu(
     cuda: &Cuda,
     pair: Pair<'_, CudaBuffer>,
     gate_up: Out<'_>,
@@ -99,7 +99,7 @@ pub(crate) fn gated(
         && pair.1.rows == 2 * width
         && out.len() == pair.0.rows * width;
     let operands = if fits { operands(cuda, &pair, &gate_up)? } else { None };
-    let Some(operands) = operands else { return fused::gated(cuda, pair, gate_up, out) };
+    let Some(operands) = operands else { return fused::swiglu(cuda, pair, gate_up, out) };
     let after = After::Gates { products: pointer_mut(&out) };
     let shape = shape(&pair, width);
     let it = Fast { form: Form::Xwt, shape, operands, from: 0, after };

@@ -4,7 +4,7 @@
 // at what `out` holds. The size of a tile cannot be seen in it.
 //
 // C is the type of the result, FORM as in kernel.cu. A tile is 64 CONSUMERS x COLUMNS. FUSED says what is done
-// to sums before they are written, all of it to the bit as the operation that does it alone: 1 turns queries
+// to sums before they are written, all of it to the bit as the operation that does it alone: 1 rotates queries
 // and keys with heads of 128 by their positions, 2 makes products of gates, whose columns and those beside
 // them, `width` further on, a tile has half of each.
 #include "matmul_tile.cuh"
@@ -23,7 +23,7 @@ constexpr u32 NUMBERS = COLUMNS / 2;                   // of a thread
 struct Turn {
     const u32* positions;  // [rows]
     const float *cosines, *sines;  // [table, 64]
-    size_t table, heads;   // heads that are turned
+    size_t table, heads;   // heads that are rotated
     u32* fault;
 };
 
@@ -42,22 +42,22 @@ __device__ __forceinline__ void turn(float (&sums)[NUMBERS], const Turn& it, siz
 #pragma unroll
             for (u32 k = 0; k < 2; ++k) {
                 float &low = sums[head * 64 + n + half * 2 + k], &high = sums[head * 64 + n + half * 2 + k + 32];
-                low = wide(near<C>(low)), high = wide(near<C>(high));
-                turn_pair(low, high, k ? cosine.y : cosine.x, k ? sine.y : sine.x);
+                low = to_f32(round_to<C>(low)), high = to_f32(round_to<C>(high));
+                rotate_pair(low, high, k ? cosine.y : cosine.x, k ? sine.y : sine.x);
             }
         }
     }
 }
 #endif
 
-// One operand of a stage: `lines` lines of 64 steps; or, turned, 64 lines of steps for every 64 numbers.
-template <bool TURNED, u32 LINES>
+// One operand of a stage: `lines` lines of 64 steps; or, transposed, 64 lines of steps for every 64 numbers.
+template <bool TRANSPOSED, u32 LINES>
 __device__ __forceinline__ void fetch(unsigned char* to, const TensorMap* map, u32 first, u32 step, u64* barrier) {
-    if constexpr (TURNED) {
+    if constexpr (TRANSPOSED) {
 #pragma unroll
-        for (u32 i = 0; i < LINES / 64; ++i) copy_box(to + i * BOX_BYTES, map, first + i * 64, step, barrier);
+        for (u32 i = 0; i < LINES / 64; ++i) tma_load(to + i * BOX_BYTES, map, first + i * 64, step, barrier);
     } else {
-        copy_box(to, map, step, first, barrier);
+        tma_load(to, map, step, first, barrier);
     }
 }
 
@@ -77,24 +77,24 @@ matmul(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b,
     const Tile tile = tile_of<ROWS>(rows, columns);
     const u32 n_steps = u32((depth + STEP - 1) / STEP);
     if (threadIdx.x < 128) {
-        registers_less<40>();
+        setmaxnreg_dec<40>();
         if (threadIdx.x != 0) return;
         for (u32 n = 0; n < n_steps; ++n) {
             stages.wait_empty(n);
             u64* const full = stages.full(n);
-            phase_expect(full, STAGE_BYTES);
+            mbarrier_expect_tx(full, STAGE_BYTES);
             unsigned char* const to = stages.at(n);
-            fetch<A_TURNED, ROWS>(to, &a, u32(tile.row), n * STEP, full);
+            fetch<A_TRANSPOSED, ROWS>(to, &a, u32(tile.row), n * STEP, full);
 #if FUSED == 2
             fetch<false, COLUMNS / 2>(to + A_BYTES, &b, u32(tile.column), n * STEP, full);
             fetch<false, COLUMNS / 2>(to + A_BYTES + B_BYTES / 2, &b, u32(columns + tile.column), n * STEP, full);
 #else
-            fetch<B_TURNED, COLUMNS>(to + A_BYTES, &b, u32(tile.column), n * STEP, full);
+            fetch<B_TRANSPOSED, COLUMNS>(to + A_BYTES, &b, u32(tile.column), n * STEP, full);
 #endif
         }
         return;
     }
-    registers_more<232>();
+    setmaxnreg_inc<232>();
     const u32 consumer = threadIdx.x / 128 - 1, lane = threadIdx.x % WARP;
     const size_t own_row = tile.row + consumer * 64 + threadIdx.x % 128 / WARP * 16 + lane / 4;
     const size_t own_column = tile.column + lane % 4 * 2;
@@ -103,9 +103,9 @@ matmul(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b,
 #pragma unroll
     for (u32 i = 0; i < NUMBERS; ++i) {
         const size_t r = own_row + i % 4 / 2 * 8, k = own_column + i / 4 * 8 + i % 2;
-        sums[i] = from && r < rows && k < columns ? wide(from[r * c_stride + k]) : 0.0f;
+        sums[i] = from && r < rows && k < columns ? to_f32(from[r * c_stride + k]) : 0.0f;
     }
-    add_stages<A_TURNED, B_TURNED>(sums, stages, n_steps, consumer * BOX_BYTES, A_BYTES);
+    add_stages<A_TRANSPOSED, B_TRANSPOSED>(sums, stages, n_steps, consumer * BOX_BYTES, A_BYTES);
 #pragma unroll
     for (u32 half = 0; half < 2; ++half) {
         const size_t r = own_row + half * 8;
@@ -121,8 +121,8 @@ matmul(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b,
             float product[2];
 #pragma unroll
             for (u32 n = 0; n < 2; ++n) {
-                const float gate = wide(near<C>(sums[i + n])), up = wide(near<C>(sums[i + n + NUMBERS / 2]));
-                product[n] = wide(near<C>(silu(gate))) * up;
+                const float gate = to_f32(round_to<C>(sums[i + n])), up = to_f32(round_to<C>(sums[i + n + NUMBERS / 2]));
+                product[n] = to_f32(round_to<C>(silu(gate))) * up;
             }
             write_pair(to + at, k, columns, sums[i], sums[i + 1]);
             write_pair(to + columns + at, k, columns, sums[i + NUMBERS / 2], sums[i + 1 + NUMBERS / 2]);

@@ -16,12 +16,12 @@ struct Shape {
 
 __device__ __forceinline__ float left(const A* a, const Shape& it, size_t row, size_t step) {
     if (row >= it.rows || step >= it.depth) return 0.0f;
-    return wide(FORM == 2 ? a[step * it.a_stride + row] : a[row * it.a_stride + step]);
+    return to_f32(FORM == 2 ? a[step * it.a_stride + row] : a[row * it.a_stride + step]);
 }
 
 __device__ __forceinline__ float right(const B* b, const Shape& it, size_t step, size_t column) {
     if (column >= it.columns || step >= it.depth) return 0.0f;
-    return wide(FORM == 0 ? b[column * it.b_stride + step] : b[step * it.b_stride + column]);
+    return to_f32(FORM == 0 ? b[column * it.b_stride + step] : b[step * it.b_stride + column]);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
@@ -40,7 +40,7 @@ matmul(const A* __restrict__ a, const B* __restrict__ b, C* __restrict__ c, size
         for (u32 j = 0; j < EACH; ++j) {
             const size_t at_row = first_row + row + i, at_column = first_column + column + j;
             const bool here = add && at_row < rows && at_column < columns;
-            sums[i][j] = here ? wide(c[at_row * c_stride + at_column]) : 0.0f;
+            sums[i][j] = here ? to_f32(c[at_row * c_stride + at_column]) : 0.0f;
         }
     for (size_t step = 0; step < depth; step += STEPS) {
         __syncthreads();
@@ -70,6 +70,6 @@ matmul(const A* __restrict__ a, const B* __restrict__ b, C* __restrict__ c, size
 #pragma unroll
         for (u32 j = 0; j < EACH; ++j) {
             const size_t at_row = first_row + row + i, at_column = first_column + column + j;
-            if (at_row < rows && at_column < columns) c[at_row * c_stride + at_column] = near<C>(sums[i][j]);
+            if (at_row < rows && at_column < columns) c[at_row * c_stride + at_column] = round_to<C>(sums[i][j]);
         }
 }

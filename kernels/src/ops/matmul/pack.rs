@@ -46,7 +46,7 @@ fn along<E: Real>(
         let row = &from.data[start..start + lines.len()];
         let (used, rest) = to.split_at_mut(row.len());
         for (to, it) in used.iter_mut().zip(row) {
-            *to = it.wide();
+            *to = it.to_f32();
         }
         rest.fill(0.0);
     }
@@ -71,7 +71,7 @@ fn across<E: Real>(
             let start = line * from.line + first;
             let row = &from.data[start..start + n];
             for (it, to) in row.iter().zip(to[j..].iter_mut().step_by(width)) {
-                *to = it.wide();
+                *to = it.to_f32();
             }
         }
         if n_lines < width {

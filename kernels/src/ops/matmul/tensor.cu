@@ -22,8 +22,8 @@ static_assert(WARP_ROWS % 16 == 0 && WARP_COLUMNS % 16 == 0 && STEP % 32 == 0, "
 // The rows of `a` in the shape that `multiply` wants: 16 rows from `row`, 16 steps from `step`.
 __device__ __forceinline__ void load_a(u32 (&to)[4], const bf16* tile, u32 row, u32 step) {
     const u32 lane = threadIdx.x % WARP, line = lane % 8, second = lane / 8 % 2 * 8, third = lane / 16 * 8;
-    if (A_TURNED)
-        load_matrices_turned(to, tile + place<ROWS>(step + line + third, (row + second) / CHUNK));
+    if (A_TRANSPOSED)
+        load_matrices_transposed(to, tile + place<ROWS>(step + line + third, (row + second) / CHUNK));
     else
         load_matrices(to, tile + place<STEP>(row + line + second, (step + third) / CHUNK));
 }
@@ -31,8 +31,8 @@ __device__ __forceinline__ void load_a(u32 (&to)[4], const bf16* tile, u32 row, 
 // The columns of `b`: 16 of them from `column`, as two times eight.
 __device__ __forceinline__ void load_b(u32 (&to)[4], const bf16* tile, u32 column, u32 step) {
     const u32 lane = threadIdx.x % WARP, line = lane % 8, second = lane / 8 % 2 * 8, third = lane / 16 * 8;
-    if (B_TURNED)
-        load_matrices_turned(to, tile + place<COLUMNS>(step + line + second, (column + third) / CHUNK));
+    if (B_TRANSPOSED)
+        load_matrices_transposed(to, tile + place<COLUMNS>(step + line + second, (column + third) / CHUNK));
     else
         load_matrices(to, tile + place<STEP>(column + line + third, (step + second) / CHUNK));
 }
@@ -90,7 +90,7 @@ __device__ __forceinline__ void turn(bf16* c, const bf16* tile, size_t rows, siz
             const Several<CHUNK> cosine = read<CHUNK>(cosines + size_t(position) * HALF + at);
             const Several<CHUNK> sine = read<CHUNK>(sines + size_t(position) * HALF + at);
 #pragma unroll
-            for (u32 k = 0; k < CHUNK; ++k) turn_pair(x.at[k], y.at[k], cosine.at[k], sine.at[k]);
+            for (u32 k = 0; k < CHUNK; ++k) rotate_pair(x.at[k], y.at[k], cosine.at[k], sine.at[k]);
         }
         write(c + row * c_stride + at, x);
         write(c + row * c_stride + HALF + at, y);
@@ -107,7 +107,7 @@ __device__ __forceinline__ void gate(bf16* c, bf16* products, const bf16* tile, 
         Several<CHUNK> result;
 #pragma unroll
         for (u32 k = 0; k < CHUNK; ++k)
-            result.at[k] = wide(near<bf16>(silu(gates.at[k]))) * ups.at[k];
+            result.at[k] = to_f32(round_to<bf16>(silu(gates.at[k]))) * ups.at[k];
         write(c + row * 2 * width + at, gates);
         write(c + row * 2 * width + width + at, ups);
         write(products + row * width + at, result);
@@ -129,16 +129,16 @@ matmul(const bf16* __restrict__ a, const bf16* __restrict__ b,
     SHARED(memory);
     constexpr u32 A_LENGTH = ROWS * STEP, LENGTH = A_LENGTH + COLUMNS * STEP;
     bf16* const stages = reinterpret_cast<bf16*>(memory);  // [STAGES][LENGTH]
-    const Source from_a = {a, a_stride, A_TURNED ? depth : rows, A_TURNED ? rows : depth};
-    const Source from_b = {b, b_stride, B_TURNED ? depth : columns * (COLUMNS / WRITTEN), B_TURNED ? columns : depth};
+    const Source from_a = {a, a_stride, A_TRANSPOSED ? depth : rows, A_TRANSPOSED ? rows : depth};
+    const Source from_b = {b, b_stride, B_TRANSPOSED ? depth : columns * (COLUMNS / WRITTEN), B_TRANSPOSED ? columns : depth};
     const Tile tile = tile_of<ROWS>(rows, columns);
     const size_t first_row = tile.row, first_column = tile.column;
     const auto fetch = [&](u32 stage, size_t step) {
         bf16* const to = stages + stage * LENGTH;
         if (step >= depth) return;
-        if (A_TURNED) load<STEP, ROWS, THREADS>(to, from_a, step, first_row);
+        if (A_TRANSPOSED) load<STEP, ROWS, THREADS>(to, from_a, step, first_row);
         else load<ROWS, STEP, THREADS>(to, from_a, first_row, step);
-        if (B_TURNED) load<STEP, COLUMNS, THREADS>(to + A_LENGTH, from_b, step, first_column);
+        if (B_TRANSPOSED) load<STEP, COLUMNS, THREADS>(to + A_LENGTH, from_b, step, first_column);
         else load<WRITTEN, STEP, THREADS>(to + A_LENGTH, from_b, first_column, step);
 #if FUSED == 2
         // A half's lines are a multiple of eight, within which chunks are changed by the line.
@@ -158,7 +158,7 @@ matmul(const bf16* __restrict__ a, const bf16* __restrict__ b,
 #pragma unroll
             for (u32 n = 0; n < 4; ++n) {
                 const size_t r = own_row + i * 16 + n / 2 * 8, k = own_column + j * 8 + n % 2;
-                sums[i][j][n] = from && r < rows && k < columns ? wide(from[r * c_stride + k]) : 0.0f;
+                sums[i][j][n] = from && r < rows && k < columns ? to_f32(from[r * c_stride + k]) : 0.0f;
             }
     use_stages<STAGES, STEP>(0, depth, fetch, [&](u32 stage) {
         const bf16* const at = stages + stage * LENGTH;

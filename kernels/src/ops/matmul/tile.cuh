@@ -5,7 +5,7 @@
 
 constexpr u32 GROUP = 8;                                     // rows of tiles that are near in time
 constexpr u32 WRITTEN = FUSED == 2 ? COLUMNS / 2 : COLUMNS;  // columns of a tile of the result
-constexpr bool A_TURNED = FORM == 2, B_TURNED = FORM != 0;   // the summed index is not the contiguous one
+constexpr bool A_TRANSPOSED = FORM == 2, B_TRANSPOSED = FORM != 0;   // the summed index is not the contiguous one
 
 struct Tile { size_t row, column; };
 

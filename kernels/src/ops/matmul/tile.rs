@@ -135,7 +135,7 @@ unsafe fn portable<P: PanelElement>(it: Tile<P>) {
             // SAFETY: each step of the panel has `WIDTH` elements.
             let b = unsafe { std::slice::from_raw_parts(it.panel.add(step * WIDTH), WIDTH) };
             for (sum, b) in sums.iter_mut().zip(b) {
-                *sum = a.mul_add(b.wide(), *sum);
+                *sum = a.mul_add(b.to_f32(), *sum);
             }
         }
         c.copy_from_slice(&sums[..it.columns]);

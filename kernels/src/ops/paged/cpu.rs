@@ -109,7 +109,7 @@ pub(crate) fn append<E: Real>(
                     let keys = &mut all[piece * key_len..][..key_len];
                     let from = &row[heads.key(head)..][..heads.dim];
                     for (to, from) in keys[at..].iter_mut().step_by(BLOCK).zip(from) {
-                        *to = from.wide();
+                        *to = from.to_f32();
                     }
                 }
                 if let Some(all) = cache.values.as_mut_slice::<f32>() {
@@ -117,7 +117,7 @@ pub(crate) fn append<E: Real>(
                     let from = row[heads.value(head)..][..heads.dim].chunks(WIDTH);
                     for (to, from) in values.chunks_exact_mut(BLOCK * WIDTH).zip(from) {
                         let to = to[at * WIDTH..].iter_mut();
-                        to.zip(from).for_each(|(to, from)| *to = from.wide());
+                        to.zip(from).for_each(|(to, from)| *to = from.to_f32());
                     }
                 }
             }

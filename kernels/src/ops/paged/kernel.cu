@@ -15,7 +15,7 @@ append(const E* __restrict__ qkv, const u32* __restrict__ places, const u32* __r
         const E* const row = qkv + size_t(at[0]) * (query_heads + 2 * kv_heads) * dim;
         const size_t block = table[at[2] + at[1] / BLOCK];
         const size_t to = ((block * kv_heads + head) * BLOCK + at[1] % BLOCK) * dim + d;
-        keys[to] = near<K>(wide(row[(query_heads + head) * dim + d]));
-        values[to] = near<K>(wide(row[(query_heads + kv_heads + head) * dim + d]));
+        keys[to] = round_to<K>(to_f32(row[(query_heads + head) * dim + d]));
+        values[to] = round_to<K>(to_f32(row[(query_heads + kv_heads + head) * dim + d]));
     }
 }

@@ -24,11 +24,11 @@ pub(crate) fn forward<E: Real, G: Real>(
 
 versions! {
     fn row<E: Real, G: Real>(x: &[E], gain: &[G], eps: f32, out: &mut [E]) -> f32 {
-        let square = sum(x.len(), |i, acc| x[i].wide().mul_add(x[i].wide(), acc));
+        let square = sum(x.len(), |i, acc| x[i].to_f32().mul_add(x[i].to_f32(), acc));
         let scale = 1.0 / (square / x.len() as f32 + eps).sqrt();
         for ((out, x), gain) in out.iter_mut().zip(x).zip(gain) {
-            let unit = E::near(x.wide() * scale);
-            *out = E::near(unit.wide() * gain.wide());
+            let unit = E::round_from(x.to_f32() * scale);
+            *out = E::round_from(unit.to_f32() * gain.to_f32());
         }
         scale
     }
@@ -62,13 +62,13 @@ versions! {
     ) {
         let (d_out, gain) = (&d_out[..x.len()], &gain[..x.len()]);
         let dot = sum(x.len(), |i, acc| {
-            (d_out[i].wide() * gain[i].wide()).mul_add(x[i].wide(), acc)
+            (d_out[i].to_f32() * gain[i].to_f32()).mul_add(x[i].to_f32(), acc)
         });
         let back = dot * scale * scale * scale / x.len() as f32;
         for (i, d_x) in d_x.iter_mut().enumerate().take(x.len()) {
-            let straight = d_out[i].wide() * gain[i].wide() * scale;
-            let d = straight - x[i].wide() * back;
-            *d_x = E::near(d_x.wide() + d);
+            let straight = d_out[i].to_f32() * gain[i].to_f32() * scale;
+            let d = straight - x[i].to_f32() * back;
+            *d_x = E::round_from(d_x.to_f32() + d);
         }
     }
 }
@@ -105,7 +105,7 @@ versions! {
             let d_out = &d_out[start..start + d_gain.len()];
             let x = &x[start..start + d_gain.len()];
             for ((d_gain, d_out), x) in d_gain.iter_mut().zip(d_out).zip(x) {
-                *d_gain = d_out.wide().mul_add(x.wide() * scale, *d_gain);
+                *d_gain = d_out.to_f32().mul_add(x.to_f32() * scale, *d_gain);
             }
         }
     }

@@ -16,12 +16,12 @@ forward(const E* __restrict__ x,     // [rows, width]
     const E* const from = x + row * width;
     float square = 0.0f;
     if (here)
-        for (size_t i = lane; i < width; i += LANES) square = fmaf(wide(from[i]), wide(from[i]), square);
+        for (size_t i = lane; i < width; i += LANES) square = fmaf(to_f32(from[i]), to_f32(from[i]), square);
     square = tree(square);
     if (!here) return;
     const float by = 1.0f / sqrtf(square / float(width) + eps);
     for (size_t i = lane; i < width; i += LANES)
-        out[row * width + i] = near<E>(wide(near<E>(wide(from[i]) * by)) * wide(gain[i]));
+        out[row * width + i] = round_to<E>(to_f32(round_to<E>(to_f32(from[i]) * by)) * to_f32(gain[i]));
     if (lane == 0) scale[row] = by;
 }
 
@@ -39,15 +39,15 @@ backward(const E* __restrict__ d_out,      // [rows, width]
     float dot = 0.0f;
     if (here)
         for (size_t i = lane; i < width; i += LANES)
-            dot = fmaf(wide(d_out[start + i]) * wide(gain[i]), wide(x[start + i]), dot);
+            dot = fmaf(to_f32(d_out[start + i]) * to_f32(gain[i]), to_f32(x[start + i]), dot);
     dot = tree(dot);
     if (!here) return;
     const float by = scale[row];
     const float back = dot * by * by * by / float(width);
     for (size_t i = lane; i < width; i += LANES) {
-        const float straight = wide(d_out[start + i]) * wide(gain[i]) * by;
-        const float d = straight - wide(x[start + i]) * back;
-        d_x[start + i] = near<E>(wide(d_x[start + i]) + d);
+        const float straight = to_f32(d_out[start + i]) * to_f32(gain[i]) * by;
+        const float d = straight - to_f32(x[start + i]) * back;
+        d_x[start + i] = round_to<E>(to_f32(d_x[start + i]) + d);
     }
 }
 
@@ -75,7 +75,7 @@ backward_gain(const E* __restrict__ d_out,      // [rows, width]
 #pragma unroll 8
             for (size_t row = first + threadIdx.x / COLUMNS; row < end; row += THREADS / COLUMNS) {
                 const size_t at = row * width + column;
-                factors[row - first][own] = make_float2(wide(d_out[at]), wide(x[at]) * scale[row]);
+                factors[row - first][own] = make_float2(to_f32(d_out[at]), to_f32(x[at]) * scale[row]);
             }
         __syncthreads();
         if (is_chain)

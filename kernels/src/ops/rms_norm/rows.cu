@@ -54,7 +54,7 @@ forward(const bf16* __restrict__ x,  // [rows, width]
         const Eight gains = read<EACH>(gain + place(n));
         Eight result;
 #pragma unroll
-        for (u32 i = 0; i < EACH; ++i) result.at[i] = wide(near<bf16>(row[n].at[i] * by)) * gains.at[i];
+        for (u32 i = 0; i < EACH; ++i) result.at[i] = to_f32(round_to<bf16>(row[n].at[i] * by)) * gains.at[i];
         write(out + start + place(n), result);
     }
     if (threadIdx.x == 0) scale[blockIdx.x] = by;

@@ -18,16 +18,16 @@ pub(crate) struct Given<'a> {
 }
 
 /// Turns every row's queries and keys; positions are within the table.
-pub(crate) fn turn<E: Real>(isa: Isa, qkv: &mut [E], positions: &[u32], given: Given<'_>) {
+pub(crate) fn rope<E: Real>(isa: Isa, qkv: &mut [E], positions: &[u32], given: Given<'_>) {
     let Given { cosines, sines, heads, direction } = given;
     let half = heads.dim / 2;
     qkv.par_chunks_exact_mut(heads.row()).zip(positions).for_each(|(row, &position)| {
         let at = position as usize * half;
         let (cosines, sines) = (&cosines[at..at + half], &sines[at..at + half]);
-        let turned = &mut row[..(heads.query + heads.kv) * heads.dim];
+        let rotated = &mut row[..(heads.query + heads.kv) * heads.dim];
         match direction {
-            Direction::Forward => forward(isa, turned, cosines, sines),
-            Direction::Backward => backward(isa, turned, cosines, sines),
+            Direction::Forward => forward(isa, rotated, cosines, sines),
+            Direction::Backward => backward(isa, rotated, cosines, sines),
         }
     });
 }
@@ -38,9 +38,9 @@ versions! {
         for head in heads.chunks_exact_mut(2 * half) {
             let (a, b) = head.split_at_mut(half);
             for (((a, b), cos), sin) in a.iter_mut().zip(b).zip(cosines).zip(sines) {
-                let (x, y) = (a.wide(), b.wide());
-                *a = E::near(x.mul_add(*cos, -(y * sin)));
-                *b = E::near(y.mul_add(*cos, x * sin));
+                let (x, y) = (a.to_f32(), b.to_f32());
+                *a = E::round_from(x.mul_add(*cos, -(y * sin)));
+                *b = E::round_from(y.mul_add(*cos, x * sin));
             }
         }
     }
@@ -52,9 +52,9 @@ versions! {
         for head in heads.chunks_exact_mut(2 * half) {
             let (a, b) = head.split_at_mut(half);
             for (((a, b), cos), sin) in a.iter_mut().zip(b).zip(cosines).zip(sines) {
-                let (x, y) = (a.wide(), b.wide());
-                *a = E::near(x.mul_add(*cos, y * sin));
-                *b = E::near(y.mul_add(*cos, -(x * sin)));
+                let (x, y) = (a.to_f32(), b.to_f32());
+                *a = E::round_from(x.mul_add(*cos, y * sin));
+                *b = E::round_from(y.mul_add(*cos, -(x * sin)));
             }
         }
     }

@@ -2,12 +2,12 @@
 #include "several.cuh"
 
 extern "C" __global__ void __launch_bounds__(256)
-turn(E* __restrict__ qkv,               // [rows, row]
+rope(E* __restrict__ qkv,               // [rows, row]
      const u32* __restrict__ positions,  // [rows]
      const float* __restrict__ cosines,  // [table, half]
      const float* __restrict__ sines,    // [table, half]
      size_t rows, size_t row,            // the width of a row
-     size_t heads, size_t half,          // heads that are turned
+     size_t heads, size_t half,          // heads that are rotated
      size_t table, u32* __restrict__ fault) {
     const size_t pairs = heads * half;
     for (size_t i = thread_number() * EACH; i < rows * pairs; i += thread_count() * EACH) {
@@ -22,7 +22,7 @@ turn(E* __restrict__ qkv,               // [rows, row]
         const Several<EACH> cosine = read<EACH>(cosines + position * half + pair);
         const Several<EACH> sine = read<EACH>(sines + position * half + pair);
 #pragma unroll
-        for (u32 k = 0; k < EACH; ++k) turn_pair(x.at[k], y.at[k], cosine.at[k], SIGN * sine.at[k]);
+        for (u32 k = 0; k < EACH; ++k) rotate_pair(x.at[k], y.at[k], cosine.at[k], SIGN * sine.at[k]);
         write(low, x);
         write(low + half, y);
     }

@@ -16,7 +16,7 @@ pub(crate) mod cuda;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use cpu::{Given, turn};
+pub(crate) use cpu::{Given, rope};
 
 use super::attention::Heads;
 use crate::cpu::math::{power, sin_cos};
@@ -55,9 +55,9 @@ impl<B> RopeTable<B> {
     }
 }
 
-/// How to turn.
+/// Rotary position embedding of some heads, by a table of angles.
 #[derive(Debug)]
-pub struct Turn<'a, B> {
+pub struct Rope<'a, B> {
     /// Cosines: `[positions, dim / 2]`.
     pub(crate) cosines: View<'a, B>,
     /// Sines: `[positions, dim / 2]`.
@@ -68,7 +68,7 @@ pub struct Turn<'a, B> {
     pub direction: Direction,
 }
 
-/// Which way to turn.
+/// Forward, or back for gradients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// As the forward pass does.
@@ -78,9 +78,9 @@ pub enum Direction {
 }
 
 impl<B: crate::device::Buffer> RopeTable<B> {
-    /// A turn by this table.
-    pub fn turn(&self, heads: Heads, direction: Direction) -> Turn<'_, B> {
+    /// RoPE by this table, for these heads.
+    pub fn with_heads(&self, heads: Heads, direction: Direction) -> Rope<'_, B> {
         let (cosines, sines) = (View::all(&self.cosines), View::all(&self.sines));
-        Turn { cosines, sines, heads, direction }
+        Rope { cosines, sines, heads, direction }
     }
 }

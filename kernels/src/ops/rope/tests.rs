@@ -13,8 +13,8 @@ fn turned(cpu: &Cpu, qkv: &[f32], positions: &[u32], direction: Direction) -> Ve
     let table = RopeTable::new(cpu, 10_000.0, HEADS.dim, 50).unwrap();
     let mut qkv = cpu.upload(qkv).unwrap();
     let positions = cpu.upload(positions).unwrap();
-    let turn = table.turn(HEADS, direction);
-    cpu.rope(ViewMut::all(&mut qkv), View::all(&positions), turn).unwrap();
+    let rope = table.with_heads(HEADS, direction);
+    cpu.rope(ViewMut::all(&mut qkv), View::all(&positions), rope).unwrap();
     cpu.read(View::all(&qkv)).unwrap()
 }
 
@@ -63,7 +63,7 @@ fn a_position_beyond_the_table_is_named() {
     let table = RopeTable::new(&cpu, 10_000.0, HEADS.dim, 50).unwrap();
     let mut qkv = cpu.zeros(Dtype::F32, HEADS.row()).unwrap();
     let positions = cpu.upload(&[50u32]).unwrap();
-    let turn = table.turn(HEADS, Direction::Forward);
-    let result = cpu.rope(ViewMut::all(&mut qkv), View::all(&positions), turn);
+    let rope = table.with_heads(HEADS, Direction::Forward);
+    let result = cpu.rope(ViewMut::all(&mut qkv), View::all(&positions), rope);
     assert_eq!(result, Err(Error::Index { op: "rope", buffer: "positions", index: 50, len: 50 }));
 }

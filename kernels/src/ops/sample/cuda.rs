@@ -1,4 +1,4 @@
-//! Launches of `kernel.cu`: logits stay on the device, what was picked comes back.
+//! Launches of `kernel.cu`: logits stay on the device, what was sampled comes back.
 
 use super::{Given, Pick, SampleError, steps_of};
 use crate::cuda::{Arg, Cuda, CudaBuffer, Grid, Kernel, Source, Variant, pointer};

@@ -7,7 +7,7 @@
 //! | logits | `[vocab]` f32; minus infinity is a token that cannot be, not a number is an error |
 //! | arithmetic of scores | f32, one rounding per processor |
 //! | weights | exponentials f32 of differences to the greatest score; where they are added they are whole multiples of 2⁻⁴⁴, rounded down, so that every order of adding gives the same bits |
-//! | log-probability | of the picked token under the bare logits, f32: [`log_sum_exp`] |
+//! | log-probability | of the sampled token under the bare logits, f32: [`log_sum_exp`] |
 //! | ties | the smaller id comes first, everywhere |
 //!
 //! The processors are those of `transformers`, in its order: repetition penalty over prompt and
@@ -32,7 +32,7 @@ mod tests;
 
 pub use cpu::{Sampler, log_probability, log_sum_exp, top_log_probabilities};
 
-/// How tokens are picked.
+/// How tokens are sampled.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
     /// Scores are divided by it; zero takes the greatest score and needs no uniform number.
@@ -85,7 +85,7 @@ pub struct Given<'a> {
     pub uniform: f64,
 }
 
-/// A token that was picked.
+/// A token that was sampled.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pick {
     /// Which.
@@ -94,7 +94,7 @@ pub struct Pick {
     pub log_probability: f32,
 }
 
-/// Why no token can be picked.
+/// Why no token can be sampled.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 pub enum SampleError {
     /// A setting outside of its range.
@@ -114,7 +114,7 @@ pub enum SampleError {
         value: f32,
     },
     /// No token has a probability.
-    #[error("none of {vocab} tokens can be picked")]
+    #[error("none of {vocab} tokens can be sampled")]
     Nothing {
         /// How many there are.
         vocab: usize,

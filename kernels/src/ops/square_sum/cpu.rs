@@ -21,12 +21,12 @@ versions! {
         let (whole, rest) = x.split_at(x.len() / LANES * LANES);
         for chunk in whole.chunks_exact(LANES) {
             for (lane, x) in lanes.iter_mut().zip(chunk) {
-                let x = f64::from(x.wide());
+                let x = f64::from(x.to_f32());
                 *lane = x.mul_add(x, *lane);
             }
         }
         for (lane, x) in lanes.iter_mut().zip(rest) {
-            let x = f64::from(x.wide());
+            let x = f64::from(x.to_f32());
             *lane = x.mul_add(x, *lane);
         }
         let four = [0, 1, 2, 3].map(|i| lanes[i] + lanes[i + 4]);

@@ -13,7 +13,7 @@ square_sum(const E* __restrict__ x, double* __restrict__ sums, size_t n) {
     const size_t start = block * BLOCK, end = start + BLOCK < n ? start + BLOCK : n;
     double sum = 0.0;
     for (size_t i = start + lane; i < end; i += SQUARES) {
-        const double it = double(wide(x[i]));
+        const double it = double(to_f32(x[i]));
         sum = fma(it, it, sum);
     }
 #pragma unroll

@@ -18,9 +18,9 @@ versions! {
     fn forward_row<E: Real>(row: &[E], out: &mut [E]) {
         let (gate, up) = row.split_at(out.len());
         for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
-            let gate = gate.wide();
-            let silu = E::near(gate / (1.0 + exp(-gate)));
-            *out = E::near(silu.wide() * up.wide());
+            let gate = gate.to_f32();
+            let silu = E::round_from(gate / (1.0 + exp(-gate)));
+            *out = E::round_from(silu.to_f32() * up.to_f32());
         }
     }
 }
@@ -46,11 +46,11 @@ versions! {
         let (d_gate, d_up) = d_row.split_at_mut(d_out.len());
         let given = d_out.iter().zip(gate).zip(up);
         for ((d_gate, d_up), ((d_out, gate), up)) in d_gate.iter_mut().zip(d_up).zip(given) {
-            let (d_out, gate) = (d_out.wide(), gate.wide());
+            let (d_out, gate) = (d_out.to_f32(), gate.to_f32());
             let sigmoid = 1.0 / (1.0 + exp(-gate));
-            *d_up = E::near(d_out * gate * sigmoid);
+            *d_up = E::round_from(d_out * gate * sigmoid);
             let slope = sigmoid * gate.mul_add(1.0 - sigmoid, 1.0);
-            *d_gate = E::near(d_out * up.wide() * slope);
+            *d_gate = E::round_from(d_out * up.to_f32() * slope);
         }
     }
 }

@@ -10,7 +10,7 @@ forward(const E* __restrict__ gate_up,  // [rows, 2 width]
         const Several<EACH> gate = read<EACH>(gate_up + at);
         Several<EACH> up = read<EACH>(gate_up + at + width);
 #pragma unroll
-        for (u32 k = 0; k < EACH; ++k) up.at[k] *= wide(near<E>(silu(gate.at[k])));
+        for (u32 k = 0; k < EACH; ++k) up.at[k] *= to_f32(round_to<E>(silu(gate.at[k])));
         write(out + i, up);
     }
 }

@@ -20,7 +20,7 @@ pub(crate) fn uniform<E: Real>(given: Uniform, to: &mut [E]) {
             }
             let upper = block[(place % WORDS) as usize] >> 8;
             // 2⁻²³: 24 bits from 0 to 2, all of them exact.
-            *to = E::near((upper as f32 * f32::from_bits(0x3400_0000) - 1.0) * given.bound);
+            *to = E::round_from((upper as f32 * f32::from_bits(0x3400_0000) - 1.0) * given.bound);
         }
     });
 }

@@ -13,7 +13,7 @@ uniform(E* __restrict__ to, size_t n, u64 first, u64 key, u64 stream, float boun
         for (u32 word = 0; word < WORDS; ++word) {
             const u64 place = block * WORDS + word;
             if (place < first || place - first >= n) continue;
-            to[place - first] = near<E>((float(words[word] >> 8) * step - 1.0f) * bound);
+            to[place - first] = round_to<E>((float(words[word] >> 8) * step - 1.0f) * bound);
         }
     }
 }

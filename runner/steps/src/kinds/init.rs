@@ -18,7 +18,7 @@
 
 use std::path::Path;
 
-use kernels::yi::{Config, Fresh, Save, WeightDtype};
+use kernels::decoder::{Config, Fresh, Save, WeightDtype};
 use plan::KindSpec;
 use plan::kind::{Arity, Form, Port, Slot};
 use schemars::JsonSchema;

@@ -19,7 +19,7 @@
 //!
 //! Records without a token go to `dropped`. Checkpoints, `log` and the rest are as in `sft`.
 
-use kernels::yi::Save;
+use kernels::decoder::Save;
 use plan::KindSpec;
 use plan::kind::{Arity, Port};
 use schemars::JsonSchema;

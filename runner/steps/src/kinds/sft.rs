@@ -42,8 +42,8 @@
 
 use std::path::{Path, PathBuf};
 
-use kernels::yi::Save;
-use kernels::yi::save::Extra;
+use kernels::decoder::Save;
+use kernels::decoder::save::Extra;
 use plan::KindSpec;
 use plan::kind::{Arity, Form, Port, Slot};
 use schemars::JsonSchema;
@@ -78,7 +78,7 @@ training_params!("sft" {
     /// weights once more.
     #[serde(default)]
     #[schemars(range(max = 64))]
-    shown: usize,
+    sample_generations: usize,
 });
 
 /// What is read and what is written.
@@ -189,8 +189,12 @@ impl Kind for Sft {
         save.files.insert("generation_config.json".to_owned(), generation);
         let weights = folder.weights()?;
         let stop_ids = folder.stop_ids(&template);
-        let manner = training::Manner { n: params.shown, tokenizer: &folder.tokenizer, stop_ids };
-        let shown = (params.shown > 0).then_some(manner);
+        let manner = training::Manner {
+            n: params.sample_generations,
+            tokenizer: &folder.tokenizer,
+            stop_ids,
+        };
+        let shown = (params.sample_generations > 0).then_some(manner);
         let job = Job { settled, config: &folder.config, weights: &weights, data, save, shown };
         training::run(job, cx)
     }

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use kernels::decoder::Config;
 use kernels::generate::{Draws, Finish, Flow, Generator, Model, Output, Request, Settings, Token};
 use kernels::ops::sample::Sampling;
-use kernels::yi::Config;
 use kernels::{AnyDevice, Device};
 use serde::{Deserialize, Serialize};
 

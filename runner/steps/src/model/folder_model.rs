@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use kernels::yi::save::Extra;
-use kernels::yi::{Config, WeightFiles};
+use kernels::decoder::save::Extra;
+use kernels::decoder::{Config, WeightFiles};
 
 use super::chat::Chat;
 use super::error::TextError;
@@ -29,7 +29,7 @@ pub enum ModelError {
     Text(#[from] TextError),
     /// Its sizes or weights.
     #[error(transparent)]
-    Files(#[from] kernels::yi::Error),
+    Files(#[from] kernels::decoder::Error),
 }
 
 impl ModelFolder {

@@ -1,10 +1,10 @@
 //! The parameters of training, and what they come to.
 
-use kernels::ops::adamw::Moments;
+use kernels::decoder::lora::{Lora, Target};
+use kernels::decoder::train::{Precision, Recompute};
+use kernels::decoder::{Config, WeightDtype};
+use kernels::ops::adamw::OptimStates;
 use kernels::train::{BatchSize, Curve, Length, Schedule, Settings, Warmup};
-use kernels::yi::lora::{Lora, Target};
-use kernels::yi::train::{Precision, Recompute};
-use kernels::yi::{Config, WeightDtype};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -33,10 +33,10 @@ pub(crate) enum Checkpointing {
     Auto,
     /// Nothing.
     None,
-    /// What is cheap.
-    Light,
-    /// Everything but the input of each layer.
-    Layers,
+    /// Norms and SwiGLU are recomputed.
+    Selective,
+    /// Everything but the input of each layer is recomputed.
+    Full,
 }
 
 /// What is trained in.
@@ -46,32 +46,33 @@ pub(crate) enum Dtype {
     /// All in 32 bits.
     #[default]
     F32,
-    /// Weights and activations in bf16, with f32 masters.
+    /// Weights and activations in bf16, with f32 master weights.
     Bf16,
 }
 
-/// Where the exact weights are when those that are multiplied are bf16.
+/// How master weights are kept when training is in bf16.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Masters {
-    /// Beside them, in f32.
+#[serde(rename_all = "snake_case")]
+pub(crate) enum MasterWeights {
+    /// In f32, beside the bf16 weights.
     #[default]
-    Whole,
-    /// In them and the 16 bits that they lack: two bytes less for each.
-    Halves,
+    F32,
+    /// Split: the bf16 weight is the upper half, and its lower 16 bits are kept beside it. Two bytes less a weight.
+    Bf16Split,
 }
 
 /// What AdamW's two moments of each weight are kept in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum MomentsIn {
+pub(crate) enum OptimStatesIn {
     /// f32.
     #[default]
-    Whole,
-    /// bf16: four bytes less for each weight.
-    Halves,
-    /// A byte each: six bytes less for each weight.
-    Bytes,
+    F32,
+    /// bf16: four bytes less a weight.
+    Bf16,
+    /// 8 bits, with an exponent for every 256: six bytes less a weight.
+    #[serde(rename = "8bit")]
+    EightBit,
 }
 
 /// Adapters.
@@ -107,8 +108,8 @@ pub(crate) struct Common {
     pub(crate) packing: bool,
     pub(crate) shuffle: bool,
     pub(crate) dtype: Dtype,
-    pub(crate) masters: Masters,
-    pub(crate) moments: MomentsIn,
+    pub(crate) master_weights: MasterWeights,
+    pub(crate) optim_states: OptimStatesIn,
     pub(crate) lora: Option<LoraTable>,
     pub(crate) val_size: f64,
     pub(crate) eval_steps: Option<u64>,
@@ -163,22 +164,22 @@ impl Common {
             eps: self.adam_epsilon,
             weight_decay: self.weight_decay,
             max_grad_norm: (self.max_grad_norm > 0.0).then_some(self.max_grad_norm),
-            precision: match (self.dtype, self.masters) {
-                (Dtype::F32, Masters::Whole) => Precision::F32,
-                (Dtype::Bf16, Masters::Whole) => Precision::Bf16,
-                (Dtype::Bf16, Masters::Halves) => Precision::Bf16Low,
-                (Dtype::F32, Masters::Halves) => {
-                    let reason = "`masters = \"halves\"` is for `dtype = \"bf16\"`: in f32 weights are whole";
+            precision: match (self.dtype, self.master_weights) {
+                (Dtype::F32, MasterWeights::F32) => Precision::F32,
+                (Dtype::Bf16, MasterWeights::F32) => Precision::Bf16,
+                (Dtype::Bf16, MasterWeights::Bf16Split) => Precision::Bf16Split,
+                (Dtype::F32, MasterWeights::Bf16Split) => {
+                    let reason = "`master_weights = \"bf16_split\"` is for `dtype = \"bf16\"`: in f32 weights are whole";
                     return Err(self.wrong(reason.to_owned()));
                 }
             },
-            moments: match self.moments {
-                MomentsIn::Whole => Moments::Whole,
-                MomentsIn::Halves => Moments::Halves,
-                MomentsIn::Bytes => Moments::Bytes,
+            optim_states: match self.optim_states {
+                OptimStatesIn::F32 => OptimStates::F32,
+                OptimStatesIn::Bf16 => OptimStates::Bf16,
+                OptimStatesIn::EightBit => OptimStates::EightBit,
             },
             lora: self.lora()?,
-            recompute: Recompute::Nothing,
+            recompute: Recompute::None,
             micro_tokens: self.micro_batch_tokens,
         };
         settings.check().map_err(|it| refused(self.kind, it))?;
@@ -187,11 +188,11 @@ impl Common {
             settings,
             levels: match self.gradient_checkpointing {
                 Checkpointing::Auto => {
-                    vec![Recompute::Nothing, Recompute::Light, Recompute::Layers]
+                    vec![Recompute::None, Recompute::Selective, Recompute::Full]
                 }
-                Checkpointing::None => vec![Recompute::Nothing],
-                Checkpointing::Light => vec![Recompute::Light],
-                Checkpointing::Layers => vec![Recompute::Layers],
+                Checkpointing::None => vec![Recompute::None],
+                Checkpointing::Selective => vec![Recompute::Selective],
+                Checkpointing::Full => vec![Recompute::Full],
             },
             max_seq_len,
             val_size: self.val_size,
@@ -297,13 +298,13 @@ macro_rules! training_params {
             /// How slowly the mean of gradients forgets.
             #[serde(default = "default_beta1")]
             adam_beta1: f64,
-            /// How slowly the mean of their squares forgets.
+            /// Decay rate of the second moment.
             #[serde(default = "default_beta2")]
             adam_beta2: f64,
-            /// What is added below the fraction.
+            /// Epsilon, added to the denominator.
             #[serde(default = "default_epsilon")]
             adam_epsilon: f64,
-            /// The longest gradient; longer ones are shortened. 0: no limit.
+            /// Gradients with a larger norm are clipped to it. 0: no clipping.
             #[serde(default = "default_norm")]
             max_grad_norm: f64,
             /// The longest sample, in tokens; nothing: what the model was made for.
@@ -318,15 +319,14 @@ macro_rules! training_params {
             /// What is trained in, and what the model is saved as.
             #[serde(default)]
             dtype: $crate::training::params::Dtype,
-            /// Where the exact weights are when `dtype` is `bf16`: `halves` takes two bytes less for each
-            /// weight, and rounds a tie away from zero where `whole` rounds it to even.
+            /// Master weights when `dtype` is `bf16`: `bf16_split` keeps only the 16 bits that the bf16 weight
+            /// lacks, two bytes less a weight, and rounds a tie away from zero where `f32` rounds it to even.
             #[serde(default)]
-            masters: $crate::training::params::Masters,
-            /// What AdamW's two moments of each weight are kept in: `halves` takes four bytes less for each
-            /// weight and `bytes` six. They are rounded by chance, which `seed` decides, so that small
-            /// changes add up.
+            master_weights: $crate::training::params::MasterWeights,
+            /// What AdamW's two moments of each weight are kept in: `bf16` takes four bytes less a weight and
+            /// `8bit` six. Both round stochastically, under `seed`, so that small updates survive on average.
             #[serde(default)]
-            moments: $crate::training::params::MomentsIn,
+            optim_states: $crate::training::params::OptimStatesIn,
             /// Trains adapters, and adds them to the weights at the end: a table of `rank`, `alpha`
             /// (twice the rank), `dropout` (0) and `targets` (all).
             lora: Option<$crate::training::params::LoraTable>,
@@ -393,8 +393,8 @@ macro_rules! training_params {
                     packing: self.packing,
                     shuffle: self.shuffle,
                     dtype: self.dtype,
-                    masters: self.masters,
-                    moments: self.moments,
+                    master_weights: self.master_weights,
+                    optim_states: self.optim_states,
                     lora: self.lora.clone(),
                     val_size: self.val_size,
                     eval_steps: self.eval_steps,

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kernels::AnyDevice;
+use kernels::decoder::{Config, Save, WeightDtype, WeightFiles};
 use kernels::train::{
     Data, Error, Evaluation, Limits, Measured, Meter, Record, Settings, Trainer, best_rate, gib,
     peak_bytes,
 };
-use kernels::yi::{Config, Save, WeightDtype, WeightFiles};
 use serde_json::json;
 
 use super::keep::Log;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use kernels::AnyDevice;
+use kernels::decoder::{Config, WeightDtype};
 use kernels::generate::{Flow, Generator, Model, Request, Settings};
 use kernels::train::{Data, Samples, Trainer};
-use kernels::yi::{Config, WeightDtype};
 use serde_json::json;
 
 use crate::StepError;

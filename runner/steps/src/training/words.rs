@@ -1,8 +1,8 @@
 //! What training says, in the words of a manifest: its parameters, and the memory that it takes.
 
-use kernels::ops::adamw::Moments;
+use kernels::decoder::train::Recompute;
+use kernels::ops::adamw::OptimStates;
 use kernels::train::{Error, MemoryPlan, Saving, gib};
-use kernels::yi::train::Recompute;
 
 use crate::StepError;
 
@@ -36,14 +36,14 @@ fn parameter(field: &'static str) -> &'static str {
 /// How a manifest says it.
 fn saving(it: Saving) -> &'static str {
     match it {
-        Saving::Recompute(Recompute::Nothing) => "`gradient_checkpointing = \"none\"`",
-        Saving::Recompute(Recompute::Light) => "`gradient_checkpointing = \"light\"`",
-        Saving::Recompute(Recompute::Layers) => "`gradient_checkpointing = \"layers\"`",
+        Saving::Recompute(Recompute::None) => "`gradient_checkpointing = \"none\"`",
+        Saving::Recompute(Recompute::Selective) => "`gradient_checkpointing = \"selective\"`",
+        Saving::Recompute(Recompute::Full) => "`gradient_checkpointing = \"full\"`",
         Saving::Bf16 => "`dtype = \"bf16\"`",
-        Saving::Masters => "`masters = \"halves\"`",
-        Saving::Moments(Moments::Whole) => "`moments = \"whole\"`",
-        Saving::Moments(Moments::Halves) => "`moments = \"halves\"`",
-        Saving::Moments(Moments::Bytes) => "`moments = \"bytes\"`",
+        Saving::MasterWeights => "`master_weights = \"bf16_split\"`",
+        Saving::OptimStates(OptimStates::F32) => "`optim_states = \"f32\"`",
+        Saving::OptimStates(OptimStates::Bf16) => "`optim_states = \"bf16\"`",
+        Saving::OptimStates(OptimStates::EightBit) => "`optim_states = \"8bit\"`",
         Saving::Lora => "a table `lora`",
         Saving::Shorter => "a smaller `max_seq_len`",
     }
@@ -64,9 +64,9 @@ pub(crate) fn parts(plan: &MemoryPlan) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kernels::decoder::Config;
+    use kernels::decoder::train::Precision;
     use kernels::train::{BatchSize, Demand, Limits, Settings};
-    use kernels::yi::Config;
-    use kernels::yi::train::Precision;
 
     use super::*;
 
@@ -80,7 +80,7 @@ mod tests {
         let demand = Demand { longest: 1024, step: 8192 };
         let limits = Limits { available: 90 << 30, micro_tokens: 8192 };
         let error = MemoryPlan::choose(&config, &settings, demand, limits).unwrap_err();
-        insta::assert_snapshot!(refused("sft", error), @r#"parameters of `sft`: a run needs 105.58 GiB, and there are 90.00 GiB (weights 11.29 GiB, gradients 22.58 GiB, optimizer 67.74 GiB, activations 3.69 GiB, logits 282.0 MiB); what takes less: `moments = "halves"`, `moments = "bytes"`, a table `lora`"#);
+        insta::assert_snapshot!(refused("sft", error), @r#"parameters of `sft`: a run needs 105.58 GiB, and there are 90.00 GiB (weights 11.29 GiB, gradients 22.58 GiB, optimizer 67.74 GiB, activations 3.69 GiB, logits 282.0 MiB); what takes less: `optim_states = "bf16"`, `optim_states = "8bit"`, a table `lora`"#);
         let wrong = Settings { batch: BatchSize::Tokens(0), ..settings };
         insta::assert_snapshot!(refused("sft", wrong.check().unwrap_err()), @"parameters of `sft`: `batch_size` is 0");
     }

@@ -66,7 +66,7 @@ pub(crate) fn matmul<A: Real, B: Real, C: Real>(
     }
     if depth == 0 {
         if product.start == Start::Zero {
-            each_row(out, rows, columns).for_each(|it| it.fill(C::near(0.0)));
+            each_row(out, rows, columns).for_each(|it| it.fill(C::round_from(0.0)));
         }
         return Ok(());
     }
@@ -81,12 +81,12 @@ pub(crate) fn matmul<A: Real, B: Real, C: Real>(
     if product.start == Start::Add {
         let from = out.data.chunks(out.stride);
         for (sums, from) in sums.chunks_exact_mut(columns).zip(from) {
-            sums.iter_mut().zip(from).for_each(|(sum, it)| *sum = it.wide());
+            sums.iter_mut().zip(from).for_each(|(sum, it)| *sum = it.to_f32());
         }
     }
     strips(cpu, product, Shared::new(sums), columns)?;
     for (sums, to) in sums.chunks_exact(columns).zip(each_row(out, rows, columns)) {
-        to.iter_mut().zip(sums).for_each(|(to, sum)| *to = C::near(*sum));
+        to.iter_mut().zip(sums).for_each(|(to, sum)| *to = C::round_from(*sum));
     }
     Ok(())
 }

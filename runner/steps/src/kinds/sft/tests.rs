@@ -78,12 +78,13 @@ fn the_folder_says_what_ends_an_answer() {
 
 #[test]
 fn answers_on_the_way_are_those_of_the_model_that_is_saved() {
-    let (halves, bytes) = ("masters = 'halves'\nmoments = 'halves'", "moments = 'bytes'");
+    let (halves, bytes) =
+        ("master_weights = 'bf16_split'\noptim_states = 'bf16'", "optim_states = '8bit'");
     for (more, dtype) in
         [("", "f32"), (bytes, "bf16"), (halves, "bf16"), ("lora = { rank = 2 }", "f32")]
     {
         let with = WITH.replace("epochs = 6", "epochs = 60");
-        let with = format!("{with}\nshown = 9\ndtype = '{dtype}'\n{more}");
+        let with = format!("{with}\nsample_generations = 9\ndtype = '{dtype}'\n{more}");
         let (kit, out) = trained("sft", &with, DATA).unwrap();
         let lines = out[1].lines().map(|it| serde_json::from_str::<Value>(it).unwrap());
         let shown: Vec<Value> = lines.filter(|it| it.get("want").is_some()).collect();
@@ -123,7 +124,7 @@ fn interrupted(with: &str, looks: usize) -> (Kit, Vec<String>, usize) {
 
 #[test]
 fn a_run_that_is_stopped_again_and_again_ends_with_the_same_bytes() {
-    let with = format!("{WITH}\nval_size = 1\neval_steps = 2\nshown = 2");
+    let with = format!("{WITH}\nval_size = 1\neval_steps = 2\nsample_generations = 2");
     let (whole, whole_out) = trained("sft", &with, DATA).unwrap();
     assert_eq!(losses(&whole_out[1]).len(), 12);
     assert_eq!(whole_out[1].matches("eval_loss").count(), 7);
@@ -331,5 +332,5 @@ fn a_template_that_does_not_show_its_answers_is_refused() {
 fn halves_of_masters_are_for_bf16() {
     let wrong =
         trained("sft", &format!("{WITH}\nmasters = 'halves'"), DATA).map(|_| ()).unwrap_err();
-    insta::assert_snapshot!(wrong, @r#"parameters of `sft`: `masters = "halves"` is for `dtype = "bf16"`: in f32 weights are whole"#);
+    insta::assert_snapshot!(wrong, @r#"parameters of `sft`: `master_weights = "bf16_split"` is for `dtype = "bf16"`: in f32 weights are whole"#);
 }

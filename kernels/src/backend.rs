@@ -14,7 +14,7 @@ use crate::ops::dropout::Dropout;
 use crate::ops::matmul::{Pair, Product, Start};
 use crate::ops::paged::{CacheShape, Tokens};
 use crate::ops::rms_norm::{Backward as NormBackward, Forward as NormForward};
-use crate::ops::rope::Turn;
+use crate::ops::rope::Rope;
 use crate::ops::uniform::Uniform;
 use crate::{Cpu, CpuBuffer, Dtype, Element, Result};
 
@@ -78,7 +78,7 @@ impl Buffer for AnyBuffer {
 }
 
 /// A device that is one of the kinds.
-trait Kind: Decode {
+trait Backend: Decode {
     fn buffer(it: &AnyBuffer) -> Option<&Self::Buffer>;
     fn buffer_mut(it: &mut AnyBuffer) -> Option<&mut Self::Buffer>;
     fn packed(it: &AnyPacked) -> Option<&Self::Packed>;
@@ -86,9 +86,9 @@ trait Kind: Decode {
     fn cache_mut(it: &mut AnyCache) -> Option<&mut Self::Cache>;
 }
 
-macro_rules! kind {
+macro_rules! backend {
     ($device:ident) => {
-        impl Kind for $device {
+        impl Backend for $device {
             fn buffer(it: &AnyBuffer) -> Option<&Self::Buffer> {
                 if let AnyBuffer::$device(it) = it { Some(it) } else { None }
             }
@@ -108,8 +108,8 @@ macro_rules! kind {
     };
 }
 
-kind!(Cpu);
-kind!(Cuda);
+backend!(Cpu);
+backend!(Cuda);
 
 const OTHER: &str = "a buffer of another device";
 
@@ -120,34 +120,34 @@ type MatMut<'a> = MatrixMut<'a, AnyBuffer>;
 
 // The same views for the device's own buffers; the kind is what the device's call wants.
 
-fn view<'a, K: Kind>(_: &K, it: In<'a>) -> View<'a, K::Buffer> {
+fn view<'a, K: Backend>(_: &K, it: In<'a>) -> View<'a, K::Buffer> {
     View { buffer: K::buffer(it.buffer).expect(OTHER), start: it.start, len: it.len }
 }
 
-fn view_mut<'a, K: Kind>(_: &K, it: Out<'a>) -> ViewMut<'a, K::Buffer> {
+fn view_mut<'a, K: Backend>(_: &K, it: Out<'a>) -> ViewMut<'a, K::Buffer> {
     ViewMut { buffer: K::buffer_mut(it.buffer).expect(OTHER), start: it.start, len: it.len }
 }
 
-fn matrix<'a, K: Kind>(on: &K, it: Mat<'a>) -> Matrix<'a, K::Buffer> {
+fn matrix<'a, K: Backend>(on: &K, it: Mat<'a>) -> Matrix<'a, K::Buffer> {
     let Matrix { rows, columns, stride, .. } = it;
     Matrix { view: view(on, it.view), rows, columns, stride }
 }
 
-fn matrix_mut<'a, K: Kind>(on: &K, it: MatMut<'a>) -> MatrixMut<'a, K::Buffer> {
+fn matrix_mut<'a, K: Backend>(on: &K, it: MatMut<'a>) -> MatrixMut<'a, K::Buffer> {
     let MatrixMut { rows, columns, stride, .. } = it;
     MatrixMut { view: view_mut(on, it.view), rows, columns, stride }
 }
 
-fn turn<'a, K: Kind>(on: &K, it: Turn<'a, AnyBuffer>) -> Turn<'a, K::Buffer> {
-    let Turn { heads, direction, .. } = it;
-    Turn { cosines: view(on, it.cosines), sines: view(on, it.sines), heads, direction }
+fn rope<'a, K: Backend>(on: &K, it: Rope<'a, AnyBuffer>) -> Rope<'a, K::Buffer> {
+    let Rope { heads, direction, .. } = it;
+    Rope { cosines: view(on, it.cosines), sines: view(on, it.sines), heads, direction }
 }
 
-fn tokens<'a, K: Kind>(on: &K, it: Tokens<'a, AnyBuffer>) -> Tokens<'a, K::Buffer> {
+fn tokens<'a, K: Backend>(on: &K, it: Tokens<'a, AnyBuffer>) -> Tokens<'a, K::Buffer> {
     Tokens { qkv: view(on, it.qkv), heads: it.heads, runs: it.runs }
 }
 
-fn gradients<'a, K: Kind>(on: &K, it: Gradients<'a, AnyBuffer>) -> Gradients<'a, K::Buffer> {
+fn gradients<'a, K: Backend>(on: &K, it: Gradients<'a, AnyBuffer>) -> Gradients<'a, K::Buffer> {
     let d_head = it.d_head.map(|it| matrix_mut(on, it));
     Gradients { d_hidden: view_mut(on, it.d_hidden), d_head }
 }
@@ -191,8 +191,8 @@ impl Device for AnyDevice {
         on!(self, it => it.activations())
     }
 
-    fn expect(&self, rows: usize) -> Result<()> {
-        on!(self, it => it.expect(rows))
+    fn reserve(&self, rows: usize) -> Result<()> {
+        on!(self, it => it.reserve(rows))
     }
 
     fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
@@ -284,8 +284,8 @@ impl Device for AnyDevice {
         })
     }
 
-    fn rope(&self, qkv: Out<'_>, positions: In<'_>, given: Turn<'_, AnyBuffer>) -> Result<()> {
-        on!(self, it => it.rope(view_mut(it, qkv), view(it, positions), turn(it, given)))
+    fn rope(&self, qkv: Out<'_>, positions: In<'_>, given: Rope<'_, AnyBuffer>) -> Result<()> {
+        on!(self, it => it.rope(view_mut(it, qkv), view(it, positions), rope(it, given)))
     }
 
     fn matmul(&self, product: Product<'_, AnyBuffer>, out: MatMut<'_>) -> Result<()> {
@@ -296,26 +296,26 @@ impl Device for AnyDevice {
         })
     }
 
-    fn matmul_onto(&self, from: In<'_>, pair: Pair<'_, AnyBuffer>, out: Out<'_>) -> Result<()> {
+    fn matmul_residual(&self, from: In<'_>, pair: Pair<'_, AnyBuffer>, out: Out<'_>) -> Result<()> {
         on!(self, it => {
             let pair = (matrix(it, pair.0), matrix(it, pair.1));
-            it.matmul_onto(view(it, from), pair, view_mut(it, out))
+            it.matmul_residual(view(it, from), pair, view_mut(it, out))
         })
     }
 
-    fn matmul_turned(
+    fn matmul_rope(
         &self,
         pair: Pair<'_, AnyBuffer>,
         qkv: Out<'_>,
-        (positions, given): (In<'_>, Turn<'_, AnyBuffer>),
+        (positions, given): (In<'_>, Rope<'_, AnyBuffer>),
     ) -> Result<()> {
         on!(self, it => {
             let pair = (matrix(it, pair.0), matrix(it, pair.1));
-            it.matmul_turned(pair, view_mut(it, qkv), (view(it, positions), turn(it, given)))
+            it.matmul_rope(pair, view_mut(it, qkv), (view(it, positions), rope(it, given)))
         })
     }
 
-    fn matmul_gated(
+    fn matmul_swiglu(
         &self,
         pair: Pair<'_, AnyBuffer>,
         gate_up: Out<'_>,
@@ -323,7 +323,7 @@ impl Device for AnyDevice {
     ) -> Result<()> {
         on!(self, it => {
             let pair = (matrix(it, pair.0), matrix(it, pair.1));
-            it.matmul_gated(pair, view_mut(it, gate_up), view_mut(it, out))
+            it.matmul_swiglu(pair, view_mut(it, gate_up), view_mut(it, out))
         })
     }
 
@@ -412,7 +412,7 @@ impl Device for AnyDevice {
     }
 
     fn linear(&self, x: Mat<'_>, weight: &AnyPacked, out: MatMut<'_>, start: Start) -> Result<()> {
-        fn one<K: Kind>(
+        fn one<K: Backend>(
             on: &K,
             x: Mat<'_>,
             weight: &AnyPacked,
@@ -434,7 +434,7 @@ impl Device for AnyDevice {
         layer: usize,
         given: Tokens<'_, AnyBuffer>,
     ) -> Result<()> {
-        fn one<K: Kind>(
+        fn one<K: Backend>(
             on: &K,
             cache: &mut AnyCache,
             layer: usize,
@@ -446,7 +446,7 @@ impl Device for AnyDevice {
     }
 
     fn cache_copy(&self, cache: &mut AnyCache, from: u32, to: u32) -> Result<()> {
-        fn one<K: Kind>(on: &K, cache: &mut AnyCache, from: u32, to: u32) -> Result<()> {
+        fn one<K: Backend>(on: &K, cache: &mut AnyCache, from: u32, to: u32) -> Result<()> {
             on.cache_copy(K::cache_mut(cache).expect(OTHER), from, to)
         }
         on!(self, it => one(it, cache, from, to))
@@ -459,14 +459,14 @@ impl Device for AnyDevice {
         given: Tokens<'_, AnyBuffer>,
         out: Out<'_>,
     ) -> Result<()> {
-        fn one<K: Kind>(
+        fn one<K: Backend>(
             on: &K,
             cache: &AnyCache,
             layer: usize,
             given: Tokens<'_, AnyBuffer>,
             out: Out<'_>,
         ) -> Result<()> {
-            let cache = <K as Kind>::cache(cache).expect(OTHER);
+            let cache = <K as Backend>::cache(cache).expect(OTHER);
             on.attention_paged(cache, layer, tokens(on, given), view_mut(on, out))
         }
         on!(self, it => one(it, cache, layer, given, out))
@@ -486,7 +486,7 @@ mod tests {
     #[should_panic = "a buffer of another device"]
     fn a_buffer_of_another_device_panics() {
         let on_cpu = AnyBuffer::Cpu(CpuBuffer::zeros(Dtype::F32, 1).unwrap());
-        assert!(<Cpu as Kind>::buffer(&on_cpu).is_some());
-        let _ = <Cuda as Kind>::buffer(&on_cpu).expect(OTHER);
+        assert!(<Cpu as Backend>::buffer(&on_cpu).is_some());
+        let _ = <Cuda as Backend>::buffer(&on_cpu).expect(OTHER);
     }
 }

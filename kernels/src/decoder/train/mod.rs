@@ -20,34 +20,34 @@ pub use model::{
 
 use serde::{Deserialize, Serialize};
 
-/// What the forward pass does not keep, and the backward pass computes again.
+/// What the forward pass does not save, and the backward pass recomputes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Recompute {
     /// Nothing: most memory, least work.
-    Nothing,
-    /// What is cheap: norms and the product of gate and up.
-    Light,
+    None,
+    /// What is cheap: norms and the products of SwiGLU.
+    Selective,
     /// Everything but the input of each layer: least memory, a third more work.
-    Layers,
+    Full,
 }
 
 impl Recompute {
-    /// The work of a step, where nothing is computed again as one.
+    /// The work of a step, relative to one that recomputes nothing.
     pub(crate) fn work(self) -> f64 {
         match self {
-            Recompute::Nothing => 1.0,
-            Recompute::Light => 1.01,
-            Recompute::Layers => 4.0 / 3.0,
+            Recompute::None => 1.0,
+            Recompute::Selective => 1.01,
+            Recompute::Full => 4.0 / 3.0,
         }
     }
 
-    /// What is computed again, for people.
+    /// What is recomputed, for people.
     pub fn word(self) -> &'static str {
         match self {
-            Recompute::Nothing => "nothing",
-            Recompute::Light => "norms and the products of gates",
-            Recompute::Layers => "whole layers",
+            Recompute::None => "none",
+            Recompute::Selective => "norms and SwiGLU",
+            Recompute::Full => "whole layers",
         }
     }
 }

@@ -4,15 +4,15 @@ use std::cell::RefCell;
 
 use super::Recompute;
 use super::model::Precision;
-use crate::yi::config::Config;
-use crate::yi::lora::Lora;
+use crate::decoder::config::Config;
+use crate::decoder::lora::Lora;
 use crate::{Device, Dtype, Result};
 
 /// What the backward pass of a layer needs and is dear to compute again.
 #[derive(Debug)]
-pub(super) struct Heavy<B> {
+pub(super) struct Saved<B> {
     pub(super) scale1: B,   // [tokens], f32
-    pub(super) qkv: B,      // [tokens, (heads + 2 kv) dim], turned
+    pub(super) qkv: B,      // [tokens, (heads + 2 kv) dim], after RoPE
     pub(super) attended: B, // [tokens, heads dim]
     pub(super) lse: B,      // [tokens, heads], f32
     pub(super) middle: B,   // [tokens, hidden], the stream after attention
@@ -22,7 +22,7 @@ pub(super) struct Heavy<B> {
 
 /// What it needs and is cheap to compute again.
 #[derive(Debug)]
-pub(super) struct Light<B> {
+pub(super) struct Recomputed<B> {
     pub(super) normed1: B, // [tokens, hidden]
     pub(super) normed2: B, // [tokens, hidden]
     pub(super) product: B, // [tokens, intermediate]
@@ -37,12 +37,12 @@ pub(super) struct Work<B> {
     pub(super) d_attended: B, // [tokens, heads dim]
     pub(super) d_gate_up: B,  // [tokens, 2 intermediate]
     pub(super) d_product: B,  // [tokens, intermediate]
-    pub(super) low: Low<B>,
+    pub(super) scratch: LoraScratch<B>,
 }
 
 /// What adapters need for a moment.
 #[derive(Debug)]
-pub(super) struct Low<B> {
+pub(super) struct LoraScratch<B> {
     pub(super) inner: B,   // [tokens, rank], f32
     pub(super) d_inner: B, // [tokens, rank], f32
     pub(super) dropped: B, // [tokens, widest input of an adapter], where there is dropout
@@ -56,9 +56,9 @@ pub struct Activations<D: Device> {
     /// The residual stream before each layer, and after the last: `[tokens, hidden]` each.
     pub(super) stream: Vec<D::Buffer>,
     /// One for each layer, or one for all.
-    pub(super) heavy: Vec<Heavy<D::Buffer>>,
+    pub(super) saved: Vec<Saved<D::Buffer>>,
     /// One for each layer, or one for all.
-    pub(super) light: Vec<Light<D::Buffer>>,
+    pub(super) recomputed: Vec<Recomputed<D::Buffer>>,
     pub(super) normed: D::Buffer, // [tokens, hidden], after the last norm
     pub(super) scale: D::Buffer,  // [tokens], f32
     pub(super) nll: D::Buffer,    // [tokens], f32
@@ -105,24 +105,24 @@ impl Sizes {
     /// The bytes that one token takes.
     pub fn bytes_per_token(&self, recompute: Recompute) -> u64 {
         let real = self.real.bytes();
-        let heavy =
+        let saved =
             (self.qkv + self.attended + self.hidden + 2 * self.wide) * real + (self.heads + 2) * 4;
-        let light = (2 * self.hidden + self.wide) * real;
+        let recomputed = (2 * self.hidden + self.wide) * real;
         let (n_heavy, n_light) = self.kept(recompute);
         let stream = (self.layers + 1) * self.hidden * real;
         let ends = self.hidden * real + 5 * 4;
         let work = (2 * self.hidden + self.qkv + self.attended + 3 * self.wide) * real
             + 2 * self.rank * 4
             + self.dropped * real;
-        (n_heavy * heavy + n_light * light + stream + ends + work) as u64
+        (n_heavy * saved + n_light * recomputed + stream + ends + work) as u64
     }
 
     /// How many layers keep what is dear, and what is cheap.
     fn kept(&self, recompute: Recompute) -> (usize, usize) {
         match recompute {
-            Recompute::Nothing => (self.layers, self.layers),
-            Recompute::Light => (self.layers, 1),
-            Recompute::Layers => (1, 1),
+            Recompute::None => (self.layers, self.layers),
+            Recompute::Selective => (self.layers, 1),
+            Recompute::Full => (1, 1),
         }
     }
 }
@@ -130,8 +130,8 @@ impl Sizes {
 /// The parts, whatever they are made of.
 struct Parts<B> {
     stream: Vec<B>,
-    heavy: Vec<Heavy<B>>,
-    light: Vec<Light<B>>,
+    saved: Vec<Saved<B>>,
+    recomputed: Vec<Recomputed<B>>,
     ends: [B; 3],  // normed, scale, nll
     given: [B; 3], // ids, positions, targets
     work: Work<B>,
@@ -148,7 +148,7 @@ impl<B> Parts<B> {
         let real = |width: usize| make(sizes.real, tokens * width);
         let wide = |width: usize| make(Dtype::F32, tokens * width);
         let whole = || make(Dtype::U32, tokens);
-        let heavy = || Heavy {
+        let saved = || Saved {
             scale1: wide(1),
             qkv: real(sizes.qkv),
             attended: real(sizes.attended),
@@ -157,7 +157,7 @@ impl<B> Parts<B> {
             scale2: wide(1),
             gate_up: real(2 * sizes.wide),
         };
-        let light = || Light {
+        let recomputed = || Recomputed {
             normed1: real(sizes.hidden),
             normed2: real(sizes.hidden),
             product: real(sizes.wide),
@@ -165,8 +165,8 @@ impl<B> Parts<B> {
         let (n_heavy, n_light) = sizes.kept(recompute);
         Self {
             stream: (0..=sizes.layers).map(|_| real(sizes.hidden)).collect(),
-            heavy: (0..n_heavy).map(|_| heavy()).collect(),
-            light: (0..n_light).map(|_| light()).collect(),
+            saved: (0..n_heavy).map(|_| saved()).collect(),
+            recomputed: (0..n_light).map(|_| recomputed()).collect(),
             ends: [real(sizes.hidden), wide(1), wide(1)],
             given: [whole(), whole(), whole()],
             work: Work {
@@ -176,7 +176,7 @@ impl<B> Parts<B> {
                 d_attended: real(sizes.attended),
                 d_gate_up: real(2 * sizes.wide),
                 d_product: real(sizes.wide),
-                low: Low {
+                scratch: LoraScratch {
                     inner: wide(sizes.rank),
                     d_inner: wide(sizes.rank),
                     dropped: real(sizes.dropped),
@@ -195,14 +195,14 @@ impl<D: Device> Activations<D> {
         let made = Parts::new(sizes, recompute, tokens, &|_, _| {
             buffers.borrow_mut().next().expect("one was made for each")
         });
-        let Parts { stream, heavy, light, ends, given, work } = made;
+        let Parts { stream, saved, recomputed, ends, given, work } = made;
         let ([normed, scale, nll], [ids, positions, targets]) = (ends, given);
         Ok(Self {
             tokens,
             recompute,
             stream,
-            heavy,
-            light,
+            saved,
+            recomputed,
             normed,
             scale,
             nll,

@@ -56,7 +56,7 @@ pub struct Lora {
     pub rank: usize,
     /// Divided by the rank it is what adapters are multiplied by.
     pub alpha: f64,
-    /// The share of an adapter's inputs that is left out while training.
+    /// The probability with which an input of an adapter is dropped in training.
     pub dropout: f64,
     /// Which matrices have one.
     pub targets: Vec<Target>,

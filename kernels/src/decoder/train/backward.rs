@@ -1,18 +1,18 @@
 //! The backward pass: the forward pass in reverse, each step with its gradient.
 
 use super::Recompute;
-use super::activations::{Activations, Heavy, Light, Work};
+use super::activations::{Activations, Recomputed, Saved, Work};
 use super::forward::{Pass, at, first, first_mut};
 use super::linear::{Given, Sinks};
 use super::micro::{Micro, StepPart};
 use super::model::{Gradients, Model};
+use crate::decoder::layout::Part;
 use crate::device::{View, ViewMut};
 use crate::ops::attention;
 use crate::ops::cross_entropy::{Gradients as LossGradients, LinearCrossEntropy};
 use crate::ops::matmul::Start;
 use crate::ops::rms_norm;
 use crate::ops::rope::Direction;
-use crate::yi::layout::Part;
 use crate::{Device, Result};
 
 impl<D: Device> Model<D> {
@@ -33,16 +33,21 @@ impl<D: Device> Model<D> {
         let pass = Pass { device, model: self, tokens, spans, positions, part: Some(part) };
         for layer in (0..self.config.layers).rev() {
             let x = first(&memory.stream[layer], tokens * hidden);
-            let heavy = at(&mut memory.heavy, layer);
-            let light = at(&mut memory.light, layer);
+            let saved = at(&mut memory.saved, layer);
+            let recomputed = at(&mut memory.recomputed, layer);
             match memory.recompute {
-                Recompute::Nothing => (),
-                Recompute::Light => pass.light(layer, x, heavy, light)?,
-                Recompute::Layers => {
-                    pass.layer(layer, x, (&mut *heavy, &mut *light), &mut memory.work.low)?;
+                Recompute::None => (),
+                Recompute::Selective => pass.recomputed(layer, x, saved, recomputed)?,
+                Recompute::Full => {
+                    pass.layer(
+                        layer,
+                        x,
+                        (&mut *saved, &mut *recomputed),
+                        &mut memory.work.scratch,
+                    )?;
                 }
             }
-            let kept = Kept { x, heavy, light };
+            let kept = Kept { x, saved, recomputed };
             pass.layer_backward(layer, kept, &mut memory.work, gradients)?;
         }
         if self.adapters.is_none() {
@@ -101,8 +106,8 @@ impl<D: Device> Model<D> {
 /// What a layer's backward pass is given.
 struct Kept<'a, B> {
     x: View<'a, B>,
-    heavy: &'a Heavy<B>,
-    light: &'a Light<B>,
+    saved: &'a Saved<B>,
+    recomputed: &'a Recomputed<B>,
 }
 
 impl<D: Device> Pass<'_, D> {
@@ -127,25 +132,25 @@ impl<D: Device> Pass<'_, D> {
     ) -> Result<()> {
         let (n, config) = (self.tokens, &self.model.config);
         let (hidden, wide) = (n * config.hidden, n * config.intermediate);
-        let (heavy, light) = (kept.heavy, kept.light);
-        let (d_out, x) = (first(&work.d_stream, hidden), first(&light.product, wide));
+        let (saved, recomputed) = (kept.saved, kept.recomputed);
+        let (d_out, x) = (first(&work.d_stream, hidden), first(&recomputed.product, wide));
         let d_product = first_mut(&mut work.d_product, wide);
-        let sinks = Sinks { gradients: &mut *gradients, low: &mut work.low };
+        let sinks = Sinks { gradients: &mut *gradients, scratch: &mut work.scratch };
         self.linear_backward(Part::Down(layer), Given { d_out, x }, d_product, sinks)?;
 
-        let (d_product, gate_up) = (first(&work.d_product, wide), first(&heavy.gate_up, 2 * wide));
+        let (d_product, gate_up) = (first(&work.d_product, wide), first(&saved.gate_up, 2 * wide));
         let d_gate_up = first_mut(&mut work.d_gate_up, 2 * wide);
         self.device.swiglu_backward(d_product, gate_up, config.intermediate, d_gate_up)?;
-        let (d_out, x) = (first(&work.d_gate_up, 2 * wide), first(&light.normed2, hidden));
+        let (d_out, x) = (first(&work.d_gate_up, 2 * wide), first(&recomputed.normed2, hidden));
         let d_normed = first_mut(&mut work.d_normed, hidden);
-        let sinks = Sinks { gradients: &mut *gradients, low: &mut work.low };
+        let sinks = Sinks { gradients: &mut *gradients, scratch: &mut work.scratch };
         self.linear_backward(Part::GateUp(layer), Given { d_out, x }, d_normed, sinks)?;
 
         let given = rms_norm::Backward {
             d_out: first(&work.d_normed, hidden),
-            x: first(&heavy.middle, hidden),
+            x: first(&saved.middle, hidden),
             gain: self.model.gain(Part::PostNorm(layer)),
-            scale: first(&heavy.scale2, n),
+            scale: first(&saved.scale2, n),
         };
         let d_gain = self.model.d_gain(gradients, Part::PostNorm(layer));
         self.device.rms_norm_backward(given, first_mut(&mut work.d_stream, hidden), d_gain)
@@ -160,36 +165,36 @@ impl<D: Device> Pass<'_, D> {
     ) -> Result<()> {
         let (n, heads) = (self.tokens, self.model.heads());
         let hidden = n * self.model.config.hidden;
-        let heavy = kept.heavy;
-        let attended = first(&heavy.attended, n * heads.out());
+        let saved = kept.saved;
+        let attended = first(&saved.attended, n * heads.out());
         let d_out = first(&work.d_stream, hidden);
         let d_attended = first_mut(&mut work.d_attended, n * heads.out());
-        let sinks = Sinks { gradients: &mut *gradients, low: &mut work.low };
+        let sinks = Sinks { gradients: &mut *gradients, scratch: &mut work.scratch };
         self.linear_backward(Part::O(layer), Given { d_out, x: attended }, d_attended, sinks)?;
 
         let given = attention::Backward {
             d_out: first(&work.d_attended, n * heads.out()),
             out: attended,
-            qkv: first(&heavy.qkv, n * heads.row()),
-            lse: first(&heavy.lse, n * heads.query),
+            qkv: first(&saved.qkv, n * heads.row()),
+            lse: first(&saved.lse, n * heads.query),
             spans: self.spans,
             heads,
         };
         let mut d_qkv = first_mut(&mut work.d_qkv, n * heads.row());
         self.device.attention_backward(given, d_qkv.again())?;
-        let turn = self.model.rope.turn(heads, Direction::Backward);
-        self.device.rope(d_qkv, self.positions, turn)?;
+        let rope = self.model.rope.with_heads(heads, Direction::Backward);
+        self.device.rope(d_qkv, self.positions, rope)?;
         let d_out = first(&work.d_qkv, n * heads.row());
-        let x = first(&kept.light.normed1, hidden);
+        let x = first(&kept.recomputed.normed1, hidden);
         let d_normed = first_mut(&mut work.d_normed, hidden);
-        let sinks = Sinks { gradients: &mut *gradients, low: &mut work.low };
+        let sinks = Sinks { gradients: &mut *gradients, scratch: &mut work.scratch };
         self.linear_backward(Part::Qkv(layer), Given { d_out, x }, d_normed, sinks)?;
 
         let given = rms_norm::Backward {
             d_out: first(&work.d_normed, hidden),
             x: kept.x,
             gain: self.model.gain(Part::InputNorm(layer)),
-            scale: first(&heavy.scale1, n),
+            scale: first(&saved.scale1, n),
         };
         let d_gain = self.model.d_gain(gradients, Part::InputNorm(layer));
         self.device.rms_norm_backward(given, first_mut(&mut work.d_stream, hidden), d_gain)

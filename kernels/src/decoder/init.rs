@@ -1,5 +1,5 @@
 //! Fresh weights: matrices normal with mean 0 and the configuration's deviation, gains 1. The
-//! embedding of the token that fills up is zero, as `transformers` makes it.
+//! pad token's embedding is zero, as `transformers` makes it.
 //!
 //! Number `i` of tensor `t` is a function of the seed, `t` and `i`, so a model is the same however
 //! many threads make it, whole or in parts.
@@ -153,10 +153,10 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::decoder::{Save, WeightDtype, WeightFiles, train};
     use crate::device::View;
     use crate::generate::{Model, Settings};
     use crate::score::{Scorer, Text};
-    use crate::yi::{Save, WeightDtype, WeightFiles, train};
 
     fn config() -> Config {
         let text = r#"{"model_type": "llama", "hidden_size": 64, "intermediate_size": 100,

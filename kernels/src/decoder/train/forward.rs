@@ -1,14 +1,14 @@
 //! The forward pass, layer by layer.
 
-use super::activations::{Activations, Heavy, Light, Low};
+use super::activations::{Activations, LoraScratch, Recomputed, Saved};
 use super::micro::{Micro, StepPart};
 use super::model::Model;
+use crate::decoder::layout::Part;
 use crate::device::{View, ViewMut};
 use crate::ops::attention;
 use crate::ops::cross_entropy::LinearCrossEntropy;
 use crate::ops::rms_norm;
 use crate::ops::rope::Direction;
-use crate::yi::layout::Part;
 use crate::{Device, Result};
 
 /// What all parts of a pass need.
@@ -59,17 +59,17 @@ impl<D: Device> Model<D> {
         device.embed(table, ids, first_mut(&mut memory.stream[0], tokens * hidden))?;
         let positions = first(&memory.positions, tokens);
         let pass = Pass { device, model: self, tokens, spans: &micro.spans, positions, part };
-        let low = &mut memory.work.low;
+        let scratch = &mut memory.work.scratch;
         for layer in 0..self.config.layers {
             let (before, after) = memory.stream.split_at_mut(layer + 1);
             let x = first(&before[layer], tokens * hidden);
-            let heavy = at(&mut memory.heavy, layer);
-            let light = at(&mut memory.light, layer);
-            pass.layer(layer, x, (&mut *heavy, &mut *light), low)?;
+            let saved = at(&mut memory.saved, layer);
+            let recomputed = at(&mut memory.recomputed, layer);
+            pass.layer(layer, x, (&mut *saved, &mut *recomputed), scratch)?;
             let out = first_mut(&mut after[0], tokens * hidden);
-            let middle = first(&heavy.middle, tokens * hidden);
-            let product = first(&light.product, tokens * self.config.intermediate);
-            pass.linear_onto(Part::Down(layer), product, (middle, out), low)?;
+            let middle = first(&saved.middle, tokens * hidden);
+            let product = first(&recomputed.product, tokens * self.config.intermediate);
+            pass.linear_onto(Part::Down(layer), product, (middle, out), scratch)?;
         }
         let x = first(&memory.stream[self.config.layers], tokens * hidden);
         let (out, scale) = (&mut memory.normed, &mut memory.scale);
@@ -83,81 +83,85 @@ impl<D: Device> Pass<'_, D> {
         &self,
         layer: usize,
         x: View<'_, D::Buffer>,
-        (heavy, light): (&mut Heavy<D::Buffer>, &mut Light<D::Buffer>),
-        low: &mut Low<D::Buffer>,
+        (saved, recomputed): (&mut Saved<D::Buffer>, &mut Recomputed<D::Buffer>),
+        scratch: &mut LoraScratch<D::Buffer>,
     ) -> Result<()> {
         let (device, n, heads) = (self.device, self.tokens, self.model.heads());
         let hidden = n * self.model.config.hidden;
-        self.norm1(layer, x, heavy, light)?;
-        let normed = first(&light.normed1, hidden);
-        let mut qkv = first_mut(&mut heavy.qkv, n * heads.row());
-        let turn = self.model.rope.turn(heads, Direction::Forward);
+        self.norm1(layer, x, saved, recomputed)?;
+        let normed = first(&recomputed.normed1, hidden);
+        let mut qkv = first_mut(&mut saved.qkv, n * heads.row());
+        let rope = self.model.rope.with_heads(heads, Direction::Forward);
         match self.alone(Part::Qkv(layer), normed) {
-            Some(pair) => device.matmul_turned(pair, qkv, (self.positions, turn))?,
+            Some(pair) => device.matmul_rope(pair, qkv, (self.positions, rope))?,
             None => {
-                self.linear(Part::Qkv(layer), normed, qkv.again(), low)?;
-                device.rope(qkv, self.positions, turn)?;
+                self.linear(Part::Qkv(layer), normed, qkv.again(), scratch)?;
+                device.rope(qkv, self.positions, rope)?;
             }
         }
-        let qkv = first(&heavy.qkv, n * heads.row());
+        let qkv = first(&saved.qkv, n * heads.row());
         let given = attention::Forward { qkv, spans: self.spans, heads };
-        let out = first_mut(&mut heavy.attended, n * heads.out());
-        device.attention(given, out, first_mut(&mut heavy.lse, n * heads.query))?;
+        let out = first_mut(&mut saved.attended, n * heads.out());
+        device.attention(given, out, first_mut(&mut saved.lse, n * heads.query))?;
 
-        let middle = first_mut(&mut heavy.middle, hidden);
-        let attended = first(&heavy.attended, n * heads.out());
-        self.linear_onto(Part::O(layer), attended, (x, middle), low)?;
-        self.norm2(layer, heavy, light)?;
+        let middle = first_mut(&mut saved.middle, hidden);
+        let attended = first(&saved.attended, n * heads.out());
+        self.linear_onto(Part::O(layer), attended, (x, middle), scratch)?;
+        self.norm2(layer, saved, recomputed)?;
         let wide = n * self.model.config.intermediate;
-        let gate_up = first_mut(&mut heavy.gate_up, 2 * wide);
-        let normed = first(&light.normed2, hidden);
+        let gate_up = first_mut(&mut saved.gate_up, 2 * wide);
+        let normed = first(&recomputed.normed2, hidden);
         if let Some(pair) = self.alone(Part::GateUp(layer), normed) {
-            return device.matmul_gated(pair, gate_up, first_mut(&mut light.product, wide));
+            return device.matmul_swiglu(pair, gate_up, first_mut(&mut recomputed.product, wide));
         }
-        self.linear(Part::GateUp(layer), normed, gate_up, low)?;
-        self.product(heavy, light)
+        self.linear(Part::GateUp(layer), normed, gate_up, scratch)?;
+        self.product(saved, recomputed)
     }
 
     /// What is cheap of a layer, from what is dear.
-    pub(super) fn light(
+    pub(super) fn recomputed(
         &self,
         layer: usize,
         x: View<'_, D::Buffer>,
-        heavy: &mut Heavy<D::Buffer>,
-        light: &mut Light<D::Buffer>,
+        saved: &mut Saved<D::Buffer>,
+        recomputed: &mut Recomputed<D::Buffer>,
     ) -> Result<()> {
-        self.norm1(layer, x, heavy, light)?;
-        self.norm2(layer, heavy, light)?;
-        self.product(heavy, light)
+        self.norm1(layer, x, saved, recomputed)?;
+        self.norm2(layer, saved, recomputed)?;
+        self.product(saved, recomputed)
     }
 
     fn norm1(
         &self,
         layer: usize,
         x: View<'_, D::Buffer>,
-        heavy: &mut Heavy<D::Buffer>,
-        light: &mut Light<D::Buffer>,
+        saved: &mut Saved<D::Buffer>,
+        recomputed: &mut Recomputed<D::Buffer>,
     ) -> Result<()> {
-        let out = first_mut(&mut light.normed1, x.len());
-        let scale = first_mut(&mut heavy.scale1, self.tokens);
+        let out = first_mut(&mut recomputed.normed1, x.len());
+        let scale = first_mut(&mut saved.scale1, self.tokens);
         self.norm(Part::InputNorm(layer), x, (out, scale))
     }
 
     fn norm2(
         &self,
         layer: usize,
-        heavy: &mut Heavy<D::Buffer>,
-        light: &mut Light<D::Buffer>,
+        saved: &mut Saved<D::Buffer>,
+        recomputed: &mut Recomputed<D::Buffer>,
     ) -> Result<()> {
-        let x = first(&heavy.middle, self.tokens * self.model.config.hidden);
-        let out = first_mut(&mut light.normed2, x.len());
-        self.norm(Part::PostNorm(layer), x, (out, first_mut(&mut heavy.scale2, self.tokens)))
+        let x = first(&saved.middle, self.tokens * self.model.config.hidden);
+        let out = first_mut(&mut recomputed.normed2, x.len());
+        self.norm(Part::PostNorm(layer), x, (out, first_mut(&mut saved.scale2, self.tokens)))
     }
 
-    fn product(&self, heavy: &Heavy<D::Buffer>, light: &mut Light<D::Buffer>) -> Result<()> {
+    fn product(
+        &self,
+        saved: &Saved<D::Buffer>,
+        recomputed: &mut Recomputed<D::Buffer>,
+    ) -> Result<()> {
         let width = self.model.config.intermediate;
-        let gate_up = first(&heavy.gate_up, 2 * self.tokens * width);
-        self.device.swiglu(gate_up, width, first_mut(&mut light.product, self.tokens * width))
+        let gate_up = first(&saved.gate_up, 2 * self.tokens * width);
+        self.device.swiglu(gate_up, width, first_mut(&mut recomputed.product, self.tokens * width))
     }
 
     fn norm(

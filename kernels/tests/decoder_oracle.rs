@@ -5,8 +5,10 @@
 use std::fs;
 use std::path::PathBuf;
 
-use kernels::yi::train::{Activations, Gradients, Micro, Model, Precision, Recompute, StepPart};
-use kernels::yi::{Config, WeightFiles};
+use kernels::decoder::train::{
+    Activations, Gradients, Micro, Model, Precision, Recompute, StepPart,
+};
+use kernels::decoder::{Config, WeightFiles};
 use kernels::{Cpu, Device, View};
 use safetensors::SafeTensors;
 
@@ -115,8 +117,7 @@ fn assert_equal(name: &str, loss: f64, gradients: &[(String, Vec<f32>)], expecte
 fn losses_and_gradients_are_those_of_transformers() {
     for name in ["mha", "gqa", "tied", "bf16", "sharded"] {
         let expected = Expected::read(name, "expected.safetensors");
-        let (loss, gradients) =
-            Loaded::new(name).gradients(&[expected.micro()], Recompute::Nothing);
+        let (loss, gradients) = Loaded::new(name).gradients(&[expected.micro()], Recompute::None);
         assert_equal(name, loss, &gradients, &expected);
     }
 }
@@ -132,7 +133,7 @@ fn texts_that_are_packed_do_not_see_each_other() {
         at = text.end;
         push(&mut micro, &ids[text.clone()], &labels[text]);
     }
-    let (loss, gradients) = Loaded::new("gqa").gradients(&[micro], Recompute::Nothing);
+    let (loss, gradients) = Loaded::new("gqa").gradients(&[micro], Recompute::None);
     assert_equal("packed", loss, &gradients, &expected);
 }
 
@@ -144,7 +145,7 @@ fn neither_the_split_nor_what_is_computed_again_changes_a_bit() {
         let expected = Expected::read(name, file);
         let ((ids, width), (labels, _)) = (expected.i32("input_ids"), expected.i32("labels"));
         let whole = expected.micro();
-        let first = loaded.gradients(&[whole], Recompute::Nothing);
+        let first = loaded.gradients(&[whole], Recompute::None);
         assert_equal(file, first.0, &first.1, &expected);
         for at_once in 1..=ids.len() / width {
             let rows = ids.chunks(width * at_once).zip(labels.chunks(width * at_once));
@@ -157,7 +158,7 @@ fn neither_the_split_nor_what_is_computed_again_changes_a_bit() {
                     micro
                 })
                 .collect();
-            for recompute in [Recompute::Nothing, Recompute::Light, Recompute::Layers] {
+            for recompute in [Recompute::None, Recompute::Selective, Recompute::Full] {
                 assert_eq!(loaded.gradients(&micros, recompute), first, "{at_once} {recompute:?}");
             }
         }

@@ -6,16 +6,16 @@ use half::bf16;
 use serde::{Deserialize, Serialize};
 
 use super::activations::Sizes;
+use crate::decoder::Result;
+use crate::decoder::config::Config;
+use crate::decoder::layout::{Layout, Part, Tensor};
+use crate::decoder::lora::{Lora, LoraLayout};
+use crate::decoder::save::Weights;
 use crate::device::{Matrix, MatrixMut, View, ViewMut};
 use crate::ops::adamw::{joined, split};
 use crate::ops::attention::Heads;
 use crate::ops::matmul::{Form, Product, Start};
 use crate::ops::rope::RopeTable;
-use crate::yi::Result;
-use crate::yi::config::Config;
-use crate::yi::layout::{Layout, Part, Tensor};
-use crate::yi::lora::{Lora, LoraLayout};
-use crate::yi::save::Weights;
 use crate::{Device, Dtype};
 
 /// How many numbers of a weight are read from a file at once.
@@ -32,7 +32,7 @@ pub enum Precision {
     /// Weights bf16 with f32 masters, activations bf16.
     Bf16,
     /// The same in less memory: masters are the weights and the 16 bits that these lack.
-    Bf16Low,
+    Bf16Split,
 }
 
 impl Precision {
@@ -45,7 +45,7 @@ impl Precision {
     pub fn activations(self) -> Dtype {
         match self {
             Precision::F32 | Precision::Bf16Weights => Dtype::F32,
-            Precision::Bf16 | Precision::Bf16Low => Dtype::Bf16,
+            Precision::Bf16 | Precision::Bf16Split => Dtype::Bf16,
         }
     }
 
@@ -55,7 +55,7 @@ impl Precision {
         match self {
             Precision::F32 => None,
             Precision::Bf16Weights | Precision::Bf16 => Some(Dtype::F32),
-            Precision::Bf16Low => Some(Dtype::Bf16),
+            Precision::Bf16Split => Some(Dtype::Bf16),
         }
     }
 }
@@ -221,8 +221,7 @@ impl<D: Device> Gradients<D> {
         self.head.as_mut().map_or(Ok(()), |it| device.clear(ViewMut::all(it)))
     }
 
-    /// After a step's last micro-batch. As in `transformers`, the token that fills up learns nothing
-    /// where it is an input.
+    /// After a step's last micro-batch. As in `transformers`, the pad token's embedding gets no gradient.
     pub fn finish(&mut self, device: &D, model: &Model<D>) -> crate::Result<()> {
         if let (Some(pad), None) = (model.config.pad, &model.adapters) {
             let row = self.slot(model, Part::Embed).row_range(pad as usize..pad as usize + 1);
@@ -294,8 +293,8 @@ pub fn read_exact<D: Device>(
         return device.read(master);
     }
     let high = device.read::<bf16>(View::all(weights).part(range))?;
-    let low = device.read::<bf16>(master)?;
-    Ok(high.into_iter().zip(low).map(|(high, low)| joined(high, low)).collect())
+    let scratch = device.read::<bf16>(master)?;
+    Ok(high.into_iter().zip(scratch).map(|(high, scratch)| joined(high, scratch)).collect())
 }
 
 /// Writes exact weights from `start` on, of masters of either kind; f32 ones are not rounded here.
@@ -310,9 +309,9 @@ pub fn write_exact<D: Device>(
     if master.dtype() == Dtype::F32 {
         return device.write(master, numbers);
     }
-    let (high, low): (Vec<bf16>, Vec<bf16>) = numbers.iter().map(|it| split(*it)).unzip();
+    let (high, scratch): (Vec<bf16>, Vec<bf16>) = numbers.iter().map(|it| split(*it)).unzip();
     device.write(ViewMut::all(weights).part(range), &high)?;
-    device.write(master, &low)
+    device.write(master, &scratch)
 }
 
 /// All weights in one buffer, read a few megabytes at a time.

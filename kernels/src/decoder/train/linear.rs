@@ -1,14 +1,14 @@
 //! A linear layer with its adapters, forward and backward.
 
-use super::activations::Low;
+use super::activations::LoraScratch;
 use super::forward::Pass;
 use super::model::Gradients;
+use crate::decoder::layout::Part;
+use crate::decoder::lora::Adapter;
 use crate::device::{Matrix, MatrixMut, View, ViewMut};
 use crate::ops::dropout::Dropout;
 use crate::ops::matmul::{Form, Pair, Product, Start};
 use crate::random::Random;
-use crate::yi::layout::Part;
-use crate::yi::lora::Adapter;
 use crate::{Device, Result};
 
 /// The streams of dropout under a run's seed.
@@ -25,7 +25,7 @@ pub(super) struct Given<'a, B> {
 /// Where the backward pass adds to, and what it works in.
 pub(super) struct Sinks<'a, D: Device> {
     pub(super) gradients: &'a mut Gradients<D>,
-    pub(super) low: &'a mut Low<D::Buffer>,
+    pub(super) scratch: &'a mut LoraScratch<D::Buffer>,
 }
 
 impl<D: Device> Pass<'_, D> {
@@ -35,13 +35,13 @@ impl<D: Device> Pass<'_, D> {
         part: Part,
         x: View<'_, D::Buffer>,
         out: ViewMut<'_, D::Buffer>,
-        low: &mut Low<D::Buffer>,
+        scratch: &mut LoraScratch<D::Buffer>,
     ) -> Result<()> {
         let (a, b) = self.operands(part, x);
         let mut out = out.rows(b.rows);
         let product = Product { form: Form::Xwt, a, b, start: Start::Zero };
         self.device.matmul(product, out.again())?;
-        self.adapt(part, a, out, low)
+        self.adapt(part, a, out, scratch)
     }
 
     /// `out = from + x Wᵀ`, and what the adapters add.
@@ -50,11 +50,11 @@ impl<D: Device> Pass<'_, D> {
         part: Part,
         x: View<'_, D::Buffer>,
         (from, mut out): (View<'_, D::Buffer>, ViewMut<'_, D::Buffer>),
-        low: &mut Low<D::Buffer>,
+        scratch: &mut LoraScratch<D::Buffer>,
     ) -> Result<()> {
         let pair = self.operands(part, x);
-        self.device.matmul_onto(from, pair, out.again())?;
-        self.adapt(part, pair.0, out.rows(pair.1.rows), low)
+        self.device.matmul_residual(from, pair, out.again())?;
+        self.adapt(part, pair.0, out.rows(pair.1.rows), scratch)
     }
 
     /// The operands of a layer that has no adapters: what comes after it may be done at once.
@@ -79,12 +79,12 @@ impl<D: Device> Pass<'_, D> {
         part: Part,
         x: Matrix<'_, D::Buffer>,
         mut out: MatrixMut<'_, D::Buffer>,
-        low: &mut Low<D::Buffer>,
+        scratch: &mut LoraScratch<D::Buffer>,
     ) -> Result<()> {
         let Some(adapters) = &self.model.adapters else { return Ok(()) };
         for adapter in adapters.layout.of(part) {
-            self.inner(adapter, x, low)?;
-            let inner = self.inner_view(adapter, &low.inner);
+            self.inner(adapter, x, scratch)?;
+            let inner = self.inner_view(adapter, &scratch.inner);
             let product =
                 Product { form: Form::Xwt, a: inner, b: self.b(adapter), start: Start::Add };
             self.device.matmul(product, out.again().columns(columns(adapter)))?;
@@ -124,22 +124,22 @@ impl<D: Device> Pass<'_, D> {
         d_x: MatrixMut<'_, D::Buffer>,
         sinks: &mut Sinks<'_, D>,
     ) -> Result<()> {
-        let Sinks { gradients, low } = sinks;
+        let Sinks { gradients, scratch } = sinks;
         let d_out = d_out.columns(columns(adapter));
-        self.inner(adapter, x, low)?;
-        let inner = self.inner_view(adapter, &low.inner);
+        self.inner(adapter, x, scratch)?;
+        let inner = self.inner_view(adapter, &scratch.inner);
         let product = Product { form: Form::Dytx, a: d_out, b: inner, start: Start::Add };
         let mut all = ViewMut::all(&mut gradients.all);
         let d_b = all.again().part(adapter.b_range()).rows(adapter.rank);
         self.device.matmul(product, d_b)?;
 
-        let mut d_inner = ViewMut::all(&mut low.d_inner).part(0..self.tokens * adapter.rank);
+        let mut d_inner = ViewMut::all(&mut scratch.d_inner).part(0..self.tokens * adapter.rank);
         let product = Product { form: Form::Dyw, a: d_out, b: self.b(adapter), start: Start::Zero };
         self.device.matmul(product, d_inner.again().rows(adapter.rank))?;
         self.device.scale(self.adapter_scale(), d_inner)?;
-        let d_inner = self.inner_view(adapter, &low.d_inner);
+        let d_inner = self.inner_view(adapter, &scratch.d_inner);
         let dropout = self.dropout(adapter);
-        let given = dropout.map_or(x, |_| dropped(&low.dropped, x));
+        let given = dropout.map_or(x, |_| dropped(&scratch.dropped, x));
         let product = Product { form: Form::Dytx, a: d_inner, b: given, start: Start::Add };
         let d_a = all.part(adapter.a_range()).rows(adapter.inputs);
         self.device.matmul(product, d_a)?;
@@ -149,44 +149,44 @@ impl<D: Device> Pass<'_, D> {
             let product = Product { form: Form::Dyw, a: d_inner, b: a, start: Start::Add };
             return self.device.matmul(product, d_x);
         };
-        let mut back = ViewMut::all(&mut low.dropped).part(0..x.rows * x.columns);
+        let mut back = ViewMut::all(&mut scratch.dropped).part(0..x.rows * x.columns);
         let product = Product { form: Form::Dyw, a: d_inner, b: a, start: Start::Zero };
         self.device.matmul(product, back.again().rows(x.columns))?;
         self.device.dropout(dropout, back.again())?;
         self.device.add(back.read(), d_x.view)
     }
 
-    /// What an adapter leaves out of its inputs here.
+    /// What an adapter drops of its inputs here.
     fn dropout(&self, adapter: &Adapter) -> Option<Dropout> {
         let (adapters, part) = (self.model.adapters.as_ref()?, self.part?);
-        let share = adapters.lora.dropout;
+        let p = adapters.lora.dropout;
         let random = Random::of(adapters.seed, &[DROPOUT, part.step, adapter.a as u64]);
         let first = part.first_token * adapter.inputs as u64;
-        (share > 0.0).then_some(Dropout { random, first, share })
+        (p > 0.0).then_some(Dropout { random, first, p })
     }
 
-    /// `inner = scale · dropout(x) Aᵀ`; leaves `dropout(x)` in `low` where there is dropout.
+    /// `inner = scale · dropout(x) Aᵀ`; leaves `dropout(x)` in `scratch` where there is dropout.
     fn inner(
         &self,
         adapter: &Adapter,
         x: Matrix<'_, D::Buffer>,
-        low: &mut Low<D::Buffer>,
+        scratch: &mut LoraScratch<D::Buffer>,
     ) -> Result<()> {
         let mut x = x;
         if let Some(dropout) = self.dropout(adapter) {
-            let mut kept = ViewMut::all(&mut low.dropped).part(0..x.rows * x.columns);
+            let mut kept = ViewMut::all(&mut scratch.dropped).part(0..x.rows * x.columns);
             self.device.copy(x.view, kept.again())?;
             self.device.dropout(dropout, kept)?;
-            x = dropped(&low.dropped, x);
+            x = dropped(&scratch.dropped, x);
         }
-        let mut inner = ViewMut::all(&mut low.inner).part(0..self.tokens * adapter.rank);
+        let mut inner = ViewMut::all(&mut scratch.inner).part(0..self.tokens * adapter.rank);
         let product = Product { form: Form::Xwt, a: x, b: self.a(adapter), start: Start::Zero };
         self.device.matmul(product, inner.again().rows(adapter.rank))?;
         self.device.scale(self.adapter_scale(), inner)
     }
 
-    fn inner_view<'b>(&self, adapter: &Adapter, low: &'b D::Buffer) -> Matrix<'b, D::Buffer> {
-        View::all(low).part(0..self.tokens * adapter.rank).rows(adapter.rank)
+    fn inner_view<'b>(&self, adapter: &Adapter, scratch: &'b D::Buffer) -> Matrix<'b, D::Buffer> {
+        View::all(scratch).part(0..self.tokens * adapter.rank).rows(adapter.rank)
     }
 
     fn adapter_scale(&self) -> f32 {
@@ -203,8 +203,8 @@ impl<D: Device> Pass<'_, D> {
 }
 
 /// What is left of an adapter's inputs.
-fn dropped<'b, B: crate::Buffer>(low: &'b B, x: Matrix<'_, B>) -> Matrix<'b, B> {
-    View::all(low).part(0..x.rows * x.columns).rows(x.columns)
+fn dropped<'b, B: crate::Buffer>(scratch: &'b B, x: Matrix<'_, B>) -> Matrix<'b, B> {
+    View::all(scratch).part(0..x.rows * x.columns).rows(x.columns)
 }
 
 /// The columns of the slot's result that an adapter adds to.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use kernels::yi::{Config, Extra, Fresh, Layout, Save, WeightDtype, WeightFiles, Weights};
+use kernels::decoder::{Config, Extra, Fresh, Layout, Save, WeightDtype, WeightFiles, Weights};
 
 fn config(tied: bool) -> Config {
     let text = format!(

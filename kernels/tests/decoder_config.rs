@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kernels::yi::{Config, WeightDtype};
+use kernels::decoder::{Config, WeightDtype};
 use serde_json::{Value, json};
 
 /// What Yi-6B's file says.

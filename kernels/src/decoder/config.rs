@@ -95,7 +95,7 @@ pub struct Config {
     pub bos: Option<u32>,
     /// The tokens that end a text.
     pub eos: Vec<u32>,
-    /// The token that fills up.
+    /// The pad token.
     pub pad: Option<u32>,
     /// What the weights are stored as, if it is said.
     pub dtype: Option<WeightDtype>,

@@ -1,35 +1,38 @@
 //! Generation on whichever device: it only hands calls on.
 
 use super::{
-    AnyBuffer, AnyCache, AnyDevice, AnyPacked, In, Kind, Mat, OTHER, Out, matrix, on, view,
+    AnyBuffer, AnyCache, AnyDevice, AnyPacked, Backend, In, Mat, OTHER, Out, matrix, on, view,
     view_mut,
 };
 use crate::Result;
 use crate::cuda::Cuda;
 use crate::decode::Decode;
 use crate::ops::attention::Heads;
-use crate::ops::decode::{Attending, Norm, Parts, Places, Turned};
-use crate::ops::rope::Turn;
+use crate::ops::decode::{Attending, DecodeQkv, Norm, Parts, Places};
+use crate::ops::rope::Rope;
 use crate::ops::sample::{Given, Pick, SampleError};
 
-fn parts<'a, K: Kind>(on: &K, it: Parts<'a, AnyBuffer>) -> Parts<'a, K::Buffer> {
+fn parts<'a, K: Backend>(on: &K, it: Parts<'a, AnyBuffer>) -> Parts<'a, K::Buffer> {
     Parts { numbers: view(on, it.numbers), parts: it.parts }
 }
 
-fn places<'a, K: Kind>(on: &K, it: Places<'a, AnyBuffer>) -> Places<'a, K::Buffer> {
+fn places<'a, K: Backend>(on: &K, it: Places<'a, AnyBuffer>) -> Places<'a, K::Buffer> {
     let (positions, blocks) = (view(on, it.positions), view(on, it.blocks));
     Places { positions, blocks, splits: it.splits }
 }
 
-fn turned<'a, K: Kind>(on: &K, it: Turned<'a, AnyBuffer>) -> Turned<'a, K::Buffer> {
-    let Turn { cosines, sines, heads, direction } = it.turn;
-    let turn = Turn { cosines: view(on, cosines), sines: view(on, sines), heads, direction };
-    Turned { parts: parts(on, it.parts), turn, places: places(on, it.places) }
+fn decode_qkv_input<'a, K: Backend>(
+    on: &K,
+    it: DecodeQkv<'a, AnyBuffer>,
+) -> DecodeQkv<'a, K::Buffer> {
+    let Rope { cosines, sines, heads, direction } = it.rope;
+    let rope = Rope { cosines: view(on, cosines), sines: view(on, sines), heads, direction };
+    DecodeQkv { parts: parts(on, it.parts), rope, places: places(on, it.places) }
 }
 
-fn attending<'a, K: Kind>(on: &K, it: Attending<'a, AnyBuffer>) -> Attending<'a, K::Buffer> {
-    let (queries, room) = (view(on, it.queries), view_mut(on, it.room));
-    Attending { queries, heads: it.heads, places: places(on, it.places), room }
+fn attending<'a, K: Backend>(on: &K, it: Attending<'a, AnyBuffer>) -> Attending<'a, K::Buffer> {
+    let (queries, workspace) = (view(on, it.queries), view_mut(on, it.workspace));
+    Attending { queries, heads: it.heads, places: places(on, it.places), workspace }
 }
 
 /// Launches of one of the devices; the processor has none.
@@ -44,14 +47,14 @@ impl Decode for AnyDevice {
     }
 
     fn decode_parts(&self, weight: &AnyPacked) -> usize {
-        fn one<K: Kind>(on: &K, weight: &AnyPacked) -> usize {
+        fn one<K: Backend>(on: &K, weight: &AnyPacked) -> usize {
             on.decode_parts(K::packed(weight).expect(OTHER))
         }
         on!(self, it => one(it, weight))
     }
 
     fn decode_product(&self, x: Mat<'_>, weight: &AnyPacked, to: Out<'_>) -> Result<()> {
-        fn one<K: Kind>(on: &K, x: Mat<'_>, weight: &AnyPacked, to: Out<'_>) -> Result<()> {
+        fn one<K: Backend>(on: &K, x: Mat<'_>, weight: &AnyPacked, to: Out<'_>) -> Result<()> {
             let weight = K::packed(weight).expect(OTHER);
             on.decode_product(matrix(on, x), weight, view_mut(on, to))
         }
@@ -76,18 +79,18 @@ impl Decode for AnyDevice {
 
     fn decode_qkv(
         &self,
-        given: Turned<'_, AnyBuffer>,
+        given: DecodeQkv<'_, AnyBuffer>,
         (cache, layer): (&mut AnyCache, usize),
         queries: Out<'_>,
     ) -> Result<()> {
-        fn one<K: Kind>(
+        fn one<K: Backend>(
             on: &K,
-            given: Turned<'_, AnyBuffer>,
+            given: DecodeQkv<'_, AnyBuffer>,
             (cache, layer): (&mut AnyCache, usize),
             queries: Out<'_>,
         ) -> Result<()> {
             let cache = K::cache_mut(cache).expect(OTHER);
-            on.decode_qkv(turned(on, given), (cache, layer), view_mut(on, queries))
+            on.decode_qkv(decode_qkv_input(on, given), (cache, layer), view_mut(on, queries))
         }
         on!(self, it => one(it, given, (cache, layer), queries))
     }
@@ -98,13 +101,13 @@ impl Decode for AnyDevice {
         given: Attending<'_, AnyBuffer>,
         out: Out<'_>,
     ) -> Result<()> {
-        fn one<K: Kind>(
+        fn one<K: Backend>(
             on: &K,
             (cache, layer): (&AnyCache, usize),
             given: Attending<'_, AnyBuffer>,
             out: Out<'_>,
         ) -> Result<()> {
-            let cache = <K as Kind>::cache(cache).expect(OTHER);
+            let cache = <K as Backend>::cache(cache).expect(OTHER);
             on.decode_attention((cache, layer), attending(on, given), view_mut(on, out))
         }
         on!(self, it => one(it, (cache, layer), given, out))

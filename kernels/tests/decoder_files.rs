@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use half::{bf16, f16};
-use kernels::yi::{Config, Error, Layout, WeightFiles};
+use kernels::decoder::{Config, Error, Layout, WeightFiles};
 use serde_json::{Map, Value, json};
 
 /// Sizes small enough to write by hand.
