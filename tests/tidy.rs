@@ -279,3 +279,24 @@ fn begins_a_path(line: &str, folder: &str) -> bool {
         !before.is_some_and(|it| it.is_alphanumeric() || "._-}/>)".contains(it))
     })
 }
+
+/// The tests that `ARCHITECTURE.md` names for its promises.
+#[test]
+fn promises_name_tests_that_exist() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("it is there");
+    let named: Vec<&str> = text.split('`').filter(|it| it.contains(".rs::")).collect();
+    assert!(named.len() > 20, "{} tests are named", named.len());
+    let mut missing = Vec::new();
+    for name in named {
+        let (path, test) = name.split_once("::").expect("it was looked for");
+        let source = fs::read_to_string(root().join(path)).unwrap_or_default();
+        let declared = source.lines().any(|line| {
+            let line = line.trim_start();
+            line.strip_prefix("fn ").is_some_and(|rest| rest.starts_with(&format!("{test}(")))
+        });
+        if !declared {
+            missing.push(name);
+        }
+    }
+    assert!(missing.is_empty(), "no such tests: {missing:#?}");
+}
