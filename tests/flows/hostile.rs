@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
-use crate::place::{Place, Started, until};
+use crate::place::{Place, peak_kib};
 
 /// The exit code must be one of these, and the screen must name all of the words.
 fn refused(place: &Place, args: &str, codes: &[i32], words: &[&str]) -> String {
@@ -198,21 +198,6 @@ fn answers_of_a_program_that_ended_badly_are_not_believed_later() {
     refused(&place, "run", &[1], &["exit"]);
     place.good("run");
     assert_eq!(place.results()["a/data.jsonl"], b"{\"a\":1}\n{\"a\":2}\n");
-}
-
-/// The most memory that a process and those below it are seen to hold, until it ends.
-fn peak_kib(run: &mut Started) -> u64 {
-    let mut peak = 0;
-    until("the end", || {
-        for it in run.children().into_iter().chain([run.number()]) {
-            let status = fs::read_to_string(format!("/proc/{it}/status")).unwrap_or_default();
-            let line = status.lines().find_map(|it| it.strip_prefix("VmHWM:"));
-            let kib = line.and_then(|it| it.trim().trim_end_matches(" kB").parse().ok());
-            peak = peak.max(kib.unwrap_or(0));
-        }
-        run.has_ended()
-    });
-    peak
 }
 
 /// A gibibyte; less where reading it takes the compiler's help.

@@ -13,5 +13,6 @@ mod place;
 #[expect(dead_code, reason = "the unit tests of the client use the rest")]
 #[path = "../../runner/steps/src/served/server.rs"]
 mod server;
+mod template;
 mod torture;
 mod training;
