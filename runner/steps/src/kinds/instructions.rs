@@ -39,7 +39,7 @@ use serde_json::{Map, Value};
 
 use super::corpus::aside::{Aside, Files, Input, Place, id};
 use super::corpus::rows::{Next, Rows};
-use super::corpus::{Encoding, Unit, files, open};
+use super::corpus::{Encoding, LONGEST_ROW, Unit, files, open};
 use crate::model::record::{Columns, Record, Unfit};
 use crate::page::page;
 use crate::records::{Output, Progress};
@@ -123,7 +123,7 @@ impl Reading<'_> {
         let opened = open::open(&input.path, self.params.encoding)?;
         let prompt = self.params.columns.get("prompt").map_or("instruction", String::as_str);
         let format = open::format(&opened.sample, Some(prompt));
-        let mut rows = Rows::new(opened.reader, format, Unit::Line);
+        let mut rows = Rows::new(opened.reader, format, Unit::Line, LONGEST_ROW);
         let (mut line, mut row, mut salt) = (Vec::new(), 0, None);
         loop {
             cx.check_stop()?;
