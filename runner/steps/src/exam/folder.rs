@@ -131,6 +131,8 @@ fn questions(path: &Path) -> Result<Vec<Question>, StepError> {
             text: field("question")?.to_owned(),
             options: [option(0)?, option(1)?, option(2)?, option(3)?],
             answer: place,
+            id: field("id").ok().map(str::to_owned),
+            explanation: field("explanation").ok().map(str::to_owned),
         });
     }
     match questions.is_empty() {
