@@ -298,6 +298,29 @@ fn a_cycle_is_named_whole() {
     refused(&place, "run", &[2], &["cycle", "s0", "s1", "s2"]);
     let place = with(&chain(0, 0));
     refused(&place, "run", &[2], &["cycle", "s0"]);
-    let large: String = (0..2_000).map(|i| chain(i, (i + 1) % 2_000)).collect();
-    refused(&with(&large), "check", &[2], &["cycle"]);
+    let large: String = (0..20_000).map(|i| chain(i, (i + 1) % 20_000)).collect();
+    let before = Instant::now();
+    let said = refused(&with(&large), "check", &[2], &["cycle", "`s19` → 19980 more → `s0`"]);
+    assert!(before.elapsed() < Duration::from_secs(30), "{:?}", before.elapsed());
+    assert!(said.len() < 100_000, "{} bytes", said.len());
+}
+
+#[test]
+fn two_hundred_thousand_mistakes_are_counted_and_the_first_are_shown() {
+    let n = 200_000;
+    let lines = |line: &dyn Fn(usize) -> String| (0..n).map(line).collect::<String>();
+    let params = lines(&|i| format!("p{i} = 1\n"));
+    let step = "[steps.a]\nrun = ['true']\nout = { o = 'file' }\n";
+    for text in [
+        // Unknown keys; parameters that are not there, among as many that are; one line with all of it.
+        format!("[workflow2]\n{step}{}", lines(&|i| format!("key{i} = 1\n"))),
+        format!("[params]\n{params}[variants.v]\n{}{step}", lines(&|i| format!("q{i} = 1\n"))),
+        format!("{step}args = [{}]\n", lines(&|_| "{ a = 1 }, ".to_owned())),
+    ] {
+        let place = with(&text);
+        let before = Instant::now();
+        let said = refused(&place, "check", &[2], &["mistake"]);
+        assert!(before.elapsed() < Duration::from_secs(60), "{:?}", before.elapsed());
+        assert!(said.len() < 2_000_000, "{} bytes", said.len());
+    }
 }
