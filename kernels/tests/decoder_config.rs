@@ -57,12 +57,11 @@ fn what_is_written_reads_back() {
 fn each_mistake_names_file_and_field() {
     let huge = "is 1099511627776, not a size";
     let cases: &[(&str, Value, &str)] = &[
-        ("rope_theta", Value::Null, "is missing, also as `rope_parameters.rope_theta`"),
         ("rope_theta", json!(-1.0), "is -1, not above 0 and at most 1000000000000"),
         ("attention_bias", json!(true), "is true, and biases are not supported"),
         ("mlp_bias", json!(true), "is true, and biases are not supported"),
         ("hidden_act", json!("gelu"), "is \"gelu\", not silu"),
-        ("model_type", json!("mistral"), "is \"mistral\""),
+        ("model_type", json!("mistral"), "is \"mistral\", not one of llama, Yi, yi"),
         ("hidden_size", json!(1u64 << 40), huge),
         ("vocab_size", json!("many"), "is \"many\", not a size"),
         ("num_hidden_layers", json!(0), "is 0, not a size"),
@@ -114,4 +113,17 @@ fn what_a_file_leaves_out_is_what_transformers_takes() {
     let config = config.unwrap();
     assert_eq!((config.kv_heads, config.rms_norm_eps, config.tied), (2, 1e-6, false));
     assert_eq!((config.bos, config.eos, config.dtype), (Some(1), vec![], None));
+}
+
+#[test]
+fn a_llama_without_a_rotary_base_has_that_of_transformers() {
+    let mut config = yi_6b();
+    config["rope_theta"] = Value::Null;
+    assert_eq!(read(&config).unwrap().rope_theta, 10_000.0);
+    config["rope_parameters"] = json!({"rope_type": "default"});
+    assert_eq!(read(&config).unwrap().rope_theta, 10_000.0);
+    // The class of `Yi` had another default.
+    config["model_type"] = json!("Yi");
+    let said = "`config.json`: `rope_theta` is missing, also as `rope_parameters.rope_theta`";
+    assert_eq!(read(&config), Err(said.to_owned()));
 }

@@ -101,6 +101,21 @@ fn a_tied_output_layer_is_the_embedding() {
 }
 
 #[test]
+fn a_tied_output_layer_that_is_not_the_embedding_is_refused_with_both_ways_out() {
+    let mut made = model(&config(true));
+    let mut head = made[0].clone();
+    head.0 = "lm_head.weight".to_owned();
+    made.push(head);
+    let tied = |made: &[Made]| open(true, &[("model.safetensors", file(made))]).map(|_| ());
+    assert_eq!(tied(&made), Ok(()), "the same twice is what old files have");
+    made.last_mut().unwrap().3[7] ^= 1;
+    let said = "`model.safetensors`: tensor `lm_head.weight` differs from \
+                `model.embed_tokens.weight`, and `config.json` says `tie_word_embeddings: true`: say \
+                false there to use this tensor, or take it out of the file to use the embedding";
+    assert_eq!(tied(&made), Err(said.to_owned()));
+}
+
+#[test]
 fn shards_are_found_by_their_index() {
     let made = model(&config(false));
     let map: Map<String, Value> = made

@@ -128,20 +128,27 @@ pub(crate) fn for_stdout(text: String) -> String {
     if keeps { text } else { anstream::adapter::strip_str(&text).to_string() }
 }
 
+/// Who has more mistakes mends these first, and sees the next ones then.
+const MOST_DRAWN: usize = 200;
+
 /// Mistakes with the lines they stand on.
 fn drawn(mistakes: &Mistakes) -> String {
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let theme = if colours { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false);
     let mut text = String::new();
-    for mistake in &mistakes.0 {
+    for mistake in mistakes.0.iter().take(MOST_DRAWN) {
         if handler.render_report(&mut text, mistake).is_err() {
             text.push_str(&mistake.to_string());
         }
         text.push('\n');
     }
     let n = mistakes.0.len();
-    text.push_str(&format!("{n} {}\n", if n == 1 { "mistake" } else { "mistakes" }));
+    text.push_str(&format!("{n} {}", if n == 1 { "mistake" } else { "mistakes" }));
+    if n > MOST_DRAWN {
+        text.push_str(&format!("; these are the first {MOST_DRAWN}"));
+    }
+    text.push('\n');
     text
 }
 

@@ -29,7 +29,7 @@ STEPS = {
     "private": 'op = "anonymize"\nin = { data = "${steps.raw.data}" }',
     "passages": 'op = "segment"\nin = { data = "${steps.raw.data}" }',
     "ruled": 'op = "rules"\nin = { data = "${steps.raw.data}" }',
-    "juiced": 'op = "rules"\nin = { data = "${steps.raw.data}" }\nwith = { preset = "data_juicer" }',
+    "juiced": 'op = "rules"\nin = { data = "${steps.raw.data}" }\nwith = { preset = "ratios" }',
     "recut": 'op = "cut"\nin = { data = "${steps.raw.data}", ledger = "${steps.ruled.ledger}" }\n'
     "with = { min = { length = 200 } }",
     "measured": 'op = "measure"\nin = { data = "${steps.raw.data}" }\n'

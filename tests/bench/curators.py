@@ -6,7 +6,7 @@
 Texts are words with blanks between, since datatrove finds words by a tokenizer for one language, here English.
 `dedup` estimates the similarity of runs of characters, datatrove's MinHash that of runs of words: what they
 find differs, what they do to a byte does not. The filter is datatrove's GopherRepetitionFilter and
-GopherQualityFilter, and `rules` with Data-Juicer's ratios: length, repetition, special characters. Processor
+GopherQualityFilter, and `rules` with the preset `ratios`: length, repetition, special characters. Processor
 time includes all children, and for `kun` hashing and storing; importing Python's modules is measured alone
 and taken off.
 """
@@ -55,7 +55,7 @@ in = { data = "in/records.jsonl" }
 [steps.gopher]
 op = "rules"
 in = { data = "in/records.jsonl" }
-with = { preset = "data_juicer" }
+with = { preset = "ratios" }
 """
 
 

@@ -9,7 +9,7 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
-use crate::place::{Place, Started, until};
+use crate::place::{Place, peak_kib};
 
 /// The exit code must be one of these, and the screen must name all of the words.
 fn refused(place: &Place, args: &str, codes: &[i32], words: &[&str]) -> String {
@@ -200,21 +200,6 @@ fn answers_of_a_program_that_ended_badly_are_not_believed_later() {
     assert_eq!(place.results()["a/data.jsonl"], b"{\"a\":1}\n{\"a\":2}\n");
 }
 
-/// The most memory that a process and those below it are seen to hold, until it ends.
-fn peak_kib(run: &mut Started) -> u64 {
-    let mut peak = 0;
-    until("the end", || {
-        for it in run.children().into_iter().chain([run.number()]) {
-            let status = fs::read_to_string(format!("/proc/{it}/status")).unwrap_or_default();
-            let line = status.lines().find_map(|it| it.strip_prefix("VmHWM:"));
-            let kib = line.and_then(|it| it.trim().trim_end_matches(" kB").parse().ok());
-            peak = peak.max(kib.unwrap_or(0));
-        }
-        run.has_ended()
-    });
-    peak
-}
-
 /// A gibibyte; less where reading it takes the compiler's help.
 const LINE_BYTES: u64 = if cfg!(debug_assertions) { 512 << 20 } else { 1 << 30 };
 /// A line of that length takes more than this at once only if somebody holds it whole.
@@ -313,6 +298,29 @@ fn a_cycle_is_named_whole() {
     refused(&place, "run", &[2], &["cycle", "s0", "s1", "s2"]);
     let place = with(&chain(0, 0));
     refused(&place, "run", &[2], &["cycle", "s0"]);
-    let large: String = (0..2_000).map(|i| chain(i, (i + 1) % 2_000)).collect();
-    refused(&with(&large), "check", &[2], &["cycle"]);
+    let large: String = (0..20_000).map(|i| chain(i, (i + 1) % 20_000)).collect();
+    let before = Instant::now();
+    let said = refused(&with(&large), "check", &[2], &["cycle", "`s19` → 19980 more → `s0`"]);
+    assert!(before.elapsed() < Duration::from_secs(30), "{:?}", before.elapsed());
+    assert!(said.len() < 100_000, "{} bytes", said.len());
+}
+
+#[test]
+fn two_hundred_thousand_mistakes_are_counted_and_the_first_are_shown() {
+    let n = 200_000;
+    let lines = |line: &dyn Fn(usize) -> String| (0..n).map(line).collect::<String>();
+    let params = lines(&|i| format!("p{i} = 1\n"));
+    let step = "[steps.a]\nrun = ['true']\nout = { o = 'file' }\n";
+    for text in [
+        // Unknown keys; parameters that are not there, among as many that are; one line with all of it.
+        format!("[workflow2]\n{step}{}", lines(&|i| format!("key{i} = 1\n"))),
+        format!("[params]\n{params}[variants.v]\n{}{step}", lines(&|i| format!("q{i} = 1\n"))),
+        format!("{step}args = [{}]\n", lines(&|_| "{ a = 1 }, ".to_owned())),
+    ] {
+        let place = with(&text);
+        let before = Instant::now();
+        let said = refused(&place, "check", &[2], &["mistake"]);
+        assert!(before.elapsed() < Duration::from_secs(60), "{:?}", before.elapsed());
+        assert!(said.len() < 2_000_000, "{} bytes", said.len());
+    }
 }

@@ -19,5 +19,6 @@ mod seed;
 #[path = "../../runner/steps/src/served/server.rs"]
 mod server;
 mod study;
+mod template;
 mod torture;
 mod training;

@@ -207,6 +207,21 @@ fn children_of(parent: u32) -> Vec<u32> {
     text.iter().flat_map(|it| it.split_whitespace()).filter_map(|it| it.parse().ok()).collect()
 }
 
+/// The most memory that a process and those below it are seen to hold, until it ends.
+pub(crate) fn peak_kib(run: &mut Started) -> u64 {
+    let mut peak = 0;
+    until("the end", || {
+        for it in run.children().into_iter().chain([run.number()]) {
+            let status = fs::read_to_string(format!("/proc/{it}/status")).unwrap_or_default();
+            let line = status.lines().find_map(|it| it.strip_prefix("VmHWM:"));
+            let kib = line.and_then(|it| it.trim().trim_end_matches(" kB").parse().ok());
+            peak = peak.max(kib.unwrap_or(0));
+        }
+        run.has_ended()
+    });
+    peak
+}
+
 /// Looks again and again until something holds.
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + LIMIT;

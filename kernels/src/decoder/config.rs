@@ -20,6 +20,9 @@ const ARCHITECTURES: &[&str] = &["LlamaForCausalLM", "YiForCausalLM"];
 /// The model types that are this one.
 const MODEL_TYPES: &[&str] = &["llama", "Yi", "yi"];
 
+/// The rotary base of a `llama` that does not say it, as in `transformers`.
+const LLAMA_THETA: f64 = 10_000.0;
+
 /// The kinds of numbers that weights are stored as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WeightDtype {
@@ -283,7 +286,8 @@ impl Fields<'_> {
         let model_type = self.get("model_type");
         let named = model_type.and_then(Value::as_str);
         if model_type.is_some() && !named.is_some_and(|it| MODEL_TYPES.contains(&it)) {
-            return self.refuse("model_type", format!("is {}", short(model_type)));
+            let reason = format!("is {}, not one of {}", short(model_type), MODEL_TYPES.join(", "));
+            return self.refuse("model_type", reason);
         }
         let Some(list) = self.get("architectures") else {
             let none = "is missing, and so is `architectures`";
@@ -346,6 +350,10 @@ impl Fields<'_> {
                 self.refuse("rope_theta", format!("is {old}, and `rope_parameters` says {new}"))
             }
             (Some(theta), _) | (None, Some(theta)) => Ok(theta),
+            // Files older than the field; those of `Yi` always had it, and not this value.
+            (None, None) if self.get("model_type").and_then(Value::as_str) == Some("llama") => {
+                Ok(LLAMA_THETA)
+            }
             (None, None) => {
                 self.refuse("rope_theta", "is missing, also as `rope_parameters.rope_theta`")
             }

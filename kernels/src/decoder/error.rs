@@ -145,6 +145,16 @@ pub enum TensorFault {
     /// The model has no place for it.
     #[error("has no place in the model")]
     Unknown,
+    /// The configuration says that it is the embedding, and it is not. Programs differ in what they
+    /// take then: the embedding (`transformers` 4), or this tensor (`transformers` 5).
+    #[error(
+        "differs from `{embedding}`, and `config.json` says `tie_word_embeddings: true`: say false \
+         there to use this tensor, or take it out of the file to use the embedding"
+    )]
+    NotTied {
+        /// The embedding's name.
+        embedding: &'static str,
+    },
     /// Two files hold it.
     #[error("is in `{other}` as well")]
     Twice {

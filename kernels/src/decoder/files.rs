@@ -292,6 +292,18 @@ fn check(
         let (shape, bytes) = (tensor.shape.clone(), entry.start..entry.end);
         tensors.insert(tensor.name.clone(), Place { file, dtype, shape, bytes });
     }
+    if config.tied
+        && let Some((file, head)) = found.get(HEAD)
+    {
+        let embedding = &tensors[EMBED];
+        let bytes = |file: usize, at: Range<usize>| &files[file].1[at];
+        let same = head.dtype.as_ref().is_ok_and(|it| *it == embedding.dtype)
+            && bytes(*file, head.start..head.end) == bytes(embedding.file, embedding.bytes.clone());
+        if !same {
+            let fault = TensorFault::NotTied { embedding: EMBED };
+            return Err(refuse(&files[*file].0, HEAD, fault));
+        }
+    }
     // Old files store tables that follow from the configuration, and tied weights twice.
     let spare = |name: &str| name.ends_with(".rotary_emb.inv_freq") || config.tied && name == HEAD;
     match found.iter().find(|it| !spare(it.0)) {

@@ -20,6 +20,7 @@ mod model;
 mod new;
 mod out;
 mod plan;
+mod render;
 mod report;
 mod run;
 mod schema;
@@ -82,6 +83,8 @@ enum Command {
     Man(man::Args),
     #[command(hide = true)]
     Worker(worker::Args),
+    #[command(hide = true)]
+    Render(render::Args),
 }
 
 /// Parses the command line and does what it says.
@@ -103,6 +106,10 @@ pub(crate) fn main() -> Exit {
         }
     };
     let printer = Printer { talk: if cli.quiet { Talk::Quiet } else { Talk::Normal } };
+    if let Err(error) = render::apart() {
+        printer.trouble(&error);
+        return error.exit();
+    }
     let result = match cli.command {
         Command::New(args) => new::run(args, &printer),
         Command::Check(args) => check::run(args, &printer),
@@ -134,6 +141,7 @@ pub(crate) fn main() -> Exit {
         Command::Completions(args) => completions::run(args, &printer),
         Command::Man(args) => man::run(args, &printer),
         Command::Worker(args) => return worker::run(&args),
+        Command::Render(args) => render::run(args, &printer),
     };
     result.unwrap_or_else(|trouble| {
         printer.trouble(&trouble);

@@ -92,7 +92,11 @@ impl Workflow {
                 }
                 Err(mut it) => {
                     it.message = format!("--set {name}={text}: {}", it.message);
-                    found.push(it);
+                    let names = self.settings.params.keys().map(String::as_str);
+                    let unknown = !self.settings.params.contains_key(name);
+                    found.push(
+                        it.maybe_help(unknown.then(|| suggest::advice(name, names)).flatten()),
+                    );
                 }
             }
         }

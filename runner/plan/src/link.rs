@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -13,7 +14,6 @@ use crate::model::{Axis, AxisValues, Kinds, Link, Settings, Step, Task, Workflow
 use crate::reference::{Label, Reference, StepReference, VariantPick};
 use crate::settings::Checker;
 use crate::step::StepReader;
-use crate::suggest;
 use crate::text::At;
 use crate::tree::Table;
 use crate::value::Value;
@@ -36,7 +36,7 @@ impl Manifest {
         let Manifest { root, project, found } = self;
         let halfway = found.iter().any(|it| STOPS.contains(&it.code));
         let before = found.len();
-        let mut checker = Checker { project: &project, found };
+        let mut checker = Checker::new(&project, found);
         let settings = checker.settings(&root);
         let mut kinds = Kinds { specs: kinds.iter().map(|it| **it).collect(), ..Kinds::default() };
         let mut steps = read_steps(&mut checker, &root, &settings, &mut kinds);
@@ -76,17 +76,22 @@ fn without_echoes(found: Vec<Mistake>, before: usize) -> Vec<Mistake> {
     let place = |it: &Mistake| it.labels.first().map(|it| it.0.clone());
     // What an unclosed bracket swallowed reaches to the end of the file.
     let open = |it: &Mistake| it.message.contains("array") || it.message.contains("inline table");
-    let syntax: Vec<(crate::Place, bool)> = found
-        .iter()
-        .filter(|it| it.code == "manifest::syntax")
-        .filter_map(|it| Some((place(it)?, open(it))))
-        .collect();
+    // Of each file: the lines with syntax mistakes, and the first one from which on all is in doubt.
+    let mut lines: HashSet<(Arc<PathBuf>, u32)> = HashSet::new();
+    let mut open_from: HashMap<Arc<PathBuf>, u32> = HashMap::new();
+    for it in found.iter().filter(|it| it.code == "manifest::syntax") {
+        let Some(at) = place(it) else { continue };
+        if open(it) {
+            let first = open_from.entry(Arc::clone(&at.file)).or_insert(at.line);
+            *first = at.line.min(*first);
+        }
+        lines.insert((at.file, at.line));
+    }
     let echo = |it: &Mistake| {
-        let Some(own) = place(it) else { return false };
-        let after = |(first, open): &(crate::Place, bool)| {
-            first.file == own.file && (own.line == first.line || *open && own.line > first.line)
-        };
-        syntax.iter().any(after)
+        place(it).is_some_and(|own| {
+            open_from.get(&own.file).is_some_and(|first| own.line > *first)
+                || lines.contains(&(own.file, own.line))
+        })
     };
     let keep = |(i, it): &(usize, Mistake)| {
         let first_hand = STOPS.contains(&it.code) || (*i < before && !echo(it));
@@ -118,9 +123,12 @@ fn check_targets(checker: &mut Checker<'_>, settings: &Settings, index: &HashMap
         let known = index.contains_key(name)
             || (name.contains(['*', '?']) && index.keys().any(|it| crate::glob::matches(name, it)));
         if !known {
-            let mut names: Vec<&str> = index.keys().map(String::as_str).collect();
-            names.sort_unstable();
-            let help = suggest::advice(name, names);
+            let names = || {
+                let mut names: Vec<&str> = index.keys().map(String::as_str).collect();
+                names.sort_unstable();
+                names
+            };
+            let help = checker.advice(name, names);
             let message = format!("no step `{}` to be a target", name.escape_debug());
             checker.say("manifest::unknown-step", *at, message).help = help;
         }
@@ -179,16 +187,16 @@ impl<'a> Linker<'a> {
         self.variants(reference, at, checker);
         let name = &reference.step;
         let Some(index) = self.index.get(name).copied() else {
-            let names = self.steps.iter().map(|it| it.name.as_str());
+            let help = checker.advice(name, || self.steps.iter().map(|it| it.name.as_str()));
             let message = format!("no step `{name}`");
-            checker.say("manifest::unknown-step", at, message).help = suggest::advice(name, names);
+            checker.say("manifest::unknown-step", at, message).help = help;
             return None;
         };
         let step = &self.steps[index];
         if !step.outputs.contains_key(&reference.slot) && !matches!(step.work, Task::Unknown) {
             let message = format!("step `{name}` has no output `{}`", reference.slot);
-            let names = step.outputs.keys().map(String::as_str);
-            let help = suggest::advice(&reference.slot, names);
+            let names = || step.outputs.keys().map(String::as_str);
+            let help = checker.advice(&reference.slot, names);
             checker.say("manifest::unknown-slot", at, message).help = help;
         }
         self.select(step, reference, at, checker);
@@ -202,8 +210,8 @@ impl<'a> Linker<'a> {
                 checker.say("manifest::unknown-variant", at, message);
             }
             Some(VariantPick::Name(name)) if self.settings.variant(name).is_none() => {
-                let names = self.settings.variants.iter().map(|it| it.name.as_str());
-                let help = suggest::advice(name, names);
+                let names = || self.settings.variants.iter().map(|it| it.name.as_str());
+                let help = checker.advice(name, names);
                 let message = format!("no variant `{name}`");
                 checker.say("manifest::unknown-variant", at, message).help = help;
             }
@@ -235,7 +243,7 @@ impl<'a> Linker<'a> {
             }
             labels => {
                 for (axis, label) in step.axes.iter().zip(labels) {
-                    if let Some((message, help)) = self.label(step, axis, label) {
+                    if let Some((message, help)) = self.label(step, axis, label, checker) {
                         checker.say("manifest::unknown-instance", at, message).help = help;
                     }
                 }
@@ -244,7 +252,13 @@ impl<'a> Linker<'a> {
     }
 
     /// What is wrong with a label, where it can be known already.
-    fn label(&self, step: &Step, axis: &Axis, label: &Label) -> Option<(String, Option<String>)> {
+    fn label(
+        &self,
+        step: &Step,
+        axis: &Axis,
+        label: &Label,
+        checker: &Checker<'_>,
+    ) -> Option<(String, Option<String>)> {
         let (Label::Value(label), AxisValues::Listed(_)) = (label, &axis.values) else {
             return None;
         };
@@ -257,9 +271,12 @@ impl<'a> Linker<'a> {
         if labels.contains(label) {
             return None;
         }
-        let mut labels: Vec<&String> = labels.iter().collect();
-        labels.sort_unstable();
-        let help = suggest::advice(label, labels.iter().map(|it| it.as_str()));
+        let names = || {
+            let mut names: Vec<&str> = labels.iter().map(String::as_str).collect();
+            names.sort_unstable();
+            names
+        };
+        let help = checker.advice(label, names);
         Some((format!("step `{}` has no instance `{label}`", step.name), help))
     }
 

@@ -3,7 +3,9 @@
 //! A mistake is collected, not thrown: whoever reads a manifest gets all of them at once. Nothing
 //! here knows colours or terminals.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use miette::{Diagnostic, LabeledSpan, SourceCode};
@@ -191,10 +193,11 @@ impl Diagnostic for Shown {
 impl Mistakes {
     /// Sorts by file and position, and drops what was said twice.
     pub(crate) fn sorted(mut found: Vec<Mistake>, texts: &Texts) -> Self {
+        let files: HashMap<*const PathBuf, usize> =
+            texts.iter().enumerate().map(|(i, it)| (Arc::as_ptr(it.name()), i)).collect();
         let rank = |it: &Mistake| {
             let place = it.labels.first().map(|(place, _)| place);
-            let file =
-                place.and_then(|p| texts.iter().position(|t| Arc::ptr_eq(t.name(), &p.file)));
+            let file = place.and_then(|it| files.get(&Arc::as_ptr(&it.file)).copied());
             (file, place.map(|it| it.start))
         };
         found.sort_by_cached_key(rank);

@@ -67,12 +67,19 @@ fn circle<'a>(steps: &'a [Arc<Step>], set: &[usize]) -> Option<Vec<(usize, &'a L
     Some(circle)
 }
 
+/// So many steps of a circle are named and shown; nobody follows more, and drawing them takes long.
+const MOST_SHOWN: usize = 20;
+
 fn mistake(steps: &[Arc<Step>], path: &[(usize, &Link)], texts: &Texts) -> Mistake {
-    let names: Vec<&str> = path.iter().map(|it| steps[it.0].name.as_str()).collect();
-    let message =
-        format!("steps read each other in a circle: `{}` → `{}`", names.join("` → `"), names[0]);
+    let shown = &path[..path.len().min(MOST_SHOWN)];
+    let mut names: Vec<String> = shown.iter().map(|it| format!("`{}`", steps[it.0].name)).collect();
+    if shown.len() < path.len() {
+        names.push(format!("{} more", path.len() - shown.len()));
+    }
+    names.push(names[0].clone());
+    let message = format!("steps read each other in a circle: {}", names.join(" → "));
     let mut mistake = Mistake::new("manifest::cycle", message);
-    for (i, link) in path {
+    for (i, link) in shown {
         let label = format!("`{}` reads `{}`", steps[*i].name, steps[link.step].name);
         mistake = mistake.at(texts, link.at, label);
     }

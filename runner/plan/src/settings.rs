@@ -1,6 +1,7 @@
 //! Checks all that is not a step: `[workflow]`, parameters, variants, sources, models, pools,
 //! defaults.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,9 +23,33 @@ use crate::workflow::{Budget, Slots};
 pub(crate) struct Checker<'a> {
     pub(crate) project: &'a Project,
     pub(crate) found: Vec<Mistake>,
+    /// How many names were compared for advice.
+    compared: Cell<usize>,
 }
 
-impl Checker<'_> {
+/// Advice compares a name with all that there are, so there is an end to it: who has this many
+/// mistakes, or names, reads the first ones first.
+const MOST_COMPARED: usize = 500_000;
+
+impl<'a> Checker<'a> {
+    pub(crate) fn new(project: &'a Project, found: Vec<Mistake>) -> Self {
+        Self { project, found, compared: Cell::new(0) }
+    }
+
+    /// Advice for a name that does not exist, as [`suggest::advice`] has it.
+    pub(crate) fn advice<'n, I>(&self, word: &str, names: impl FnOnce() -> I) -> Option<String>
+    where
+        I: IntoIterator<Item = &'n str> + Clone,
+    {
+        let compared = self.compared.get();
+        if compared >= MOST_COMPARED {
+            return None;
+        }
+        let names = names();
+        self.compared.set(compared + names.clone().into_iter().count());
+        suggest::advice(word, names)
+    }
+
     /// Notes a mistake at a place.
     pub(crate) fn say(&mut self, code: &'static str, at: At, message: String) -> &mut Mistake {
         self.found.push(Mistake::new(code, message).at(&self.project.texts, at, ""));
@@ -177,13 +202,14 @@ impl Checker<'_> {
 
     /// The value as the parameter takes it; none where it does not.
     fn fitting(&mut self, params: &Leaves, name: &str, value: &Value, at: At) -> Option<Value> {
-        let mut mistake = match fit(params, name, value) {
+        let mistake = match fit(params, name, value) {
             Ok(it) => return Some(it),
             Err(it) => it.at(&self.project.texts, at, ""),
         };
-        if let Some((_, first)) = params.get(name) {
-            mistake = mistake.at(&self.project.texts, *first, "the parameter is here");
-        }
+        let mistake = match params.get(name) {
+            Some((_, first)) => mistake.at(&self.project.texts, *first, "the parameter is here"),
+            None => mistake.maybe_help(self.advice(name, || params.keys().map(String::as_str))),
+        };
         self.found.push(mistake);
         None
     }
@@ -200,7 +226,7 @@ impl Checker<'_> {
             };
             variants[i].extends = index.get(name).copied();
             if variants[i].extends.is_none() {
-                let help = suggest::advice(name, index.keys().map(String::as_str));
+                let help = self.advice(name, || index.keys().map(String::as_str));
                 let message = format!("no variant `{}`", name.escape_debug());
                 self.say("manifest::unknown-variant", node.at, message).help = help;
             }
@@ -282,7 +308,7 @@ impl Checker<'_> {
     /// Complains about a parameter that does not exist.
     pub(crate) fn known_param(&mut self, params: &Leaves, name: &str, at: At) {
         if !has_param(params, name) {
-            let help = suggest::advice(name, params.keys().map(String::as_str));
+            let help = self.advice(name, || params.keys().map(String::as_str));
             let message = format!("no parameter `{name}`");
             self.say("manifest::unknown-param", at, message).help =
                 help.or_else(|| Some("write it under `[params]`".to_owned()));
@@ -368,7 +394,7 @@ impl Checker<'_> {
         let built_in = ["cpu", "mem", "gpu"];
         if !built_in.contains(&name) && !pools.contains_key(name) {
             let names = built_in.into_iter().chain(pools.keys().map(String::as_str));
-            let help = suggest::advice(name, names.collect::<Vec<_>>());
+            let help = self.advice(name, || names.collect::<Vec<_>>());
             let message = format!("no pool `{}`", name.escape_debug());
             self.say("manifest::unknown-pool", item.at, message).help = help;
         } else if let Some(amount) = amount {
@@ -407,12 +433,11 @@ impl Checker<'_> {
     }
 }
 
-/// The value as the parameter of that name takes it: an integer may stand for a float.
+/// The value as the parameter of that name takes it: an integer may stand for a float. Advice on a
+/// name that does not exist is the caller's.
 pub(crate) fn fit(params: &Leaves, name: &str, value: &Value) -> Result<Value, Mistake> {
     let Some((first, _)) = params.get(name) else {
-        let help = suggest::advice(name, params.keys().map(String::as_str));
-        let mistake = Mistake::new("manifest::unknown-param", format!("no parameter `{name}`"));
-        return Err(mistake.maybe_help(help));
+        return Err(Mistake::new("manifest::unknown-param", format!("no parameter `{name}`")));
     };
     match (first, value) {
         (Value::Float(_), Value::Int(it)) => Ok(Value::Float(*it as f64)),

@@ -422,7 +422,7 @@ impl StepReader<'_, '_> {
         };
         if !given.contains_key(name) {
             let names = given.keys().map(String::as_str).filter(|it| is_written(it));
-            let help = suggest::advice(name, names.collect::<Vec<_>>());
+            let help = self.checker.advice(name, || names.collect::<Vec<_>>());
             let message = format!("no {what} `{name}`");
             self.checker.say(code, at, message).help =
                 help.or_else(|| Some(format!("declare it in `[{what}s]`")));

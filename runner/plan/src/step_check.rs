@@ -169,12 +169,14 @@ impl StepReader<'_, '_> {
     }
 
     fn hole(&mut self, (what, code): (&str, &'static str), name: &str, step: &Step, at: At) {
-        let names: Vec<&str> = match what {
-            "input" => step.inputs.iter().map(|it| it.name.as_str()).collect(),
-            "output" => step.outputs.keys().map(String::as_str).collect(),
-            _ => step.with.iter().map(|it| it.0.as_str()).collect(),
+        let names = || -> Vec<&str> {
+            match what {
+                "input" => step.inputs.iter().map(|it| it.name.as_str()).collect(),
+                "output" => step.outputs.keys().map(String::as_str).collect(),
+                _ => step.with.iter().map(|it| it.0.as_str()).collect(),
+            }
         };
-        let help = suggest::advice(name, names);
+        let help = self.checker.advice(name, names);
         let message = format!("step `{}` has no {what} `{name}`", step.name);
         self.checker.say(code, at, message).help = help;
     }

@@ -1,6 +1,7 @@
 //! The text of a manifest file, with its lines: what spans are drawn on.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -52,6 +53,15 @@ impl Text {
         Place { file: Arc::clone(&self.name), line, start, end }
     }
 
+    /// The bytes of the lines of a span, and of so many lines around it.
+    fn window(&self, span: &SourceSpan, before: usize, after: usize) -> Range<usize> {
+        let line = |at: usize| self.starts.partition_point(|it| *it as usize <= at).max(1) - 1;
+        let first = line(span.offset()).saturating_sub(before);
+        let last = line(span.offset() + span.len()) + after + 1;
+        let end = self.starts.get(last).map_or(self.text.len(), |it| *it as usize);
+        self.starts[first] as usize..end
+    }
+
     /// The column of an offset, from 1, in characters.
     pub fn column(&self, offset: usize) -> usize {
         let line = self.starts.partition_point(|it| *it as usize <= offset);
@@ -74,12 +84,19 @@ impl SourceCode for Text {
         lines_before: usize,
         lines_after: usize,
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
-        let inner = self.text.read_span(span, lines_before, lines_after)?;
+        // Reading from the beginning of the file would take as long as the file is, for each mistake.
+        let window = self.window(span, lines_before + 1, lines_after + 1);
+        let offset = span.offset().saturating_sub(window.start);
+        let local = SourceSpan::new(offset.into(), span.len());
+        let inner = self.text[window.clone()].read_span(&local, lines_before, lines_after)?;
+        let found =
+            SourceSpan::new((inner.span().offset() + window.start).into(), inner.span().len());
+        let first_line = self.starts.partition_point(|it| (*it as usize) < window.start);
         Ok(Box::new(MietteSpanContents::new_named(
             self.name.display().to_string(),
             inner.data(),
-            *inner.span(),
-            inner.line(),
+            found,
+            inner.line() + first_line,
             inner.column(),
             inner.line_count(),
         )))

@@ -133,3 +133,26 @@ fn the_schema_knows_grammar_and_kinds() {
     assert_eq!(with["properties"]["count"]["default"], 5);
     assert_eq!(schema["properties"]["steps"]["propertyNames"]["pattern"], "^[A-Za-z0-9_-]{1,128}$");
 }
+
+#[test]
+fn mistakes_among_many_names_take_time_as_long_as_the_file() {
+    let n = 50_000;
+    let all = |line: &dyn Fn(usize) -> String| (0..n).map(line).collect::<String>();
+    let head = "[workflow]\nname = 'w'\nformat = 1\n";
+    let step = |i: usize, input: String| {
+        format!("[steps.s{i}]\nrun = ['f']\nin = {{ i = '{input}' }}\nout = {{ o = 'file' }}\n")
+    };
+    let params = all(&|i| format!("p{i} = 1\n"));
+    for text in [
+        all(&|i| step(i, format!("${{steps.t{i}.o}}"))),
+        all(&|i| step(i, format!("${{steps.s0.p{i}}}"))),
+        all(&|i| step(i, format!("${{sources.x{i}}}"))),
+        format!("[params]\n{params}[variants.v]\n{}", all(&|i| format!("q{i} = 1\n"))),
+    ] {
+        let before = std::time::Instant::now();
+        let found = mistakes(&Memory::with(&[("workflow.toml", &format!("{head}{text}"))]));
+        assert!(found.0.len() >= n, "{} mistakes", found.0.len());
+        // With every name compared for every mistake, each of these took half an hour.
+        assert!(before.elapsed().as_secs() < 60, "{:?}", before.elapsed());
+    }
+}

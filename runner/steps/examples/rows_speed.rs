@@ -47,11 +47,11 @@ fn all(dir: &Path, bytes: usize, runs: usize) -> Result<(), Failure> {
     fs::write(&data, records(bytes))?;
     let one = |port: &str, path: &Path| (port.to_owned(), vec![path.to_owned()]);
     let from = BTreeMap::from([one("data", &data)]);
-    let juicer = "preset = 'data_juicer'\nmeasure = ['sensitive', 'repeated', 'format']";
+    let ratios = "preset = 'ratios'\nmeasure = ['sensitive', 'repeated', 'format']";
     let works = [
         ("normalize", ""),
         ("rules", ""),
-        ("rules", juicer),
+        ("rules", ratios),
         ("anonymize", ""),
         ("segment", ""),
         ("dedup", ""),

@@ -8,6 +8,7 @@ use kernels::{AnyDevice, Cpu, Cuda};
 use plan::graph::Checkpoint;
 use plan::kind::Numerics;
 use plan::{Digest, Endpoint};
+use serde_json::Value;
 
 use crate::StepError;
 
@@ -76,6 +77,11 @@ pub struct Server {
 #[derive(Clone)]
 pub struct Secret(String);
 
+/// What stands for a secret.
+const MASK: &str = "…";
+/// No key that guards something has fewer bytes.
+const SHORTEST_SECRET: usize = 8;
+
 impl Secret {
     /// Takes the text.
     pub fn new(text: String) -> Self {
@@ -86,11 +92,43 @@ impl Secret {
     pub(crate) fn text(&self) -> &str {
         &self.0
     }
+
+    /// A text without it.
+    pub(crate) fn masked(&self, text: &str) -> String {
+        text.replace(&self.0, MASK)
+    }
+
+    /// Takes it out of every text of a value, and says whether it was there. A key as short as
+    /// `EMPTY`, which servers without keys are given, is no secret but a word that answers may hold.
+    pub(crate) fn mask(&self, value: &mut Value) -> bool {
+        self.0.len() >= SHORTEST_SECRET && mask(value, &self.0)
+    }
 }
 
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret(…)")
+    }
+}
+
+fn mask(value: &mut Value, secret: &str) -> bool {
+    match value {
+        Value::String(text) if text.contains(secret) => {
+            *text = text.replace(secret, MASK);
+            true
+        }
+        // Every one of them, so no `any`.
+        Value::Array(all) => all.iter_mut().fold(false, |found, it| mask(it, secret) | found),
+        Value::Object(map) => {
+            let mut found = map.values_mut().fold(false, |found, it| mask(it, secret) | found);
+            if map.keys().any(|it| it.contains(secret)) {
+                let all = std::mem::take(map).into_iter();
+                *map = all.map(|(name, it)| (name.replace(secret, MASK), it)).collect();
+                found = true;
+            }
+            found
+        }
+        _ => false,
     }
 }
 

@@ -9,7 +9,7 @@ use super::{LETTERS, Question, Shape, Sheet, Subject};
 use crate::StepError;
 use crate::kinds::corpus::open::open;
 use crate::kinds::corpus::rows::{Next, Rows};
-use crate::kinds::corpus::{Encoding, Format, Unit};
+use crate::kinds::corpus::{Encoding, Format, LONGEST_ROW, Unit};
 
 const CEVAL: &str = include_str!("ceval.json");
 const CMMLU: &str = include_str!("cmmlu.json");
@@ -100,7 +100,7 @@ fn sheet(folder: &Path, wanted: &Wanted<'_>, subject: Subject) -> Result<Sheet, 
 /// The questions of a file; their columns' names may be written large or small.
 fn questions(path: &Path) -> Result<Vec<Question>, StepError> {
     let opened = open(path, Encoding::Detect)?;
-    let mut rows = Rows::new(opened.reader, Format::Csv, Unit::Line);
+    let mut rows = Rows::new(opened.reader, Format::Csv, Unit::Line, LONGEST_ROW);
     let (mut buffer, mut questions) = (Vec::new(), Vec::new());
     let wrong = |line: u64, field: Option<&str>, reason: String| StepError::Record {
         file: path.to_owned(),
@@ -131,6 +131,8 @@ fn questions(path: &Path) -> Result<Vec<Question>, StepError> {
             text: field("question")?.to_owned(),
             options: [option(0)?, option(1)?, option(2)?, option(3)?],
             answer: place,
+            id: field("id").ok().map(str::to_owned),
+            explanation: field("explanation").ok().map(str::to_owned),
         });
     }
     match questions.is_empty() {

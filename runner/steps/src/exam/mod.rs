@@ -61,6 +61,9 @@ pub(crate) struct Question {
     pub(crate) options: [String; 4],
     /// The place of the right one.
     pub(crate) answer: usize,
+    /// Its number in its file, and what is said to its answer, where there are such columns.
+    pub(crate) id: Option<String>,
+    pub(crate) explanation: Option<String>,
 }
 
 /// The questions of a subject.

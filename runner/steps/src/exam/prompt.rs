@@ -3,7 +3,9 @@
 //! `opencompass` is what OpenCompass 0.2.1 makes of the configurations `ceval_ppl_578f8d`,
 //! `ceval_gen_5f30c7`, `cmmlu_ppl_8b9c76` and `cmmlu_gen_c13365`, its odd line feeds included: three
 //! of them behind each question that is shown with its answer and two more before the question that
-//! counts, where whole texts are compared; without such questions there are none. `lm_eval` is what
+//! counts, where whole texts are compared; without such questions there are none. Names in braces are
+//! replaced as it does it ([`safe_format`]), so that LaTeX such as `\oint_{C}` becomes something else in its
+//! prompts, and in ours. `lm_eval` is what
 //! lm-evaluation-harness makes of `ceval-valid` and `cmmlu`. `cloze` is ours: the question alone, and
 //! the options' texts, not their letters, as answers to it.
 
@@ -33,7 +35,7 @@ pub(crate) const CHATML_WITH_GAPS: &str = "{% for m in messages %}<|im_start|>{{
 
 /// The same, as [`crate::model::YI_CHATML`] has it.
 pub(crate) fn with_gaps() -> Result<Template, TextError> {
-    Template::new("yi-chatml", CHATML_WITH_GAPS)
+    Template::trusted("yi-chatml", CHATML_WITH_GAPS)
 }
 
 /// What is said before an answer, and how an answer begins.
@@ -42,22 +44,31 @@ struct Words {
     bot: &'static str,
 }
 
-fn opencompass(shape: Shape, subject: &str, question: &Question) -> Words {
-    let Question { text, options: [a, b, c, d], .. } = question;
+/// The text of a question with its fields' names in braces, and how an answer begins.
+fn opencompass(shape: Shape, subject: &str) -> Words {
+    let options = "A. {A}\nB. {B}\nC. {C}\nD. {D}";
     match shape {
         Shape::Ceval => Words {
             human: format!(
-                "以下是中国关于{subject}考试的单项选择题，请选出其中的正确答案。\n{text}\nA. {a}\nB. {b}\nC. {c}\nD. {d}\n答案: "
+                "以下是中国关于{subject}考试的单项选择题，请选出其中的正确答案。\n{{question}}\n{options}\n答案: "
             ),
             bot: "",
         },
         Shape::Cmmlu => Words {
             human: format!(
-                "以下是关于{subject}的单项选择题，请直接给出正确答案的选项。\n题目：{text}\nA. {a}\nB. {b}\nC. {c}\nD. {d}"
+                "以下是关于{subject}的单项选择题，请直接给出正确答案的选项。\n题目：{{question}}\n{options}"
             ),
             bot: "答案是: ",
         },
     }
+}
+
+/// Puts fields where their names stand in braces: one name after another, also in what was put there
+/// before, which is what OpenCompass's function of this name does.
+fn safe_format(text: String, fields: &[(&str, &str)]) -> String {
+    let put =
+        |text: String, (name, value): &(&str, &str)| text.replace(&format!("{{{name}}}"), value);
+    fields.iter().fold(text, put)
 }
 
 /// Puts the questions of a sheet.
@@ -70,8 +81,31 @@ pub(crate) struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn words(&self, question: &Question) -> Words {
-        opencompass(self.shape, &self.sheet.subject.zh, question)
+    /// The fields of a question in the order of OpenCompass's loaders; where a model shall write the
+    /// answer, none is told.
+    fn fields<'q>(&self, question: &'q Question, answer: &'static str) -> Vec<(&'q str, &'q str)> {
+        let Question { text, options: [a, b, c, d], id, explanation, .. } = question;
+        let mut fields: Vec<(&str, &str)> =
+            vec![("question", text), ("A", a), ("B", b), ("C", c), ("D", d), ("answer", answer)];
+        if self.shape == Shape::Ceval {
+            if let Some(id) = id {
+                fields.insert(0, ("id", id));
+            }
+            fields.push(("explanation", explanation.as_deref().unwrap_or_default()));
+        }
+        fields
+    }
+
+    /// A question that is shown before the one with these fields: it is part of that one's template.
+    fn shown_words(&self, question: &Question, asked: &[(&str, &str)]) -> Words {
+        let Words { human, bot } = opencompass(self.shape, &self.sheet.subject.zh);
+        let human = safe_format(human, &self.fields(question, LETTERS[question.answer]));
+        Words { human: safe_format(human, asked), bot }
+    }
+
+    fn asked_words(&self, asked: &[(&str, &str)]) -> Words {
+        let Words { human, bot } = opencompass(self.shape, &self.sheet.subject.zh);
+        Words { human: safe_format(human, asked), bot }
     }
 
     fn shown(&self) -> &[Question] {
@@ -80,29 +114,28 @@ impl Writer<'_> {
 
     /// The whole text with a letter as the answer, for a model without a chat template.
     pub(crate) fn whole(&self, question: &Question, letter: &str) -> String {
-        let round = |question, letter: &str| {
-            let Words { human, bot } = self.words(question);
-            format!("{human}\n{bot}{letter}")
-        };
+        let asked = self.fields(question, LETTERS[question.answer]);
+        let round = |Words { human, bot }: Words, letter: &str| format!("{human}\n{bot}{letter}");
         let mut text = String::new();
         for it in self.shown() {
-            text += &round(it, LETTERS[it.answer]);
+            text += &round(self.shown_words(it, &asked), LETTERS[it.answer]);
             text += "\n\n\n";
         }
         if self.shots > 0 {
             text += "\n\n";
         }
-        text + &round(question, letter)
+        text + &round(self.asked_words(&asked), letter)
     }
 
     /// The text that a model without a chat template goes on with.
     pub(crate) fn begun(&self, question: &Question) -> String {
+        let asked = self.fields(question, "");
         let mut text = String::new();
         for it in self.shown() {
-            let Words { human, bot } = self.words(it);
+            let Words { human, bot } = self.shown_words(it, &asked);
             text += &format!("{human}\n{bot}{}\n", LETTERS[it.answer]);
         }
-        let Words { human, bot } = self.words(question);
+        let Words { human, bot } = self.asked_words(&asked);
         text += &human;
         if !bot.is_empty() {
             text += "\n";
@@ -113,10 +146,12 @@ impl Writer<'_> {
 
     /// The questions as a conversation, with a letter as the last answer or without.
     pub(crate) fn rounds(&self, question: &Question, letter: Option<&str>) -> Conversation {
+        let told = letter.map_or("", |_| LETTERS[question.answer]);
+        let asked = self.fields(question, told);
+        let shown = self.shown().iter();
+        let shown = shown.map(|it| (self.shown_words(it, &asked), Some(LETTERS[it.answer])));
         let mut all: Option<Conversation> = None;
-        let rounds = self.shown().iter().map(|it| (it, Some(LETTERS[it.answer])));
-        for (it, letter) in rounds.chain([(question, letter)]) {
-            let Words { human, bot } = self.words(it);
+        for (Words { human, bot }, letter) in shown.chain([(self.asked_words(&asked), letter)]) {
             let answer = letter.map(|it| format!("{bot}{it}"));
             match &mut all {
                 None => all = Some(Conversation::pair(None, &human, answer.as_deref())),
@@ -170,7 +205,55 @@ mod tests {
             text: text("question"),
             options: LETTERS.map(text),
             answer: LETTERS.iter().position(|letter| it["answer"] == **letter).unwrap(),
+            id: it["id"].as_str().map(str::to_owned),
+            explanation: it["explanation"].as_str().map(str::to_owned),
         }
+    }
+
+    fn subject(key: &str, zh: &str) -> Subject {
+        Subject {
+            key: key.to_owned(),
+            zh: zh.to_owned(),
+            categories: Vec::new(),
+            questions: std::collections::BTreeMap::new(),
+        }
+    }
+
+    /// What OpenCompass's own code made of questions with braces: `tests/oracle/braces.py`.
+    const BRACES: &str = include_str!("../../../../tests/oracle/fixtures/exam/braces.json");
+
+    #[test]
+    fn names_in_braces_are_replaced_as_opencompass_replaces_them() {
+        let mut n = 0;
+        for line in BRACES.lines() {
+            let case: Value = serde_json::from_str(line).unwrap();
+            let shape = if case["shape"] == "ceval" { Shape::Ceval } else { Shape::Cmmlu };
+            let shots: Vec<Question> =
+                case["shots"].as_array().unwrap().iter().map(question).collect();
+            let asked = question(&case["asked"]);
+            let sheet = Sheet { subject: subject("x", "概率{B}"), shots, questions: Vec::new() };
+            let writer = Writer { shape, sheet: &sheet, shots: sheet.shots.len() };
+            for letter in LETTERS {
+                assert_eq!(writer.whole(&asked, letter), case["prompts"][letter], "{line}");
+            }
+            assert_eq!(writer.begun(&asked), case["prompts"]["gen"], "{line}");
+            // A chat has the same words, round for round.
+            let text = |letter: Option<&str>| {
+                let rounds = writer.rounds(&asked, letter);
+                let texts = rounds.parts().0.iter().map(|it| it["content"].as_str().unwrap());
+                texts.map(str::to_owned).collect::<Vec<_>>()
+            };
+            let whole = writer.whole(&asked, "A");
+            let mut rest = whole.as_str();
+            for it in text(Some("A")) {
+                let at = rest.find(&it).unwrap_or_else(|| panic!("no {it:?} in {rest:?}"));
+                rest = &rest[at + it.len()..];
+            }
+            let begun = writer.begun(&asked);
+            assert!(begun.contains(text(None).last().unwrap().as_str()), "{line}");
+            n += 1;
+        }
+        assert_eq!(n, 120);
     }
 
     #[test]
@@ -184,12 +267,7 @@ mod tests {
         for (shape, name, zh) in
             [(Shape::Ceval, "ceval", "计算机网络"), (Shape::Cmmlu, "cmmlu", "农学")]
         {
-            let subject = Subject {
-                key: name.to_owned(),
-                zh: zh.to_owned(),
-                categories: Vec::new(),
-                questions: std::collections::BTreeMap::new(),
-            };
+            let subject = subject(name, zh);
             let sheet = Sheet { subject, shots: shots.clone(), questions: questions.clone() };
             let writer = Writer { shape, sheet: &sheet, shots: 5 };
             let it = &sheet.questions[0];

@@ -9,10 +9,10 @@
 //!
 //! | type | what counts as one | in its place |
 //! |---|---|---|
-//! | `mobile` | 11 digits from 13 to 19, plain or as 3-4-4, perhaps after 86, with borders | `[手机号]` |
+//! | `mobile` | 11 digits from 13 to 19, plain or as 3-4-4, perhaps after 86 or 0086, with borders | `[手机号]` |
 //! | `id_card` | 18 places with a day that there was and the right check digit | `[身份证号]` |
 //! | `bank_card` | 16 to 19 digits, plain or in fours, whose Luhn sum is right | `[银行卡号]` |
-//! | `landline` | an area code and a number, parted by a mark; 400 and 800 numbers | `[电话号码]` |
+//! | `landline` | an area code and a number, parted by a mark or in brackets; 400 and 800 numbers | `[电话号码]` |
 //! | `email` | a name, `@` and a domain | `[邮箱]` |
 //! | `ip` | four numbers that are an address of the open Internet, from 10.0.0.0 on | `[IP地址]` |
 //! | `qq` | 5 to 11 digits after `QQ` or `扣扣` | `[QQ号]` |
@@ -20,7 +20,8 @@
 //! | `address` | a street, village or estate with a number, and what belongs to it | `[地址]` |
 //!
 //! Each type is `replace`, `drop`, `count` or `off`. `placeholders` replaces the words. Run `normalize`
-//! first: full-width digits are not found.
+//! first: full-width digits are not found. Numbers inside a web address are what a page is called by, and are left
+//! alone; an address of a machine is found there too.
 //!
 //! `ledger` has a line for each record with how much of each type it holds; a record that is dropped
 //! fails the types for which it is. `samples` shows, of each type, so many findings drawn over the
@@ -134,7 +135,7 @@ impl Params {
 impl Kind for Anonymize {
     const SPEC: KindSpec = KindSpec {
         name: "anonymize",
-        version: 1,
+        version: 2,
         about: "replace personal data, or drop what holds it",
         page: page!("anonymize.rs"),
         inputs: &[Port { name: "data", arity: Arity::One, about: "the records" }],

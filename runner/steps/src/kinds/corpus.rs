@@ -24,7 +24,9 @@
 //!
 //! An array is read as a stream: no more than one record is in memory. A broken record in it costs
 //! only itself where its brackets or the end of its line show that it is broken; a quote that is
-//! missing in an array without line feeds costs what follows, 64 MiB at most for each row. Files may be packed with
+//! missing in an array without line feeds costs what follows, 64 MiB at most for each row. A cell of a `csv` is
+//! quoted where it begins with a quote, as Python and pandas read it; a row that does not end within
+//! `max_row_bytes` costs its first line, and reading goes on with the next. Files may be packed with
 //! gzip or zstd, which is seen from their first bytes, or be Parquet: then each row is read as a line of JSON.
 //! Of Parquet, columns of texts, numbers and truth values are read, in plain or dictionary encoding, packed with
 //! Snappy, gzip or zstd; other columns are left out, and said. Files packed with bzip2 and zip archives
@@ -48,6 +50,7 @@ mod gb18030;
 pub(crate) mod open;
 mod parquet;
 pub(crate) mod rows;
+mod table;
 mod zstd;
 
 use std::collections::BTreeMap;
@@ -63,7 +66,7 @@ use self::open::Packed;
 use self::rows::{Next, Rows};
 use crate::model::record::Unfit;
 use crate::page::page;
-use crate::records::{Output, Progress};
+use crate::records::{MAX_LINE_BYTES, Output, Progress};
 use crate::text::fields::Fields;
 use crate::text::ledger;
 use crate::{Cx, Kind, Say, StepError, params_of};
@@ -99,6 +102,16 @@ pub(crate) struct Params {
     /// How many rows may be unreadable: below 1 a share of all rows, otherwise a number.
     #[serde(default)]
     max_unread: f64,
+    /// The most bytes that a row of a `csv` may have, over all its lines.
+    #[serde(default = "longest_row")]
+    max_row_bytes: usize,
+}
+
+/// The most bytes of a row of a table, where nothing else is said.
+pub(crate) const LONGEST_ROW: usize = 1 << 20;
+
+fn longest_row() -> usize {
+    LONGEST_ROW
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, JsonSchema)]
@@ -152,7 +165,7 @@ impl Format {
 impl Kind for Corpus {
     const SPEC: KindSpec = KindSpec {
         name: "corpus",
-        version: 1,
+        version: 2,
         about: "read files of texts into records of one shape",
         page: page!("corpus.rs"),
         inputs: &[Port { name: "files", arity: Arity::Many, about: "files, or folders of them" }],
@@ -202,6 +215,10 @@ fn check(params: &Params) -> Result<(), StepError> {
     }
     if params.max_unread.is_nan() || params.max_unread < 0.0 {
         return Err(wrong("`max_unread` is below zero or no number"));
+    }
+    if params.max_row_bytes == 0 || params.max_row_bytes > MAX_LINE_BYTES {
+        let most = MAX_LINE_BYTES;
+        return Err(wrong(&format!("`max_row_bytes` is not between 1 and {most}")));
     }
     Ok(())
 }
@@ -258,7 +275,8 @@ impl Reading<'_> {
     fn file(&mut self, input: &Input, cx: &mut Cx<'_>) -> Result<String, StepError> {
         let opened = open::open(&input.path, self.params.encoding)?;
         let format = self.format(&opened.sample);
-        let mut rows = Rows::new(opened.reader, format, self.params.unit);
+        let mut rows =
+            Rows::new(opened.reader, format, self.params.unit, self.params.max_row_bytes);
         let record = RowWriter::new(self.params, opened.encoding);
         let (mut line, mut out) = (Vec::new(), Vec::new());
         let (rows_before, unread_before) = (self.n_rows, self.unread.n_unread);

@@ -9,8 +9,9 @@
 //!
 //! `against` are files, or folders of them. A line that is a JSON object or list stands for the texts
 //! in it, whatever their names; any other line for itself. Of each text all runs of `gram`
-//! characters are taken, without white space, whatever the width of letters and digits and the case
-//! of Latin letters. Shorter texts are passed over, and counted.
+//! characters are taken, of letters and digits alone: white space and punctuation do not count, and
+//! neither does the width of letters and digits or the case of Latin letters. Shorter texts are passed over, and
+//! counted.
 //!
 //! A record fails the rule `overlap` when its `fields` hold as many of these runs as `min_hits`, or
 //! more. The ledger has the values `overlap` (how many) and `share` (of the record's runs).
@@ -34,7 +35,7 @@ use crate::page::page;
 use crate::records::{Lines, Output};
 use crate::text::fields::Fields;
 use crate::text::ledger::{Bounds, Limit, Verdict, rounded};
-use crate::text::minhash::{each_gram, fold};
+use crate::text::minhash::{each_gram, fold_letters};
 use crate::text::stream::{Sieved, Source};
 use crate::{Cx, Kind, StepError, params_of};
 
@@ -71,7 +72,7 @@ pub(super) fn min_hits() -> u64 {
 impl Kind for Decontaminate {
     const SPEC: KindSpec = KindSpec {
         name: "decontaminate",
-        version: 1,
+        version: 2,
         about: "drop records that share text with evaluation items",
         page: page!("decontaminate.rs"),
         inputs: &[
@@ -182,7 +183,7 @@ impl Known {
                 None => texts.push(text),
             }
             for it in texts {
-                fold(it, &mut folded);
+                fold_letters(it, &mut folded);
                 if folded.len() < gram {
                     self.too_short += u64::from(!folded.is_empty());
                     continue;
@@ -207,7 +208,7 @@ impl Known {
 
     /// What a text shares with the items.
     pub(super) fn look(&self, text: &str, gram: usize, folded: &mut Vec<char>) -> Shared {
-        fold(text, folded);
+        fold_letters(text, folded);
         let (mut shared, mut at) = (Shared::default(), 0);
         each_gram(folded, gram, |hash| {
             shared.all += 1;
@@ -294,7 +295,7 @@ mod tests {
         {"id":"b","text":"完全不同的一段话，说的是别的事情。"}
         {"id":"c","text":"短"}
         --
-        {"id":"a","source":null,"keep":false,"first":"overlap","fails":["overlap"],"values":{"overlap":4,"share":0.5}}
+        {"id":"a","source":null,"keep":false,"first":"overlap","fails":["overlap"],"values":{"overlap":4,"share":0.571429}}
         {"id":"b","source":null,"keep":true,"first":null,"fails":[],"values":{"overlap":0,"share":0}}
         {"id":"c","source":null,"keep":true,"first":null,"fails":[],"values":{"overlap":0,"share":0}}
         {"id":"d","source":null,"keep":false,"first":"overlap","fails":["overlap"],"values":{"overlap":1,"share":1}}
@@ -307,5 +308,25 @@ mod tests {
         assert_eq!(outputs, run(&mut kit, "gram = 9", data, &against));
         let outputs = run(&mut kit, "gram = 9\nmin_hits = 2", data, &against);
         assert_eq!(outputs[0].lines().count(), 3);
+    }
+    #[test]
+    fn punctuation_of_any_width_neither_makes_a_match_nor_hides_one() {
+        let data = "{\"id\":\"a\",\"text\":\"诊断为，类风湿，关节炎\"}\n\
+                    {\"id\":\"b\",\"text\":\"——，。！？；：、（）……——\"}\n\
+                    {\"id\":\"c\",\"text\":\"水的『沸点』，是 多少（度）\"}\n";
+        // The commas of a table are the marks of no text.
+        let against = ["7,甲,类风湿,关节炎,乙\n", "——，。！？；：、（）……——\n水的沸点是多少度？\n"];
+        let mut kit = Kit::new("decontaminate");
+        let outputs = run(&mut kit, "gram = 8", data, &against);
+        let ids: Vec<&str> = outputs[0].lines().map(|it| &it[7..8]).collect();
+        assert_eq!(ids, ["a", "b"]);
+        assert_eq!(
+            outputs[2],
+            "{\"id\":\"c\",\"file\":\"2\",\"line\":2,\"run\":\"水的沸点是多少度\"}\n"
+        );
+        assert_eq!(kit.count("too_short"), Some(0));
+        // The six letters are there in both, whatever stands between them.
+        let outputs = run(&mut kit, "gram = 6", data, &against);
+        assert!(outputs[2].contains("\"run\":\"类风湿关节炎\""), "{}", outputs[2]);
     }
 }

@@ -50,7 +50,7 @@ pub(crate) struct Params {
 impl Kind for DenyOverlap {
     const SPEC: KindSpec = KindSpec {
         name: "deny_overlap",
-        version: 1,
+        version: 2,
         about: "stop where a record shares text with evaluation items",
         page: page!("deny_overlap.rs"),
         inputs: &[

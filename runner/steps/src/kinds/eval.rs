@@ -120,7 +120,7 @@ fn default_max_new_tokens() -> usize {
 impl Kind for Eval {
     const SPEC: KindSpec = KindSpec {
         name: "eval",
-        version: 1,
+        version: 2,
         about: "a multiple-choice exam: C-Eval, CMMLU, or one in their shape",
         page: page!("eval.rs"),
         inputs: &[

@@ -13,12 +13,18 @@
 //!
 //! | shape | seen by | where it is used |
 //! |---|---|---|
-//! | `messages` | `messages` with `role` and `content` | OpenAI, most newer sets |
+//! | `messages` | `messages` with `role` and `content`, a text or parts that are texts | OpenAI, most newer sets |
 //! | `sharegpt` | `conversations` with `from` and `value` | ShareGPT, BELLE's dialogues |
 //! | `alpaca` | `instruction`, `input`, `output`, perhaps `system` and `history` | Alpaca, BELLE, OL-CC, COIG's third part, COIG-PC, COIG-CQIA |
 //! | `coig` | `textbox_q_instruction`, `textbox_question`, `textbox_answer` and so on | COIG's examinations and values |
 //! | `prompt` | `prompt` with `completion` or `chosen` | Yi's own, many others |
 //! | `input-target` | `input` with `target` | BELLE's first |
+//! | `instances` | `instruction` with a list `instances` of `input` and `output` | BELLE's and Alpaca's seed tasks |
+//!
+//! Of a preference, `chosen` is the answer where the conversation has none: a text, a message, or a
+//! turn as LLaMA-Factory has it; what was rejected stays as it is. A record whose `label` or `kto_tag` is false holds an
+//! answer that was not wanted: it goes to `unread`. Each of several `instances` is a record of its own, the
+//! second with `-2` behind its id.
 //!
 //! Other names are given by `columns`, as for `sft`. What comes out has `id`, `source`,
 //! `instruction`, `input` and `output`; `system` and `history`, earlier questions with their
@@ -39,7 +45,7 @@ use serde_json::{Map, Value};
 
 use super::corpus::aside::{Aside, Files, Input, Place, id};
 use super::corpus::rows::{Next, Rows};
-use super::corpus::{Encoding, Unit, files, open};
+use super::corpus::{Encoding, LONGEST_ROW, Unit, files, open};
 use crate::model::record::{Columns, Record, Unfit};
 use crate::page::page;
 use crate::records::{Output, Progress};
@@ -68,7 +74,7 @@ pub(crate) struct Params {
 impl Kind for Instructions {
     const SPEC: KindSpec = KindSpec {
         name: "instructions",
-        version: 1,
+        version: 2,
         about: "read instruction data of any usual shape into one",
         page: page!("instructions.rs"),
         inputs: &[Port { name: "files", arity: Arity::Many, about: "files, or folders of them" }],
@@ -89,6 +95,7 @@ impl Kind for Instructions {
             unread: Aside::create(cx.output("unread")?, params.max_unread)?,
             progress: Progress::new("records", None),
             n_rows: 0,
+            n_pairs: 0,
             files: Files::default(),
             shapes: BTreeMap::new(),
         };
@@ -100,7 +107,7 @@ impl Kind for Instructions {
         for (name, (n, mapping)) in &reading.shapes {
             (cx.report)(Say::Note(format!("{name}, {n} records: {mapping}")));
         }
-        cx.count("records", reading.n_rows - reading.unread.n_unread);
+        cx.count("records", reading.n_pairs);
         cx.count("unread", reading.unread.n_unread);
         reading.data.finish()?;
         reading.unread.finish()
@@ -113,6 +120,7 @@ struct Reading<'a> {
     unread: Aside,
     progress: Progress,
     n_rows: u64,
+    n_pairs: u64,
     files: Files,
     /// How many records had a shape, and what became of its fields.
     shapes: BTreeMap<&'static str, (u64, &'static str)>,
@@ -123,7 +131,7 @@ impl Reading<'_> {
         let opened = open::open(&input.path, self.params.encoding)?;
         let prompt = self.params.columns.get("prompt").map_or("instruction", String::as_str);
         let format = open::format(&opened.sample, Some(prompt));
-        let mut rows = Rows::new(opened.reader, format, Unit::Line);
+        let mut rows = Rows::new(opened.reader, format, Unit::Line, LONGEST_ROW);
         let (mut line, mut row, mut salt) = (Vec::new(), 0, None);
         loop {
             cx.check_stop()?;
@@ -132,15 +140,18 @@ impl Reading<'_> {
                 Next::Unread(reason) => Err(Unfit::new(reason)),
                 Next::Row => {
                     let salt = salt.get_or_insert_with(|| self.files.salt(&line));
-                    record(&line, self.params, (salt, row))
+                    records(&line, self.params, (salt, row))
                 }
             };
             row += 1;
             self.n_rows += 1;
             match made {
-                Ok((shape, it)) => {
+                Ok((shape, all)) => {
                     self.shapes.entry(shape.name).or_insert((0, shape.mapping)).0 += 1;
-                    self.data.line(&it)?;
+                    self.n_pairs += all.len() as u64;
+                    for it in all {
+                        self.data.line(&it)?;
+                    }
                 }
                 Err(it) => {
                     self.unread.put(input, Place { line: rows.line, row }, it, &line)?;
@@ -152,31 +163,39 @@ impl Reading<'_> {
     }
 }
 
-/// The record that is written for a row, and the shape that it had.
-fn record(
+/// The records that are written for a row, and the shape that it had.
+fn records(
     line: &[u8],
     params: &Params,
     (salt, n): (&[u8; 32], u64),
-) -> Result<(Shape, Vec<u8>), Unfit> {
+) -> Result<(Shape, Vec<Vec<u8>>), Unfit> {
     let map: Map<String, Value> = serde_json::from_slice(line)
         .map_err(|it| Unfit::new(format!("is no JSON object: {it}")))?;
     let columns: &Columns = &params.columns;
-    let (shape, pair) = Pair::read(Record { map: &map, columns })?;
+    let (shape, pairs) = Pair::all(Record { map: &map, columns })?;
     let own = map.get("source").and_then(Value::as_str);
     let source = params.source.as_deref().or(own).unwrap_or(shape.name);
-    let mut out = Map::new();
     let made = || id(source, salt, n, line).into();
     let has_id = map.get("id").filter(|it| it.is_string() || it.is_number());
-    out.insert("id".to_owned(), has_id.cloned().unwrap_or_else(made));
-    out.insert("source".to_owned(), source.into());
-    out.extend(pair.alpaca());
-    for (name, value) in &map {
-        if !shape.uses(name, columns) && !out.contains_key(name) {
-            out.insert(name.clone(), value.clone());
+    let id = has_id.cloned().unwrap_or_else(made);
+    let all = pairs.iter().enumerate().map(|(i, pair)| {
+        let mut out = Map::new();
+        let id = match (i, &id) {
+            (0, id) => id.clone(),
+            (_, Value::String(id)) => format!("{id}-{}", i + 1).into(),
+            (_, id) => format!("{id}-{}", i + 1).into(),
+        };
+        out.insert("id".to_owned(), id);
+        out.insert("source".to_owned(), source.into());
+        out.extend(pair.alpaca());
+        for (name, value) in &map {
+            if !shape.uses(name, columns) && !out.contains_key(name) {
+                out.insert(name.clone(), value.clone());
+            }
         }
-    }
-    let text = serde_json::to_vec(&out).expect("a parsed record is always JSON");
-    Ok((shape, text))
+        serde_json::to_vec(&out).expect("a parsed record is always JSON")
+    });
+    Ok((shape, all.collect()))
 }
 
 #[cfg(test)]
@@ -212,6 +231,44 @@ mod tests {
         assert_eq!(kit.said.iter().filter(is_note).count(), 6);
         let array = format!("[{}]", lines.trim_end().replace('\n', ",\n"));
         assert_eq!(kit.run("", &[array.as_bytes()]).unwrap()[0], outputs[0]);
+    }
+
+    #[test]
+    fn preferences_parts_and_instances_are_read_and_what_was_not_wanted_is_kept_aside() {
+        let lines = concat!(
+            "{\"id\":\"a\",\"conversations\":[{\"from\":\"human\",\"value\":\"q\"}],\"chosen\":{\"from\":\"gpt\",\"value\":\"c\"},\"rejected\":{\"from\":\"gpt\",\"value\":\"r\"}}\n",
+            "{\"id\":\"b\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"one \"},{\"type\":\"text\",\"text\":\"two\"}]},{\"role\":\"assistant\",\"content\":\"a\"}]}\n",
+            "{\"id\":\"c\",\"instruction\":\"i\",\"instances\":[{\"input\":\"x\",\"output\":\"y\"},{\"input\":\"\",\"output\":\"z\"}],\"is_classification\":false}\n",
+            "{\"id\":\"d\",\"prompt\":\"p\",\"completion\":\"good\",\"label\":true}\n",
+            "{\"id\":\"e\",\"prompt\":\"p\",\"completion\":\"bad\",\"label\":false}\n",
+            "{\"id\":\"f\",\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":\"bad\"}],\"kto_tag\":false}\n",
+            "{\"id\":\"g\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":\"u\"}]},{\"role\":\"assistant\",\"content\":\"a\"}]}\n",
+            "{\"id\":\"h\",\"instruction\":\"i\",\"instances\":[{\"input\":\"x\",\"output\":\"\"}]}\n",
+        );
+        let mut kit = Kit::new("instructions");
+        let outputs = kit.run("max_unread = 4", &[lines.as_bytes()]).unwrap();
+        insta::assert_snapshot!(outputs[0], @r#"
+        {"id":"a","source":"sharegpt","instruction":"q","input":"","output":"c","rejected":{"from":"gpt","value":"r"}}
+        {"id":"b","source":"messages","instruction":"one two","input":"","output":"a"}
+        {"id":"c","source":"instances","instruction":"i","input":"x","output":"y","is_classification":false}
+        {"id":"c-2","source":"instances","instruction":"i","input":"","output":"z","is_classification":false}
+        {"id":"d","source":"prompt","instruction":"p","input":"","output":"good","label":true}
+        "#);
+        assert_eq!((kit.count("records"), kit.count("unread")), (Some(5), Some(4)));
+        let why = |it: &str| {
+            let it: serde_json::Value = serde_json::from_str(it).unwrap();
+            format!("{}: {}", it["field"], it["reason"])
+        };
+        let all: Vec<String> = outputs[1].lines().map(why).collect();
+        insta::assert_snapshot!(all.join("\n"), @r#"
+        "label": "is false: the answer was not wanted (KTO), and is none to learn"
+        "kto_tag": "is false: the answer was not wanted (KTO), and is none to learn"
+        "message 1": "has a part that is not a text"
+        "instances[0].output": "is empty or missing"
+        "#);
+        assert!(
+            kit.error("", lines).contains("field `label`: is false: the answer was not wanted")
+        );
     }
 
     #[test]

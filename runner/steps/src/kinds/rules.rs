@@ -13,7 +13,7 @@
 //! `off` takes rules away; `measure` adds rules that have no say, so that `cut` can ask them later.
 //! `data` has the records that pass, as they came; `ledger` has a line for every record.
 //!
-//! | rule | its value | `paper` | `data_juicer` |
+//! | rule | its value | `paper` | `ratios` |
 //! |---|---|---|---|
 //! | `length` | characters | min 5 | min 10 |
 //! | `sensitive` | personal data found, as by `anonymize` | max 0 | |
@@ -32,7 +32,9 @@
 //! | `chinese` | share of Chinese characters | | |
 //!
 //! The seven of `paper` are those of its appendix A.2, whose thresholds it does not print, but for
-//! the length. `words` replaces a list. Without it `keywords` are the authors' 14 for a field called
+//! the length. The thresholds of `ratios` are the defaults of Data-Juicer's filters of such names; the values
+//! are the ones above, not that tool's: it has a list of special characters where this asks for letters,
+//! counts a line's end as a part of the line, and takes for words what its tokenizers make. `words` replaces a list. Without it `keywords` are the authors' 14 for a field called
 //! `instruction`, their five for one called `output`, and what web pages say about themselves for
 //! any other. Shares are rounded to six places.
 //!
@@ -119,8 +121,8 @@ pub(crate) enum Preset {
     /// The seven of the paper's appendix A.2.
     #[default]
     Paper,
-    /// Data-Juicer's ratios with its defaults.
-    DataJuicer,
+    /// Ratios of characters and repetition, with Data-Juicer's default thresholds.
+    Ratios,
     /// None but those in `min` and `max`.
     None,
     /// The authors' script before scoring.
@@ -134,7 +136,7 @@ pub(crate) enum Preset {
 impl Preset {
     fn script(self) -> Option<Script> {
         match self {
-            Preset::Paper | Preset::DataJuicer | Preset::None => None,
+            Preset::Paper | Preset::Ratios | Preset::None => None,
             Preset::DeleteKeyInput => Some(Script::DeleteKeyInput),
             Preset::SelectData => Some(Script::SelectData),
             Preset::DeleteKeyOutput => Some(Script::DeleteKeyOutput),
@@ -204,7 +206,7 @@ impl Checks {
             None => {
                 let preset = |it: Rule| match params.preset {
                     Preset::Paper => it.in_paper(),
-                    Preset::DataJuicer => it.in_data_juicer(),
+                    Preset::Ratios => it.in_ratios(),
                     _ => None,
                 };
                 Rule::ALL.into_iter().map(|it| (it.name(), preset(it))).collect()

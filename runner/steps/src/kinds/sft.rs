@@ -94,6 +94,7 @@ pub(crate) enum Direction {
 
 impl Direction {
     fn of(self, record: Record<'_>) -> Result<Conversation, Unfit> {
+        record.check_wanted()?;
         let conversation = record.conversation()?;
         match self {
             Direction::Forward => Ok(conversation),
@@ -128,7 +129,7 @@ pub(crate) const OUTPUTS: &[Slot] = &[
 impl Kind for Sft {
     const SPEC: KindSpec = KindSpec {
         name: "sft",
-        version: 1,
+        version: 2,
         about: "train a model on conversations, to write the answers",
         page: page!("sft.rs"),
         inputs: &[

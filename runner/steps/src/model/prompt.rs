@@ -16,19 +16,17 @@
 //! a record lacks is an error that names the line, the field and what there is; nothing is ever
 //! filled in. A template is bounded in steps and in what it writes, as chat templates are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use minijinja::value::{Serde, Value};
-use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 use serde_json::{Map, Value as Json};
 
 use super::chat::Conversation;
 use super::error::TextError;
 use super::folder;
 use super::record::{Columns, Record, Unfit};
-use super::template::size_of_texts;
-use super::template::{Bounded, MAX_SOURCE_BYTES, MAX_WRITTEN_BYTES, environment, reason_of};
+use super::sandbox::{Context, RenderError, Renderer, Undefined};
+use super::template::{MAX_SOURCE_BYTES, MAX_WRITTEN_BYTES, size_of_texts};
 
 /// What a header may say.
 const KEYS: [&str; 5] = ["id", "inputs", "form", "source", "gloss"];
@@ -39,7 +37,7 @@ pub struct Prompt {
     source: String,
     pub(super) header: BTreeMap<String, String>,
     inputs: Vec<String>,
-    environment: Environment<'static>,
+    renderer: Renderer,
 }
 
 impl Prompt {
@@ -60,22 +58,14 @@ impl Prompt {
         let inputs = header.get("inputs").map(String::as_str).unwrap_or_default();
         let inputs = inputs.split(',').map(|it| it.trim().to_owned()).filter(|it| !it.is_empty());
         let inputs: Vec<String> = inputs.collect();
-        let compile = || -> Result<_, Error> {
-            let mut environment = environment()?;
-            environment.set_undefined_behavior(UndefinedBehavior::Strict);
-            environment.add_template_owned("chat", source.clone())?;
-            let used = environment.get_template("chat")?.undeclared_variables(false);
-            Ok((environment, used.into_iter().collect::<BTreeSet<String>>()))
-        };
-        let (environment, used) = compile().map_err(|it| wrong(None, reason_of(&it)))?;
-        // What is built in counts as undeclared too.
-        let built_in = |it: &String| environment.globals().any(|(name, _)| name == it);
-        let other = used.iter().find(|it| !inputs.contains(it) && !built_in(it));
+        let renderer = Renderer::foreign(&source, Undefined::Strict);
+        let renderer = renderer.map_err(|it| wrong(None, it.reason))?;
+        let other = renderer.undeclared().iter().find(|it| !inputs.contains(it));
         if let Some(it) = other {
             let reason = format!("uses `{it}`, which `inputs` does not name");
             return Err(wrong(line_of(&source, it), reason));
         }
-        Ok(Self { path: path.to_owned(), source, header, inputs, environment })
+        Ok(Self { path: path.to_owned(), source, header, inputs, renderer })
     }
 
     /// What it calls itself.
@@ -106,39 +96,36 @@ impl Prompt {
     }
 
     fn fill(&self, fields: &Map<String, Json>, columns: &Columns) -> Result<String, TextError> {
-        let mut context: BTreeMap<&str, Value> = BTreeMap::new();
+        let mut context = Context::new();
         let mut size = 0;
         for name in &self.inputs {
             let theirs = columns.get(name).unwrap_or(name);
             if let Some(it) = fields.get(theirs).filter(|it| !it.is_null()) {
                 size += size_of_texts(it);
-                context.insert(name, Value::from(Serde(it)));
+                context.insert(name, it);
             }
         }
-        let limit = MAX_WRITTEN_BYTES + 8 * size;
-        let mut writer = Bounded { out: Vec::new(), limit };
-        let known: BTreeSet<&str> = context.keys().copied().collect();
-        let render = || -> Result<(), Error> {
-            let template = self.environment.get_template("chat")?;
-            template.render_captured_to(Value::from(context), &mut writer).map(|_| ())
-        };
-        render().map_err(|it| self.mistake(&it, &known, fields))?;
-        let wrong = |_| self.wrong(None, "writes bytes that are not UTF-8".to_owned());
-        String::from_utf8(writer.out).map_err(wrong)
+        let text = self.renderer.render(&context, MAX_WRITTEN_BYTES + 8 * size);
+        text.map_err(|it| self.mistake(it, &context, fields))
     }
 
-    fn mistake(&self, error: &Error, known: &BTreeSet<&str>, map: &Map<String, Json>) -> TextError {
-        if error.kind() != ErrorKind::UndefinedError {
-            return self.wrong(None, reason_of(error));
+    fn mistake(
+        &self,
+        error: RenderError,
+        known: &Context<'_>,
+        map: &Map<String, Json>,
+    ) -> TextError {
+        if !error.undefined {
+            return self.wrong(None, error.reason);
         }
-        let line = error.line();
+        let line = error.line;
         let on_line = |it: &&String| {
             let text = line.and_then(|at| self.source.lines().nth(at.saturating_sub(1)));
             text.is_none_or(|text| text.contains(it.as_str()))
         };
-        let lacks = || self.inputs.iter().filter(|it| !known.contains(it.as_str()));
+        let lacks = || self.inputs.iter().filter(|it| !known.contains_key(it.as_str()));
         let Some(name) = lacks().find(on_line).or_else(|| lacks().next()) else {
-            return self.wrong(None, reason_of(error));
+            return self.wrong(None, error.reason);
         };
         let fields = Record { map, columns: &Columns::new() }.fields();
         self.wrong(line, format!("needs `{name}`, which the record does not have; {fields}"))

@@ -1,7 +1,8 @@
 //! Texts and conversations out of records of the forms that people have.
 //!
 //! The form is seen from a record's fields: `messages`; `conversations`; `instruction` with `output`;
-//! `prompt` with `completion`; `text`. Other names are given by `columns`.
+//! `prompt` with `completion`; `text`. Other names are given by `columns`. Where a preference's `chosen`
+//! stands in place of the last answer, it is the answer.
 
 use std::collections::BTreeMap;
 
@@ -119,11 +120,11 @@ impl<'a> Record<'a> {
     /// The conversation of a record.
     pub(crate) fn conversation(&self) -> Result<Conversation, Unfit> {
         let messages = if self.get("messages").is_some() {
-            self.messages()?
+            self.with_chosen(self.messages()?)?
         } else if self.get("conversations").is_some() {
-            self.turns()?
+            self.with_chosen(self.turns()?)?
         } else if self.get("instruction").is_some() {
-            self.instruction()?
+            self.with_chosen(self.instruction()?)?
         } else if self.get("prompt").is_some() {
             self.prompt()?
         } else {
@@ -133,6 +134,42 @@ impl<'a> Record<'a> {
         };
         let tools = self.get("tools").cloned();
         Conversation::new(messages, tools).map_err(|it| Unfit::new(it.to_string()))
+    }
+
+    /// Refuses an answer that was not wanted: KTO's records say so in a flag.
+    pub(crate) fn check_wanted(&self) -> Result<(), Unfit> {
+        let flag = ["label", "kto_tag"];
+        match flag.into_iter().find(|it| self.map.get(*it) == Some(&Value::Bool(false))) {
+            Some(it) => {
+                let reason = "is false: the answer was not wanted (KTO), and is none to learn";
+                Err(Unfit::field(it, reason))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A conversation that ends with a question, and the answer that was preferred.
+    fn with_chosen(&self, mut all: Vec<Value>) -> Result<Vec<Value>, Unfit> {
+        let role = all.last().and_then(|it| it.get("role")).and_then(Value::as_str);
+        let chosen = self.map.get("chosen").filter(|it| !it.is_null());
+        if let (Some("user"), Some(it)) = (role, chosen) {
+            all.extend(self.answers(it)?);
+        }
+        Ok(all)
+    }
+
+    /// What `chosen` holds: a text, a turn with `from` and `value`, a message, or a list of those.
+    fn answers(&self, chosen: &Value) -> Result<Vec<Value>, Unfit> {
+        match chosen {
+            Value::String(it) => Ok(vec![message("assistant", it)]),
+            Value::Array(all) if all.iter().all(|it| it.get("from").is_none()) => Ok(all.clone()),
+            Value::Array(all) => turns_of("chosen", all),
+            Value::Object(it) if it.contains_key("from") => {
+                turns_of("chosen", std::slice::from_ref(chosen))
+            }
+            Value::Object(_) => Ok(vec![chosen.clone()]),
+            _ => Err(Unfit::field("chosen", "is neither a text, a message nor a list")),
+        }
     }
 
     fn system(&self) -> Result<Vec<Value>, Unfit> {
@@ -180,21 +217,7 @@ impl<'a> Record<'a> {
     /// ShareGPT's form: turns that are from somebody and have a value.
     fn turns(&self) -> Result<Vec<Value>, Unfit> {
         let mut all = self.system()?;
-        for (i, it) in self.list("conversations")?.iter().enumerate() {
-            let at = |name: &str| format!("{}[{i}].{name}", self.name("conversations"));
-            let from = it.get("from").and_then(Value::as_str);
-            let role = match from.map(str::to_lowercase).as_deref() {
-                Some("human" | "user") => "user",
-                Some("gpt" | "assistant" | "bot" | "model" | "function_call") => "assistant",
-                Some("system") => "system",
-                Some("tool" | "function" | "observation") => "tool",
-                Some(_) => return Err(Unfit::field(at("from"), "is nobody that is known")),
-                None => return Err(Unfit::field(at("from"), "is not a text")),
-            };
-            let value = it.get("value").and_then(Value::as_str);
-            let value = value.ok_or_else(|| Unfit::field(at("value"), "is not a text"))?;
-            all.push(message(role, value));
-        }
+        all.extend(turns_of(&self.name("conversations"), self.list("conversations")?)?);
         Ok(all)
     }
 
@@ -227,21 +250,71 @@ impl<'a> Record<'a> {
     /// A prompt and what follows: texts, or lists of messages.
     fn prompt(&self) -> Result<Vec<Value>, Unfit> {
         let mut all = self.system()?;
-        // Yi's own form calls what follows `chosen`.
-        let follows = if self.get("completion").is_some() || self.map.get("chosen").is_none() {
-            self.name("completion")
-        } else {
-            "chosen".to_owned()
-        };
-        for (name, role) in [(self.name("prompt"), "user"), (follows, "assistant")] {
-            match self.map.get(&name) {
-                None | Some(Value::Null) => {}
-                Some(Value::String(it)) => all.push(message(role, it)),
-                Some(Value::Array(list)) => all.extend(list.iter().cloned()),
-                Some(_) => return Err(Unfit::field(name, "is neither a text nor a list")),
+        match self.get("prompt") {
+            None => {}
+            Some(Value::String(it)) => all.push(message("user", it)),
+            Some(Value::Array(list)) => all.extend(list.iter().cloned()),
+            Some(_) => {
+                return Err(Unfit::field(self.name("prompt"), "is neither a text nor a list"));
             }
         }
+        match (self.get("completion"), self.map.get("chosen").filter(|it| !it.is_null())) {
+            (Some(Value::String(it)), _) => all.push(message("assistant", it)),
+            (Some(Value::Array(list)), _) => all.extend(list.iter().cloned()),
+            (Some(_), _) => {
+                let field = self.name("completion");
+                return Err(Unfit::field(field, "is neither a text nor a list"));
+            }
+            // Yi's own form calls what follows `chosen`, and so do preferences.
+            (None, Some(it)) => {
+                let answers = self.answers(it)?;
+                let asks = |it: &Value| matches!(it["role"].as_str(), Some("user" | "system"));
+                // Some have the whole conversation there, the prompt again at its beginning.
+                match answers.first().is_some_and(asks) {
+                    true => all = answers,
+                    false => all.extend(answers),
+                }
+            }
+            (None, None) => {}
+        }
         Ok(all)
+    }
+}
+
+/// ShareGPT's turns: from somebody, with a value.
+fn turns_of(field: &str, list: &[Value]) -> Result<Vec<Value>, Unfit> {
+    let mut all = Vec::new();
+    for (i, it) in list.iter().enumerate() {
+        let at = |name: &str| format!("{field}[{i}].{name}");
+        let from = it.get("from").and_then(Value::as_str);
+        let role = match from.map(str::to_lowercase).as_deref() {
+            Some("human" | "user") => "user",
+            Some("gpt" | "assistant" | "bot" | "model" | "function_call") => "assistant",
+            Some("system") => "system",
+            Some("tool" | "function" | "observation") => "tool",
+            Some(_) => return Err(Unfit::field(at("from"), "is nobody that is known")),
+            None => return Err(Unfit::field(at("from"), "is not a text")),
+        };
+        let value = it.get("value").and_then(Value::as_str);
+        let value = value.ok_or_else(|| Unfit::field(at("value"), "is not a text"))?;
+        all.push(message(role, value));
+    }
+    Ok(all)
+}
+
+/// The text of a message: as it stands, or in parts.
+pub(crate) fn text_of_content(content: &Value) -> Result<String, &'static str> {
+    match content {
+        Value::String(it) => Ok(it.clone()),
+        Value::Array(parts) => {
+            let text = |it: &Value| {
+                let is_text = it.get("type").is_none_or(|it| it == "text");
+                it.get("text").and_then(Value::as_str).filter(|_| is_text).map(str::to_owned)
+            };
+            let texts: Option<Vec<String>> = parts.iter().map(text).collect();
+            texts.map(|it| it.concat()).ok_or("has a part that is not a text")
+        }
+        _ => Err("is not a text"),
     }
 }
 
@@ -285,6 +358,23 @@ mod tests {
             ),
             (json!({"prompt": "p", "completion": "c"}), vec![]),
             (json!({"prompt": "p", "chosen": "c"}), vec![]),
+            (
+                json!({"conversations": [{"from": "human", "value": "q"}],
+                    "chosen": {"from": "gpt", "value": "c"}, "rejected": {"from": "gpt", "value": "r"}}),
+                vec![],
+            ),
+            (
+                json!({"messages": [{"role": "user", "content": "q"}],
+                    "chosen": {"role": "assistant", "content": "c"}}),
+                vec![],
+            ),
+            (json!({"instruction": "i", "input": "x", "chosen": "c", "rejected": "r"}), vec![]),
+            (json!({"prompt": "q", "chosen": messages, "rejected": []}), vec![]),
+            (
+                json!({"prompt": [{"role": "user", "content": "q"}],
+                    "chosen": [{"role": "assistant", "content": "c"}]}),
+                vec![],
+            ),
             (json!({"q": "p", "a": "c"}), vec![("prompt", "q"), ("completion", "a")]),
             (
                 json!({"output": "o", "instruction": "i"}),
@@ -300,6 +390,11 @@ mod tests {
         user: q / assistant: a / user: i / assistant: o
         user: p / assistant: c
         user: p / assistant: c
+        user: q / assistant: c
+        user: q / assistant: c
+        user: i\nx / assistant: c
+        user: q / assistant: a
+        user: q / assistant: c
         user: p / assistant: c
         user: o / assistant: i
         ");
@@ -322,6 +417,8 @@ mod tests {
             json!({"instruction": "i", "output": 1}),
             json!({"instruction": "i", "history": [["q"]]}),
             json!({"prompt": 1}),
+            json!({"prompt": "p", "chosen": 1}),
+            json!({"conversations": [{"from": "human", "value": "q"}], "chosen": {"from": "gpt"}}),
         ];
         let all: Vec<String> = cases.into_iter().map(|it| read(it, &[])).collect();
         insta::assert_snapshot!(all.join("\n"), @r#"
@@ -339,6 +436,8 @@ mod tests {
         Some("output"): is not a text
         Some("history[0]"): is not a question and its answer
         Some("prompt"): is neither a text nor a list
+        Some("chosen"): is neither a text, a message nor a list
+        Some("chosen[0].value"): is not a text
         "#);
     }
 

@@ -1,23 +1,17 @@
-//! Chat templates, rendered as `transformers` renders them: Jinja with trimmed blocks, loop
-//! controls, Python's string methods and its `tojson`.
+//! Chat templates, rendered as `transformers` renders them.
 //!
-//! A template comes with a model and is a program of somebody else's. It cannot read files or the
-//! clock; it is stopped after a number of steps, and what it writes is bounded. Rendering is a
-//! function of the conversation alone, because its result is under a key.
+//! A template comes with a model and is a program of somebody else's: it is bounded in steps, in
+//! memory and in what it writes ([`super::sandbox`]). Rendering is a function of the conversation
+//! alone, because its result is under a key.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Serde, Value};
-use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
-use minijinja_contrib::pycompat::unknown_method_callback;
 use serde_json::Value as Json;
 
 use super::error::TextError;
 use super::folder::{self, Settings};
-use super::python_json::{self, Style};
+use super::sandbox::{Context, RenderError, Renderer, Undefined};
 
 /// Templates that are built in, by name.
 pub const BUILT_IN: &[(&str, &str)] = &[
@@ -44,8 +38,6 @@ pub const PLAIN: &str = "\
 
 /// A template longer than this is none.
 pub(super) const MAX_SOURCE_BYTES: usize = 1 << 20;
-/// A long conversation takes some ten thousand steps.
-const MAX_STEPS: u64 = 5_000_000;
 /// What a template may write beyond some multiple of what it was given.
 pub(super) const MAX_WRITTEN_BYTES: usize = 16 << 20;
 
@@ -53,7 +45,7 @@ pub(super) const MAX_WRITTEN_BYTES: usize = 16 << 20;
 pub struct Template {
     name: String,
     source: String,
-    environment: Environment<'static>,
+    renderer: Renderer,
     literals: Vec<String>,
 }
 
@@ -74,7 +66,12 @@ impl Template {
             let reason = format!("`{name}` is none of {}", known.join(", "));
             return Err(TextError::NoTemplate { reason });
         };
-        Self::new(name, source)
+        Self::trusted(name, source)
+    }
+
+    /// Compiles a template of ours.
+    pub(crate) fn trusted(name: &str, source: &str) -> Result<Self, TextError> {
+        Self::compiled(name, source, Renderer::trusted)
     }
 
     /// The template of a model folder: `chat_template.jinja`, or what `tokenizer_config.json` holds.
@@ -111,16 +108,21 @@ impl Template {
 
     /// Compiles a template.
     pub fn new(name: &str, source: &str) -> Result<Self, TextError> {
+        Self::compiled(name, source, |it| Renderer::foreign(it, Undefined::Lenient))
+    }
+
+    fn compiled(
+        name: &str,
+        source: &str,
+        compile: impl FnOnce(&str) -> Result<Renderer, RenderError>,
+    ) -> Result<Self, TextError> {
         let wrong = |reason| TextError::Template { name: name.to_owned(), reason };
         if source.len() > MAX_SOURCE_BYTES {
             return Err(wrong(format!("is longer than {MAX_SOURCE_BYTES} bytes")));
         }
-        let mut environment = environment().map_err(|it| wrong(reason_of(&it)))?;
-        environment
-            .add_template_owned("chat", without_marks(source))
-            .map_err(|it| wrong(reason_of(&it)))?;
+        let renderer = compile(&without_marks(source)).map_err(|it| wrong(it.reason))?;
         let (name, literals) = (name.to_owned(), literals(source));
-        Ok(Self { name, source: source.to_owned(), environment, literals })
+        Ok(Self { name, source: source.to_owned(), renderer, literals })
     }
 
     /// Its name: of a built-in one or of its file.
@@ -139,45 +141,19 @@ impl Template {
     }
 
     pub(crate) fn render(&self, given: &Given<'_>) -> Result<String, TextError> {
-        let wrong = |reason| TextError::Template { name: self.name.clone(), reason };
-        let template = self.environment.get_template("chat").map_err(|it| wrong(reason_of(&it)))?;
-        let mut context: BTreeMap<&str, Value> = BTreeMap::new();
-        for (name, text) in given.names.into_iter().flatten() {
-            context.insert(name, Value::from(text.as_str()));
-        }
-        context.insert("messages", Value::from(Serde(&given.messages)));
-        context.insert("tools", Value::from(Serde(&given.tools)));
-        context.insert("documents", Value::from(()));
-        context.insert("add_generation_prompt", Value::from(given.asks_for_answer));
+        let names = given.names.into_iter().flatten();
+        let names: Vec<(&str, Json)> =
+            names.map(|(name, text)| (name.as_str(), text.as_str().into())).collect();
+        let mut context: Context<'_> = names.iter().map(|(name, text)| (*name, text)).collect();
+        let asks_for_answer = Json::Bool(given.asks_for_answer);
+        context.insert("messages", &given.messages);
+        context.insert("tools", given.tools.as_ref().unwrap_or(&Json::Null));
+        context.insert("documents", &Json::Null);
+        context.insert("add_generation_prompt", &asks_for_answer);
         let limit = MAX_WRITTEN_BYTES + 8 * size_of_texts(&given.messages);
-        let mut writer = Bounded { out: Vec::new(), limit };
-        let context = Value::from(context);
-        template.render_captured_to(context, &mut writer).map_err(|it| wrong(reason_of(&it)))?;
-        String::from_utf8(writer.out).map_err(|_| wrong("writes bytes that are not UTF-8".into()))
+        let text = self.renderer.render(&context, limit);
+        text.map_err(|it| TextError::Template { name: self.name.clone(), reason: it.reason })
     }
-}
-
-pub(super) fn environment() -> Result<Environment<'static>, Error> {
-    let mut environment = Environment::new();
-    let mut syntax = SyntaxConfig::builder();
-    syntax.trim_blocks(true).lstrip_blocks(true);
-    environment.set_syntax(syntax.build()?);
-    // So that a release build names what is undefined, as a debug build does.
-    environment.set_debug(true);
-    environment.set_undefined_behavior(UndefinedBehavior::Lenient);
-    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    environment.set_unknown_method_callback(|state, value, method, arguments| {
-        match (value.as_str(), method, arguments) {
-            (Some(text), "title", []) => Ok(Value::from(title(text))),
-            _ => unknown_method_callback(state, value, method, arguments),
-        }
-    });
-    environment.set_fuel(Some(MAX_STEPS));
-    environment.add_function("raise_exception", |reason: String| -> Result<Value, Error> {
-        Err(Error::new(ErrorKind::InvalidOperation, format!("{RAISED}{reason}")))
-    });
-    environment.add_filter("tojson", to_json);
-    Ok(environment)
 }
 
 /// `{% generation %}` and its end mark answers for trainers; what an answer is follows from the
@@ -199,81 +175,6 @@ fn without_marks(source: &str) -> String {
         rest = after;
     }
     out + rest
-}
-
-/// `str.title` of Python: a letter is large where none stands before it.
-fn title(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut inside = false;
-    for c in text.chars() {
-        match (c.is_alphabetic(), inside) {
-            (true, false) => out.extend(c.to_uppercase()),
-            (true, true) => out.extend(c.to_lowercase()),
-            (false, _) => out.push(c),
-        }
-        inside = c.is_alphabetic();
-    }
-    out
-}
-
-/// Marks what a template itself has to say, to tell it from what the engine says.
-const RAISED: &str = "it refuses: ";
-
-fn to_json(value: Value, options: Kwargs) -> Result<String, Error> {
-    let separators: Option<Vec<String>> = options.get("separators")?;
-    let separators = match separators.as_deref() {
-        Some([items, keys]) => Some((items.clone(), keys.clone())),
-        _ => None,
-    };
-    let style = Style {
-        indent: options.get::<Option<usize>>("indent")?.map(|it| it.min(16)),
-        ascii: options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false),
-        sort_keys: options.get::<Option<bool>>("sort_keys")?.unwrap_or(false),
-        separators,
-    };
-    options.assert_all_used()?;
-    let json = serde_json::to_value(&value);
-    let json = json.map_err(|it| Error::new(ErrorKind::BadSerialization, it.to_string()))?;
-    Ok(python_json::dumps(&json, &style))
-}
-
-/// Why it went wrong, in a sentence.
-pub(super) fn reason_of(error: &Error) -> String {
-    let detail = error.detail().unwrap_or_default();
-    if let Some(at) = detail.find(RAISED) {
-        return detail[at..].to_owned();
-    }
-    if detail.contains("strftime_now") {
-        return "asks for the time of day (`strftime_now`), which no key holds".to_owned();
-    }
-    match error.kind() {
-        ErrorKind::OutOfFuel => format!("does not end within {MAX_STEPS} steps"),
-        ErrorKind::WriteFailure => "writes more than a conversation can need".to_owned(),
-        _ => {
-            let text = error.to_string();
-            let text = text.split_once(" (in chat:").map_or(text.as_str(), |it| it.0);
-            error.line().map_or(text.to_owned(), |line| format!("line {line}: {text}"))
-        }
-    }
-}
-
-pub(super) struct Bounded {
-    pub(super) out: Vec<u8>,
-    pub(super) limit: usize,
-}
-
-impl Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if self.out.len() + bytes.len() > self.limit {
-            return Err(std::io::ErrorKind::FileTooLarge.into());
-        }
-        self.out.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 pub(super) fn size_of_texts(json: &Json) -> usize {

@@ -109,7 +109,12 @@ impl Tokenizer {
         }
         let model = folder.join("tokenizer.model");
         if let Some(bytes) = folder::bytes(&model)? {
-            let it = sentencepiece::read(&model, &bytes)?;
+            let mut it = sentencepiece::read(&model, &bytes)?;
+            // A file of this form has no post-processor: the flag alone says it.
+            if files.config.flag("add_bos_token")? == Some(true) {
+                let bos = files.names()?.remove("bos_token").or(it.bos.clone());
+                it.definition.before_text.extend(bos);
+            }
             return Self::new(it.definition, &files, [it.bos, it.eos], &bytes);
         }
         Err(TextError::NoTokenizer { folder: folder.to_owned() })
@@ -135,8 +140,10 @@ impl Tokenizer {
         let control = files.control(&definition, &named, &ids)?;
         let bytes_of_text = (0..=255).filter_map(|it| ids.get(&byte_token(it)).copied());
         let first = definition.before_text.first().and_then(|it| ids.get(it)).copied();
-        let adds_bos = files.config.flag("add_bos_token")?;
-        let adds_bos = adds_bos.unwrap_or(first.is_some() && first == named.bos);
+        // As in `transformers` 5: the flag can take away what a post-processor adds, and adds nothing
+        // of its own.
+        let wanted = files.config.flag("add_bos_token")? != Some(false);
+        let adds_bos = wanted && first.is_some() && first == named.bos;
         Ok(Self {
             plain: definition.plain(&control)?,
             prefix: definition.prefix,
@@ -144,7 +151,7 @@ impl Tokenizer {
             bytes: bytes_of_text.collect(),
             controls: Controls::new(&definition, &control),
             n_ids: tokens.keys().max().map_or(0, |it| *it as usize + 1),
-            adds_bos: adds_bos && named.bos.is_some(),
+            adds_bos,
             digest: digest(bytes, &named, adds_bos, &control),
             tokens,
             ids,

@@ -33,6 +33,8 @@ pub(crate) struct Client {
     pub(crate) again: AtomicU64,
     /// Held by the one large reply that is read and parsed.
     pub(crate) large: Mutex<()>,
+    /// How many replies repeated the key.
+    pub(crate) masked: AtomicU64,
 }
 
 /// Why there is no answer.
@@ -89,8 +91,8 @@ impl Client {
             .build()
             .into();
         let pace = Pace::new(endpoint.requests_per_minute);
-        let (sent, again) = (AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Self { agent, server, pace, sent, again, large: Mutex::new(()) })
+        let [sent, again, masked] = [const { AtomicU64::new(0) }; 3];
+        Ok(Self { agent, server, pace, sent, again, masked, large: Mutex::new(()) })
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -172,7 +174,13 @@ impl Client {
             Err(it) if status == 200 => return Reply::Later(failed(&it), None),
             Err(_) => (Vec::new(), None),
         };
-        let json: Option<Value> = serde_json::from_slice(&text).ok();
+        let mut json: Option<Value> = serde_json::from_slice(&text).ok();
+        // Here, so that nothing behind this line can keep the key: no answer, no reason, no log.
+        if let (Some(json), Some(key)) = (&mut json, &self.server.key)
+            && key.mask(json)
+        {
+            self.masked.fetch_add(1, Ordering::Relaxed);
+        }
         match (status, json) {
             (200, Some(it)) => Reply::Json(it, large),
             (200, None) => Reply::Later("answered with what is no JSON".to_owned(), None),
@@ -207,7 +215,7 @@ impl Client {
         });
         let Some(mut message) = message else { return format!("answered with status {status}") };
         if let Some(key) = &self.server.key {
-            message = message.replace(key.text(), "…");
+            message = key.masked(&message);
         }
         let shown: String = message.chars().filter(|it| !it.is_control()).take(300).collect();
         format!("answered with status {status}: {shown}")

@@ -118,7 +118,12 @@ impl Answerer for Asker {
 fn requests(client: &Client) -> String {
     let (sent, again) = (&client.sent, &client.again);
     let (sent, again) = (sent.load(Ordering::Relaxed), again.load(Ordering::Relaxed));
-    format!("{sent} requests to `{}`, {again} of them again", client.url())
+    let mut said = format!("{sent} requests to `{}`, {again} of them again", client.url());
+    let masked = client.masked.load(Ordering::Relaxed);
+    if masked > 0 {
+        said.push_str(&format!("; {masked} replies repeated the endpoint's key, kept as `…`"));
+    }
+    said
 }
 
 /// A seed as small as every server takes it.

@@ -420,3 +420,39 @@ fn a_certificate_that_is_not_trusted_is_said_once_with_the_fix() {
     assert!(reason.contains("it needs one with CA:FALSE"), "{reason}");
     assert_eq!(reached.load(Ordering::SeqCst), 1, "asked again for nothing");
 }
+
+#[test]
+fn a_key_that_a_server_repeats_is_kept_nowhere() {
+    let server = Server::start(|_, asked| {
+        let mut reply = chat(&format!("your key is {KEY}, {KEY}"));
+        reply["choices"][0]["finish_reason"] = json!(format!("stop {KEY}"));
+        reply[KEY] = json!({ "tool": [asked.authorization] });
+        // Written with an escape, it is the same text.
+        Does::Says(200, "", reply.to_string().replace("sk-tell", "sk\\u002dtell"))
+    });
+    let mut kit = kit("generate", &server);
+    let out = run(&mut kit, "max_new_tokens = 9", &records(3)).unwrap();
+    for it in values(&out[0]) {
+        assert_eq!(
+            (&it["generated"], &it["generated_finish_reason"]),
+            (&json!("your key is …, …"), &json!("stop …"))
+        );
+    }
+    assert!(
+        notes(&kit).contains("; 3 replies repeated the endpoint's key, kept as `…`"),
+        "{}",
+        notes(&kit)
+    );
+    assert_eq!(kit.memo.0.len(), 3);
+    for kept in kit.memo.0.values() {
+        assert!(!String::from_utf8_lossy(kept).contains("tell-nobody"));
+    }
+    assert!(!format!("{:?} {out:?}", kit.said).contains("tell-nobody"));
+
+    // A word that stands for no key is a word.
+    let server = Server::start(|_, _| Does::Answers(chat("the list is EMPTY")));
+    let mut kit = self::kit("generate", &server);
+    kit.servers.get_mut("model").unwrap().key = Some(Secret::new("EMPTY".to_owned()));
+    let out = run(&mut kit, "max_new_tokens = 9", &records(1)).unwrap();
+    assert_eq!(values(&out[0])[0]["generated"], "the list is EMPTY");
+}

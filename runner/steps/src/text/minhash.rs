@@ -96,6 +96,13 @@ pub(crate) fn fold(text: &str, out: &mut Vec<char>) {
     }
 }
 
+/// The letters and digits of a text, as [`fold`] has them: neither punctuation nor how cells of a
+/// table are parted tells two texts apart.
+pub(crate) fn fold_letters(text: &str, out: &mut Vec<char>) {
+    fold(text, out);
+    out.retain(|it| it.is_alphanumeric());
+}
+
 /// A bijection that spreads every bit (the finalizer of SplitMix64).
 fn mix(value: u64) -> u64 {
     let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::model::record::{Columns, Record, Unfit};
+use crate::model::record::{Columns, Record, Unfit, text_of_content};
 
 /// A record as a task, what it is done with, and the result; what was said before it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,21 +23,21 @@ pub(crate) struct Shape {
     fields: &'static [&'static str],
 }
 
-const SHAPES: [Shape; 6] = [
+const SHAPES: [Shape; 7] = [
     Shape {
         name: "messages",
         mapping: "the last user message → instruction, its answer → output, earlier ones → history",
-        fields: &["messages", "system"],
+        fields: &["messages", "system", "chosen"],
     },
     Shape {
         name: "sharegpt",
         mapping: "the last human turn → instruction, its answer → output, earlier ones → history",
-        fields: &["conversations", "system"],
+        fields: &["conversations", "system", "chosen"],
     },
     Shape {
         name: "alpaca",
-        mapping: "instruction → instruction, input → input, output → output",
-        fields: &["instruction", "input", "output", "system", "history"],
+        mapping: "instruction → instruction, input → input, output or chosen → output",
+        fields: &["instruction", "input", "output", "system", "history", "chosen"],
     },
     Shape {
         name: "coig",
@@ -55,7 +55,15 @@ const SHAPES: [Shape; 6] = [
         mapping: "input → instruction, target → output",
         fields: &["input", "target"],
     },
+    Shape {
+        name: "instances",
+        mapping: "instruction → instruction, input and output of each of instances → input and output",
+        fields: &["instruction", "input", "output", "system", "history", "instances"],
+    },
 ];
+
+/// The field of BELLE's and Alpaca's first tasks with their examples.
+const INSTANCES: &str = "instances";
 
 const TEXTBOX: [&str; 5] = [
     "textbox_q_instruction",
@@ -66,8 +74,37 @@ const TEXTBOX: [&str; 5] = [
 ];
 
 impl Pair {
-    /// Reads a record, and says which shape it has.
+    /// Reads the pairs of a record, and says which shape it has: one, or one for each of its
+    /// `instances`.
+    pub(crate) fn all(record: Record<'_>) -> Result<(Shape, Vec<Self>), Unfit> {
+        let Some(instances) = record.map.get(INSTANCES).and_then(Value::as_array) else {
+            return Self::read(record).map(|(shape, pair)| (shape, vec![pair]));
+        };
+        let mut pairs = Vec::new();
+        for (i, it) in instances.iter().enumerate() {
+            let at = || format!("{INSTANCES}[{i}]");
+            let it = it.as_object().ok_or_else(|| Unfit::field(at(), "is no object"))?;
+            let mut map = record.map.clone();
+            for ours in ["input", "output"] {
+                let name = record.columns.get(ours).map_or(ours, String::as_str);
+                map.insert(name.to_owned(), it.get(name).cloned().unwrap_or(Value::Null));
+            }
+            let read = Self::read(Record { map: &map, columns: record.columns });
+            let named = |mut why: Unfit| {
+                why.field = Some(why.field.map_or(at(), |it| format!("{}.{it}", at())));
+                why
+            };
+            pairs.push(read.map_err(named)?.1);
+        }
+        if pairs.is_empty() {
+            return Err(Unfit::field(INSTANCES, "is empty"));
+        }
+        Ok((SHAPES[6], pairs))
+    }
+
+    /// Reads a record that is one pair, and says which shape it has.
     pub(crate) fn read(record: Record<'_>) -> Result<(Shape, Self), Unfit> {
+        record.check_wanted()?;
         let named = |ours: &str| record.columns.get(ours).map_or(ours, String::as_str).to_owned();
         let has = |it: &str| record.map.get(it).is_some_and(|it| !it.is_null());
         let (shape, pair) = if has(&named("messages")) {
@@ -123,8 +160,8 @@ impl Pair {
         let mut question: Option<String> = None;
         for (i, it) in conversation.messages().iter().enumerate() {
             let at = || format!("message {}", i + 1);
-            let content = it.get("content").and_then(Value::as_str);
-            let content = content.ok_or_else(|| Unfit::field(at(), "is not a text"))?.to_owned();
+            let content = text_of_content(it.get("content").unwrap_or(&Value::Null));
+            let content = content.map_err(|reason| Unfit::field(at(), reason))?;
             match (it.get("role").and_then(Value::as_str), question.take()) {
                 (Some("system"), None) if i == 0 => pair.system = content,
                 (Some("user"), None) => question = Some(content),

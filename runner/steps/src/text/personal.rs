@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 
 mod address;
 mod digits;
+mod url;
 
 use digits::Number;
 
@@ -88,8 +89,8 @@ pub(crate) fn find(text: &str, found: &mut Vec<Found>) {
             }
             b'@' => email(bytes, at).ok_or(at + 1),
             b'Q' | b'q' | b'V' | b'v' | b'W' | b'w' => account(text, at).ok_or(at + 1),
-            // The first bytes of 微 and 扣.
-            0xe5 | 0xe6 => account(text, at).ok_or(at + 3),
+            // The first bytes of 微, 扣 and 薇.
+            0xe5 | 0xe6 | 0xe8 => account(text, at).ok_or(at + 3),
             _ => Err(at + 1),
         };
         match next {
@@ -115,6 +116,8 @@ fn of_digits(text: &str, number: &Number) -> Option<Result<Found, usize>> {
         .or_else(|| of(Type::Mobile, number.mobile(bytes)))
         .or_else(|| of(Type::BankCard, number.bank_card(bytes)))
         .or_else(|| of(Type::Landline, number.landline(bytes)))
+        // What a page is called by is nobody's number, though it may look like one.
+        .filter(|it| !url::is_inside(bytes, it.start))
         .or_else(|| of(Type::Ip, public_ip(bytes, number.start)))
         .or_else(|| of(Type::Address, address::around(text, number.start, number.first_end())));
     it.map(Ok)
@@ -181,8 +184,10 @@ fn is_public(parts: [u8; 4]) -> bool {
 /// The account behind a word such as `QQ` or `微信号：`.
 fn account(text: &str, at: usize) -> Option<Found> {
     const QQ: [&str; 4] = ["QQ", "qq", "Qq", "扣扣"];
-    const WECHAT: [&str; 11] =
-        ["微信", "WeChat", "Wechat", "wechat", "Weixin", "weixin", "VX", "vx", "V信", "v信", "WX"];
+    const WECHAT: [&str; 12] = [
+        "微信", "薇信", "WeChat", "Wechat", "wechat", "Weixin", "weixin", "VX", "vx", "V信", "v信",
+        "WX",
+    ];
     let rest = &text[at..];
     let word = |all: &[&'static str]| all.iter().find(|it| rest.starts_with(**it)).copied();
     let (what, word) = match word(&QQ) {

@@ -4,6 +4,7 @@
 
 use std::io::{self, BufRead};
 
+use super::table::{Table, Taken, cells};
 use super::{Format, Unit};
 use crate::records::MAX_LINE_BYTES;
 use crate::text::ledger;
@@ -32,8 +33,8 @@ enum Shape {
     Lines,
     Text(Unit),
     Array(Array),
-    /// The names of the columns, once they were read.
-    Table(Option<Vec<String>>),
+    /// A table, and the names of its columns once they were read.
+    Table(Table, Option<Vec<String>>),
 }
 
 /// Where an array is.
@@ -49,10 +50,16 @@ enum Array {
 }
 
 impl Rows {
-    pub(crate) fn new(reader: Box<dyn BufRead>, format: Format, unit: Unit) -> Self {
+    /// The rows of a file; one of a table has at most `longest_row` bytes.
+    pub(crate) fn new(
+        reader: Box<dyn BufRead>,
+        format: Format,
+        unit: Unit,
+        longest_row: usize,
+    ) -> Self {
         let shape = match format {
             Format::Json => Shape::Array(Array::Before),
-            Format::Csv => Shape::Table(None),
+            Format::Csv => Shape::Table(Table::new(longest_row), None),
             Format::Txt => Shape::Text(unit),
             _ => Shape::Lines,
         };
@@ -67,7 +74,7 @@ impl Rows {
             Shape::Text(Unit::Line) => self.text(buffer, Unit::Line),
             Shape::Text(Unit::Paragraph) => self.text(buffer, Unit::Paragraph),
             Shape::Array(_) => self.element(buffer),
-            Shape::Table(_) => self.table_row(buffer),
+            Shape::Table(..) => self.table_row(buffer),
         }
     }
 
@@ -185,19 +192,20 @@ impl Rows {
     }
 
     fn table_row(&mut self, buffer: &mut Vec<u8>) -> io::Result<Next> {
+        let Shape::Table(table, columns) = &mut self.shape else { return Ok(Next::End) };
         loop {
-            buffer.clear();
             self.line = self.feeds + 1;
-            if let Some(reason) = self.table_bytes(buffer)? {
-                return Ok(Next::Unread(reason));
-            }
-            if buffer.is_empty() && self.reader.fill_buf()?.is_empty() {
-                return Ok(Next::End);
+            match table.next(&mut self.reader, buffer)? {
+                Taken::End => return Ok(Next::End),
+                Taken::Unread(n_lines, reason) => {
+                    self.feeds += n_lines;
+                    return Ok(Next::Unread(reason));
+                }
+                Taken::Row(n_lines) => self.feeds += n_lines,
             }
             if buffer.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
-            let Shape::Table(columns) = &mut self.shape else { return Ok(Next::End) };
             let Some(columns) = columns else {
                 let text = String::from_utf8_lossy(buffer);
                 *columns = Some(cells(&text).iter().map(|it| it.trim().to_owned()).collect());
@@ -218,21 +226,6 @@ impl Rows {
             out.push(b'}');
             *buffer = out;
             return Ok(Next::Row);
-        }
-    }
-
-    /// The lines of a row: a quoted cell may hold line feeds.
-    fn table_bytes(&mut self, buffer: &mut Vec<u8>) -> io::Result<Option<String>> {
-        loop {
-            match self.line(buffer)? {
-                None if buffer.is_empty() => return Ok(None),
-                None => return Ok(Some("the file ends inside a quoted cell".to_owned())),
-                Some(false) => return Ok(Some(too_long())),
-                Some(true) if buffer.iter().filter(|it| **it == b'"').count() % 2 == 0 => {
-                    return Ok(None);
-                }
-                Some(true) => buffer.push(b'\n'),
-            }
         }
     }
 }
@@ -256,23 +249,6 @@ fn as_object(buffer: &mut Vec<u8>, write: impl Fn(&str, &mut Vec<u8>)) -> Next {
         *buffer = out;
     }
     Next::Row
-}
-
-/// The cells of a row; a quote within quotes is written twice.
-fn cells(row: &str) -> Vec<String> {
-    let mut all = vec![String::new()];
-    let mut quoted = false;
-    let mut signs = row.chars().peekable();
-    while let Some(it) = signs.next() {
-        let last = all.len() - 1;
-        match it {
-            '"' if quoted && signs.next_if_eq(&'"').is_some() => all[last].push('"'),
-            '"' => quoted = !quoted,
-            ',' if !quoted => all.push(String::new()),
-            _ => all[last].push(it),
-        }
-    }
-    all
 }
 
 /// Follows an array byte by byte.

@@ -179,3 +179,37 @@ fn a_table_is_read_row_by_row_and_what_is_left_out_is_said() {
     let said = |it: &Say| matches!(it, Say::Note(it) if it.contains(", parquet, without the columns `tags`, `inner`, `price`, UTF-8"));
     assert!(kit.said.iter().any(said), "{:?}", kit.said);
 }
+
+#[test]
+fn a_stray_quote_in_a_table_costs_its_row_alone() {
+    let mut table = String::from("n,text\n0,zero\n1,\"stray\n");
+    (2..200_000).for_each(|i| table.push_str(&format!("{i},row {i}\n")));
+    table.push_str("7,5\" pipe\n");
+    let before = std::time::Instant::now();
+    let mut kit = Kit::new("corpus");
+    let outputs = kit.run("max_unread = 1", &[table.as_bytes()]).unwrap();
+    assert_eq!(outputs[0].lines().count(), 200_000);
+    assert!(
+        outputs[0].ends_with("\"text\":\"5\\\" pipe\",\"n\":\"7\"}\n"),
+        "{}",
+        &outputs[0][outputs[0].len() - 99..]
+    );
+    insta::assert_snapshot!(outputs[1], @r#"
+    {"file":"1","line":3,"row":2,"field":null,"reason":"opens a quoted cell that does not end within 1 MiB","start":"1,\"stray"}
+    "#);
+    // Counted again at the end of every line, it took minutes.
+    assert!(before.elapsed().as_secs() < 60, "{:?}", before.elapsed());
+    let small = kit.run(
+        "max_unread = 3\nmax_row_bytes = 20",
+        &[b"text,n\n\"a\nb\",1\nx,aaaaaaaaaaaaaaaaaaaa\nc,2\n"],
+    );
+    let small = small.unwrap();
+    assert_eq!(texts(&small[0]), ["a\nb", "c"]);
+    assert!(
+        small[1]
+            .contains("\"line\":4,\"row\":2,\"field\":null,\"reason\":\"is longer than 20 bytes\""),
+        "{}",
+        small[1]
+    );
+    assert!(kit.error("max_row_bytes = 0", "").contains("`max_row_bytes` is not between 1 and"));
+}

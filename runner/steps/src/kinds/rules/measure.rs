@@ -181,7 +181,7 @@ fn count_grams<T: Copy + Into<u64>>(items: &[T], n: usize, table: &mut Table) ->
     n_grams
 }
 
-/// Data-Juicer's character repetition: of all runs of `n` characters, the share of the most
+/// Character repetition, after Data-Juicer: of all runs of `n` characters, the share of the most
 /// frequent ones that come more than once; at most the square root of how many there are count.
 pub(super) fn character_repetition(chars: &[u32], n: usize, table: &mut Table) -> f64 {
     let n_grams = count_grams(chars, n, table);
@@ -191,7 +191,7 @@ pub(super) fn character_repetition(chars: &[u32], n: usize, table: &mut Table) -
     share(repeated[..most].iter().sum(), n_grams)
 }
 
-/// Data-Juicer's word repetition: of all runs of `n` words, the share that comes more than once. A
+/// Word repetition, after Data-Juicer: of all runs of `n` words, the share that comes more than once. A
 /// word is a run of letters and digits, or one Chinese character.
 pub(super) fn word_repetition(chars: &[u32], n: usize, table: &mut Table) -> f64 {
     let classes = classes();
@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(Counts::of("", &mut Vec::new()).share(0), 0.0);
     }
 
-    /// Data-Juicer's definitions, with the runs themselves as keys.
+    /// The definitions, with the runs themselves as keys.
     fn plainly(items: &[u32], n: usize, characters: bool) -> f64 {
         let mut counts = std::collections::BTreeMap::new();
         for it in items.windows(n) {
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn repetition_is_as_data_juicer_defines_it() {
+    fn repetition_is_what_its_definition_says() {
         let mut table = Table::default();
         let texts = [
             "",

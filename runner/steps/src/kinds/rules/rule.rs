@@ -82,8 +82,8 @@ impl Rule {
         }
     }
 
-    /// The threshold in the preset `data_juicer`.
-    pub(super) fn in_data_juicer(self) -> Option<Bounds> {
+    /// The threshold in the preset `ratios`.
+    pub(super) fn in_ratios(self) -> Option<Bounds> {
         let least = |it: f64| Some(Bounds { min: Some(it), max: None });
         let most = |it: f64| Some(Bounds { min: None, max: Some(it) });
         match self {

@@ -141,8 +141,8 @@ fn every_rule_can_be_measured_and_has_a_say_only_with_a_threshold() {
     let outputs = Kit::new("rules").run(&with, &[input.as_bytes()]).unwrap();
     assert_eq!(outputs[0], input);
     insta::assert_snapshot!(outputs[1], @r#"{"id":"6d02c8a3f2a283cd","source":null,"keep":true,"first":null,"fails":[],"values":{"length":25,"sensitive":0,"repeated":0,"meaningless":0,"keywords":0,"refusal":0,"format":0,"character_repetition":0.347826,"word_repetition":0.4,"special_characters":0.28,"alphanumeric":0.72,"flagged_words":0.08,"average_line":12,"longest_line":23,"words":12,"chinese":0.36}}"#);
-    let juicer = Kit::new("rules").run("preset = 'data_juicer'", &[input.as_bytes()]).unwrap();
-    insta::assert_snapshot!(juicer[1], @r#"{"id":"6d02c8a3f2a283cd","source":null,"keep":false,"first":"special_characters","fails":["special_characters","flagged_words"],"values":{"length":25,"character_repetition":0,"word_repetition":0,"special_characters":0.28,"alphanumeric":0.72,"flagged_words":0.08,"average_line":12,"longest_line":23,"words":12}}"#);
+    let ratios = Kit::new("rules").run("preset = 'ratios'", &[input.as_bytes()]).unwrap();
+    insta::assert_snapshot!(ratios[1], @r#"{"id":"6d02c8a3f2a283cd","source":null,"keep":false,"first":"special_characters","fails":["special_characters","flagged_words"],"values":{"length":25,"character_repetition":0,"word_repetition":0,"special_characters":0.28,"alphanumeric":0.72,"flagged_words":0.08,"average_line":12,"longest_line":23,"words":12}}"#);
 }
 
 #[test]

@@ -111,6 +111,37 @@ fn stop_ids_and_added_tokens_of_the_other_files_count() {
 }
 
 #[test]
+fn a_token_stands_before_a_text_only_where_the_tokenizer_file_puts_it() {
+    let mut file = json("yi/tokenizer.json");
+    file["post_processor"] = Value::Null;
+    let bare = file.to_string();
+    file["post_processor"] = json!({
+        "type": "TemplateProcessing", "pair": [],
+        "single": [{"SpecialToken": {"id": "<|startoftext|>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "special_tokens": {"<|startoftext|>": {"id": "<|startoftext|>", "ids": [1], "tokens": ["<|startoftext|>"]}},
+    });
+    let with = file.to_string();
+    let said = |name: &str, file: &[u8], flag: Option<bool>| {
+        let mut config = json!({"bos_token": "<|startoftext|>"});
+        config["add_bos_token"] = flag.map_or(Value::Null, Value::Bool);
+        let config = config.to_string();
+        let it = open(&[(name, file), ("tokenizer_config.json", config.as_bytes())]).unwrap();
+        assert_eq!(
+            it.encode_document("a").unwrap().len() > it.encode_plain("a").unwrap().len(),
+            it.bos_to_add().is_some()
+        );
+        it.bos_to_add().is_some()
+    };
+    let all = [None, Some(true), Some(false)];
+    // `transformers` 5.24, of both `PreTrainedTokenizerFast` and `LlamaTokenizerFast`.
+    let json = |text: &str| all.map(|it| said("tokenizer.json", text.as_bytes(), it));
+    assert_eq!(json(&bare), [false, false, false]);
+    assert_eq!(json(&with), [true, true, false]);
+    let pieces = std::fs::read(fixture("pieces/tokenizer.model")).unwrap();
+    assert_eq!(all.map(|it| said("tokenizer.model", &pieces, it)), [false, true, false]);
+}
+
+#[test]
 fn a_sentencepiece_model_of_another_sort_is_refused_by_name() {
     let unigram = std::fs::read(fixture("unigram.model")).unwrap();
     let error = open(&[("tokenizer.model", &unigram)]).err();

@@ -57,16 +57,25 @@ pub(super) fn around(text: &str, digits: usize, digits_end: usize) -> Option<(us
     if digits_end - digits > 5 || !NUMBERED.iter().any(|it| after.starts_with(it)) {
         return None;
     }
-    let place = PLACES.iter().find(|it| before.ends_with(**it))?;
+    let street = without_section(before);
+    let place = PLACES.iter().find(|it| street.ends_with(**it))?;
     // Line 10 of the underground, document number 5.
     if ["号线", "号文", "号令"].iter().any(|it| after.starts_with(it)) {
         return None;
     }
     let name = name_before(before);
-    if name.chars().count() <= place.chars().count() {
+    let section = before[street.len()..].chars().count();
+    if name.chars().count() <= place.chars().count() + section {
         return None;
     }
     Some((digits - name.len(), digits_end + numbered(after)))
+}
+
+/// The street without the section of it that some are numbered by: `人民南路四段`.
+fn without_section(before: &str) -> &str {
+    const SECTIONS: [char; 15] =
+        ['一', '二', '三', '四', '五', '六', '七', '八', '九', '十', '东', '西', '南', '北', '中'];
+    before.strip_suffix('段').and_then(|it| it.strip_suffix(SECTIONS)).unwrap_or(before)
 }
 
 /// The part of the text before the number that names the place.

@@ -52,7 +52,8 @@ impl Number {
         !before.is_some_and(|it| it.is_ascii_alphanumeric() || b"._-".contains(&it))
     }
 
-    /// A mobile number of the mainland: 11 digits from 13 to 19, plain or as 3-4-4, perhaps after 86.
+    /// A mobile number of the mainland: 11 digits from 13 to 19, plain or as 3-4-4, perhaps after 86
+    /// or 0086.
     pub(super) fn mobile(&self, bytes: &[u8]) -> Option<(usize, usize)> {
         let (first, end) = if self.is(&[11]) {
             (self.start, self.runs[0].1)
@@ -60,6 +61,12 @@ impl Number {
             (self.start + 2, self.runs[0].1)
         } else if self.is(&[2, 11]) && bytes[self.start..].starts_with(b"86") {
             (self.runs[1].0, self.runs[1].1)
+        } else if self.is(&[15]) && bytes[self.start..].starts_with(b"0086") {
+            (self.start + 4, self.runs[0].1)
+        } else if self.is(&[4, 11]) && bytes[self.start..].starts_with(b"0086") {
+            (self.runs[1].0, self.runs[1].1)
+        } else if self.is(&[4, 3, 4, 4]) && bytes[self.start..].starts_with(b"0086") {
+            (self.runs[1].0, self.runs[3].1)
         } else if self.is(&[3, 4, 4]) {
             (self.start, self.runs[2].1)
         } else if self.is(&[2, 3, 4, 4]) && bytes[self.start..].starts_with(b"86") {
@@ -128,21 +135,56 @@ impl Number {
         if !self.stands_alone(bytes) {
             return None;
         }
+        if let Some(end) = self.service_end(bytes) {
+            return Some((self.start, end));
+        }
         let code = &bytes[self.start..self.first_end()];
-        let area = match code {
-            [b'0', b'1', b'0'] | [b'0', b'2', _] => 3,
-            [b'0', b'3'..=b'9', _, _] => 4,
-            b"400" | b"800" if self.is(&[3, 3, 4]) => return Some((self.start, self.runs[2].1)),
-            _ => return None,
+        // Numbers of seven digits are left in the smaller of the large cities.
+        let (is_area, short) = match code {
+            [b'0', b'1', b'0'] => (true, false),
+            [b'0', b'2', _] | [b'0', b'3'..=b'9', _, _] => (true, true),
+            _ => (false, false),
         };
-        let fits = |n: usize| n == 8 || area == 4 && n == 7;
+        let fits = |n: usize| is_area && (n == 8 || short && n == 7);
         if self.n_runs >= 2 && fits(self.length(1)) {
             return Some((self.start, self.runs[1].1));
         }
-        let open = self.start.checked_sub(1).filter(|it| bytes[*it] == b'(')?;
-        let close = bytes.get(self.first_end()) == Some(&b')');
-        let from = self.first_end() + 1;
-        let n = bytes.get(from..)?.iter().take_while(|it| it.is_ascii_digit()).count();
-        (close && fits(n)).then_some((open, from + n))
+        [("(", ")"), ("（", "）")].into_iter().find_map(|(open, close)| {
+            let before = bytes[..self.start].ends_with(open.as_bytes());
+            let from = self.first_end() + close.len();
+            let after = bytes.get(self.first_end()..from)? == close.as_bytes();
+            let n = bytes[from..].iter().take_while(|it| it.is_ascii_digit()).count();
+            let start = self.start.checked_sub(open.len())?;
+            (before && after && fits(n)).then_some((start, from + n))
+        })
     }
+
+    /// The end of a 400 or 800 number: ten digits, in the groups in which people write them.
+    fn service_end(&self, bytes: &[u8]) -> Option<usize> {
+        const GROUPS: [&[usize]; 4] = [&[10], &[3, 7], &[3, 3, 4], &[4, 3, 3]];
+        let groups = GROUPS.into_iter().find(|it| self.is(it))?;
+        let end = self.runs[groups.len() - 1].1;
+        let digits = &bytes[self.start..];
+        let known = match groups.len() {
+            // In one piece it may as well be a sum: those are round, or counted in something.
+            1 => {
+                let assigned = digits.starts_with(b"400") && b"016789".contains(&digits[3])
+                    || digits.starts_with(b"800");
+                assigned && !digits[..10].ends_with(b"000") && !is_counted(&bytes[end..])
+            }
+            _ => digits.starts_with(b"400") || digits.starts_with(b"800"),
+        };
+        known.then_some(end)
+    }
+}
+
+/// Whether what follows a number makes it an amount, or a part of something longer.
+fn is_counted(after: &[u8]) -> bool {
+    const UNITS: [&str; 18] = [
+        "元", "万", "亿", "个", "人", "次", "年", "吨", "米", "美", "块", "千", "百", "字", "条",
+        "件", "股", "％",
+    ];
+    let point = after.first() == Some(&b'.') && after.get(1).is_some_and(u8::is_ascii_digit);
+    let ascii = after.first().is_some_and(|it| it.is_ascii_alphanumeric() || b"%_,".contains(it));
+    point || ascii || UNITS.iter().any(|it| after.starts_with(it.as_bytes()))
 }

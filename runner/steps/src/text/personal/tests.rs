@@ -100,6 +100,76 @@ fn addresses_are_a_place_and_a_number() {
 }
 
 #[test]
+fn numbers_are_found_as_people_write_them() {
+    one("0086-17712345678", "mobile", "0086-17712345678");
+    one("008617712345678", "mobile", "008617712345678");
+    one("0086 177 1234 5678", "mobile", "0086 177 1234 5678");
+    one("029-8765432", "landline", "029-8765432");
+    one("热线4008001234，", "landline", "4008001234");
+    one("400-8001234", "landline", "400-8001234");
+    one("4008-001-234", "landline", "4008-001-234");
+    one("电话（010）62345678。", "landline", "（010）62345678");
+    one("（0571）8765432", "landline", "（0571）8765432");
+    one("薇信：zhang_san88", "wechat", "zhang_san88");
+    one("我在人民南路四段11号", "address", "人民南路四段11号");
+    one("成都市武侯区天府大道中段5号2栋", "address", "成都市武侯区天府大道中段5号2栋");
+}
+
+#[test]
+fn what_only_looks_like_a_number_stays() {
+    for it in [
+        "0086-12345678901",
+        "00861771234567",
+        "10086-17712345678",
+        "（2010）62345678",
+        "（010）6234567",
+        "(010）62345678",
+        "（010)62345678",
+        // Sums, counts, numbers of something else.
+        "4000000000",
+        "4006000000",
+        "共4008001234元",
+        "4008001234个",
+        "4008001234.5",
+        "4008001234567",
+        "4028001234",
+        "A4008001234",
+        "400-800-12345",
+        "薇信 Android 版本",
+        "蔷薇信息很多",
+        "四段11号",
+        "路四段11号",
+        "手段11号",
+        "第三阶段11号",
+    ] {
+        none(it);
+    }
+}
+
+#[test]
+fn what_a_page_is_called_by_is_nobodys_number() {
+    for it in [
+        "https://item.example.com/item.htm?id=4111111111111111",
+        "见 http://a.example.cn/p/13800138000.html 等",
+        "http://a.example.cn/13800138000/400-820-8820",
+        "www.example.com/u/13800138000",
+        "item.example.com/13800138000",
+        "example.cn?t=6222021234567890128&u=13800138000",
+        "(https://a.example.cn/11010519491231002X)",
+        "ftp://example.com/a,13800138000",
+    ] {
+        none(it);
+    }
+    one("http://a.example.cn 13800138000", "mobile", "13800138000");
+    one("http://a.example.cn，电话13800138000", "mobile", "13800138000");
+    one("<a href=\"http://a.example.cn\">13800138000</a>", "mobile", "13800138000");
+    one("电话/传真/010-62345678", "landline", "010-62345678");
+    one("Tel/13800138000", "mobile", "13800138000");
+    one("no.1/13800138000", "mobile", "13800138000");
+    one("http://114.114.114.114/x", "ip", "114.114.114.114");
+}
+
+#[test]
 fn nothing_breaks_on_any_text() {
     let pieces = [
         "微",
@@ -118,6 +188,12 @@ fn nothing_breaks_on_any_text() {
         "\u{0}",
         "😀",
         "扣扣",
+        "（",
+        "）",
+        "010",
+        "段",
+        "http://a.cn/",
+        "13800138000",
     ];
     let mut state = 1_u64;
     let mut all = Vec::new();
