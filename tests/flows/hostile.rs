@@ -300,7 +300,7 @@ fn a_cycle_is_named_whole() {
     refused(&place, "run", &[2], &["cycle", "s0"]);
     let large: String = (0..20_000).map(|i| chain(i, (i + 1) % 20_000)).collect();
     let before = Instant::now();
-    let said = refused(&with(&large), "check", &[2], &["cycle", "`s19` → 19980 more → `s0`"]);
+    let said = refused(&with(&large), "check", &[2], &["cycle", "19980"]);
     assert!(before.elapsed() < Duration::from_secs(30), "{:?}", before.elapsed());
     assert!(said.len() < 100_000, "{} bytes", said.len());
 }
