@@ -229,3 +229,33 @@ fn a_poisoned_input_never_reaches_a_result_of_another_user() {
     }
     every_way(User::Nobody);
 }
+
+#[test]
+fn a_folder_that_is_used_again_shows_a_step_nothing_of_the_one_before() {
+    let place = Place::new();
+    let mut text = "[workflow]\nname = 'again'\nformat = 1\n[sources]\na = { path = 'a.jsonl' }\n\
+                    [steps.s0]\nrun = ['sh', '-c', 'cat in/a > out/o']\nin = { a = '${sources.a}' }\n\
+                    out = { o = 'file' }\n"
+        .to_owned();
+    for i in 1..6 {
+        // Each under a name of its own, beside files that nobody declared.
+        text += &format!(
+            "[steps.s{i}]\nin = {{ p{i} = '${{steps.s{}.o}}' }}\nout = {{ o = 'file' }}\nrun = ['sh', '-c', \
+             'ls -A . in | sort | tr \"\\n\" \" \" >> in/p{i} || true; ls -A . in | sort | tr \"\\n\" \" \" > out/o; \
+             mkdir -p scratch/x; echo > scratch/x/y']\n",
+            i - 1
+        );
+    }
+    place.write("workflow.toml", text);
+    place.write("a.jsonl", RIGHT);
+    let mut run = place.command("run s5 -j 1");
+    run.env("KUN_INPUTS", "mount");
+    let (code, said) = place.start_command(run).end();
+    if code == 2 && said.contains("inputs cannot be given by `mount`") {
+        return skip("mount", "this user may not mount");
+    }
+    assert_eq!(code, 0, "{said}");
+    let seen = String::from_utf8(place.results()["s5/o"].clone()).unwrap();
+    assert_eq!(seen.split_whitespace().collect::<Vec<_>>(), [".:", "in", "in:", "out", "p5"]);
+    place.verify("after folders were used again");
+}

@@ -103,7 +103,7 @@ pub(crate) struct Ready {
     pub(crate) argv: Vec<OsString>,
     /// Its environment.
     pub(crate) environment: Vec<(String, String)>,
-    /// A folder of links to objects that its processes must not be able to write to.
+    /// A folder of links to objects that is still to be mounted, so that its processes cannot write to it.
     pub(crate) read_only: Option<PathBuf>,
 }
 
@@ -114,7 +114,9 @@ pub(crate) fn make(
     shard: Option<(usize, usize)>,
     isolation: Isolation,
 ) -> Result<Ready, AttemptError> {
-    let mut attempt = store.attempt()?;
+    let is_program = matches!(prepared.instance.work, Work::Program(_));
+    let is_mounted = is_program && isolation == Isolation::Mount && prepared.reads_objects();
+    let mut attempt = if is_mounted { store.attempt_to_mount()? } else { store.attempt()? };
     let folder = &attempt.path().to_owned();
     let disk = store.disk();
     disk.mkdir(&folder.join("out")).map_err(io_at(folder))?;
@@ -140,9 +142,7 @@ pub(crate) fn make(
     if let Work::Program(program) = &prepared.instance.work {
         environment.extend(variables(program));
     }
-    let is_program = matches!(prepared.instance.work, Work::Program(_));
-    let links = is_program && isolation == Isolation::Mount && prepared.reads_objects();
-    let read_only = links.then(|| folder.join("in"));
+    let read_only = (is_mounted && !attempt.is_mounted()).then(|| folder.join("in"));
     Ok(Ready { argv, environment, attempt, read_only })
 }
 

@@ -51,17 +51,19 @@ pub fn cost(
     let mut least = Duration::MAX;
     for _ in 0..TRIES {
         let began = Instant::now();
-        let mut attempt = inner.attempt()?;
+        let mut attempt = inner.attempt_to_mount()?;
         let folder = attempt.path().join("in");
         store::make_dirs(inner.disk(), &folder)?;
         attempt.give(&inner, "data", &object, &folder.join("data"), isolation)?;
-        if isolation == Isolation::Mount {
+        if isolation == Isolation::Mount && !attempt.is_mounted() {
             executor
                 .protect(&folder)
                 .map_err(|why| EngineError::Isolation { way: "mount", why })?;
+            attempt.note_mount();
         }
         // Nothing wrote to it.
         let _ = attempt.check_inputs(&inner);
+        attempt.allow_reuse();
         drop(attempt);
         least = least.min(began.elapsed());
     }

@@ -189,7 +189,7 @@ async fn try_once(
     stop: &mut watch::Receiver<Stop>,
     tell: &mut dyn FnMut(UnitNews),
 ) -> Once {
-    let (mut running, attempt) = match start(shared, unit, log) {
+    let (mut running, mut attempt) = match start(shared, unit, log) {
         Ok(started) => started,
         Err(reason) => return Once::Failed(None, reason),
     };
@@ -199,7 +199,10 @@ async fn try_once(
         guard(running.as_mut(), unit, shared.grace, stop, &mut hear).await
     };
     match ended {
-        Guarded::Ended(Ended::Exit(0)) => Once::Good(attempt, said),
+        Guarded::Ended(Ended::Exit(0)) => {
+            attempt.allow_reuse();
+            Once::Good(attempt, said)
+        }
         Guarded::Ended(Ended::Exit(code)) => {
             let reason = said.failed.unwrap_or_else(|| format!("exit status {code}"));
             Once::Failed(Some(FailureKind::Exit), reason)
@@ -249,6 +252,7 @@ fn start(shared: &Shared, unit: &Unit, log: &Path) -> Result<(Box<dyn Running>, 
         argv: ready.argv,
         read_only: ready.read_only,
     };
+    let (mut attempt, mounts) = (ready.attempt, task.read_only.is_some());
     let program = task.argv[0].to_string_lossy().into_owned();
     let running = shared
         .executor
@@ -258,7 +262,10 @@ fn start(shared: &Shared, unit: &Unit, log: &Path) -> Result<(Box<dyn Running>, 
         // Only names the process to whoever waits for it; the lock itself is what counts.
         let _ = unit.lock.note(&ticket);
     }
-    Ok((running, ready.attempt))
+    if mounts {
+        attempt.note_mount();
+    }
+    Ok((running, attempt))
 }
 
 enum Guarded {

@@ -6,9 +6,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use crate::error::At;
 use crate::inputs::Inputs;
@@ -26,7 +27,17 @@ pub struct Attempt {
     desk: Arc<Desk>,
     inputs: Inputs,
     verified: Arc<Verified>,
+    mount: Mount,
     kept: bool,
+}
+
+/// Whether the folder's `in` is read-only for steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mount {
+    No,
+    Mounted,
+    /// And no process is left that knows the folder: the next step may have it.
+    Reusable,
 }
 
 /// The folder of one open store in one process.
@@ -34,13 +45,25 @@ pub struct Attempt {
 pub(crate) struct Desk {
     path: PathBuf,
     disk: Arc<dyn Disk>,
+    /// Empty folders whose `in` is mounted: to unmount one costs more than all else that is done to
+    /// give a step its inputs.
+    spare: Mutex<Vec<PathBuf>>,
     /// Locked for as long as this process wants the folder.
     #[expect(dead_code, reason = "held, not read")]
     owner: File,
 }
 
+impl Desk {
+    fn spare(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Drop for Desk {
     fn drop(&mut self) {
+        for path in self.spare.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            let _ = remove_tree(&*self.disk, &path);
+        }
         // A desk that is not empty, or cannot be removed now, is swept later.
         let _ = self.disk.unlink(&self.path.join("owner"));
         let _ = self.disk.rmdir(&self.path);
@@ -60,6 +83,49 @@ impl Attempt {
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether an executor has mounted the folder's `in` read-only.
+    pub fn is_mounted(&self) -> bool {
+        self.mount != Mount::No
+    }
+
+    /// Notes that an executor has done so.
+    pub fn note_mount(&mut self) {
+        self.mount = Mount::Mounted;
+    }
+
+    /// Lets the next step have the folder with its mount: all processes of this one have ended.
+    pub fn allow_reuse(&mut self) {
+        if self.is_mounted() {
+            self.mount = Mount::Reusable;
+        }
+    }
+
+    /// Empties the folder for the next step, if that is allowed and nothing is odd about it.
+    fn reuse(&self) -> bool {
+        let is_empty = self.mount == Mount::Reusable && self.empty().is_ok_and(|it| it);
+        if is_empty {
+            self.desk.spare().push(self.path.clone());
+        }
+        is_empty
+    }
+
+    fn empty(&self) -> Result<bool> {
+        let rights = |path: &Path| fs::symlink_metadata(path).map(|it| (it.mode(), it.uid()));
+        if rights(&self.path).ok() != rights(&self.desk.path).ok() {
+            return Ok(false);
+        }
+        let disk = &*self.desk.disk;
+        for entry in fs::read_dir(&self.path).at("list", &self.path)? {
+            let path = entry.at("list", &self.path)?.path();
+            if path.file_name().is_some_and(|it| it == "in") {
+                remove_inside(disk, &path)?;
+            } else {
+                remove_tree(disk, &path)?;
+            }
+        }
+        Ok(true)
     }
 
     /// What the step was given of the store.
@@ -89,8 +155,10 @@ impl Drop for Attempt {
     fn drop(&mut self) {
         if !self.kept {
             self.inputs.unlink(&self.verified);
-            // What cannot be removed now is swept later.
-            let _ = remove_tree(&*self.desk.disk, &self.path);
+            if !self.reuse() {
+                // What cannot be removed now is swept later.
+                let _ = remove_tree(&*self.desk.disk, &self.path);
+            }
         }
     }
 }
@@ -106,9 +174,23 @@ impl Store {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
                 other => other.at("make folder", &path)?,
             }
-            let verified = self.shared_verified();
-            return Ok(Attempt { path, desk, inputs: Inputs::default(), verified, kept: false });
+            return Ok(self.attempt_in(path, desk, Mount::No));
         }
+    }
+
+    /// The same for a step whose inputs are to be mounted: one that has the mount, if there is any.
+    pub fn attempt_to_mount(&self) -> Result<Attempt> {
+        let desk = self.desk()?;
+        let spare = desk.spare().pop();
+        match spare {
+            Some(path) => Ok(self.attempt_in(path, desk, Mount::Mounted)),
+            None => self.attempt(),
+        }
+    }
+
+    fn attempt_in(&self, path: PathBuf, desk: Arc<Desk>, mount: Mount) -> Attempt {
+        let (inputs, verified) = (Inputs::default(), self.shared_verified());
+        Attempt { path, desk, inputs, verified, mount, kept: false }
     }
 
     fn desk(&self) -> Result<Arc<Desk>> {
@@ -137,7 +219,10 @@ impl Store {
             let owner_path = path.join("owner");
             let made = self.disk().open_lock(&owner_path).and_then(|it| it.lock().map(|()| it));
             match made {
-                Ok(owner) => return Ok(Desk { path, disk: self.shared_disk(), owner }),
+                Ok(owner) => {
+                    let (disk, spare) = (self.shared_disk(), Mutex::default());
+                    return Ok(Desk { path, disk, spare, owner });
+                }
                 Err(error) => {
                     let _ = remove_tree(self.disk(), &path);
                     return Err(error).at("create", &owner_path);
