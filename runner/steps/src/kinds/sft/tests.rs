@@ -166,7 +166,7 @@ fn a_run_that_is_killed_between_checkpoints_ends_with_the_same_bytes() {
 fn threads_recomputation_and_micro_batches_change_nothing() {
     let (whole, whole_out) = trained("sft", WITH, DATA).unwrap();
     for (threads, more) in
-        [(2, ""), (1, "gradient_checkpointing = 'layers'"), (1, "micro_batch_tokens = 1")]
+        [(2, ""), (1, "gradient_checkpointing = 'full'"), (1, "micro_batch_tokens = 1")]
     {
         let mut kit = Kit::new("sft");
         (kit.seed, kit.threads) = (Some(5), threads);
@@ -329,8 +329,9 @@ fn a_template_that_does_not_show_its_answers_is_refused() {
 }
 
 #[test]
-fn halves_of_masters_are_for_bf16() {
-    let wrong =
-        trained("sft", &format!("{WITH}\nmasters = 'halves'"), DATA).map(|_| ()).unwrap_err();
+fn split_master_weights_are_for_bf16() {
+    let wrong = trained("sft", &format!("{WITH}\nmaster_weights = 'bf16_split'"), DATA)
+        .map(|_| ())
+        .unwrap_err();
     insta::assert_snapshot!(wrong, @r#"parameters of `sft`: `master_weights = "bf16_split"` is for `dtype = "bf16"`: in f32 weights are whole"#);
 }
