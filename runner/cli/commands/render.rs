@@ -4,12 +4,17 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use steps::model::Program;
+
 use crate::exit::Exit;
 use crate::printer::Printer;
 use crate::trouble::Trouble;
 
 /// Leads to the running program, also when its file has been replaced since it was started.
 const THIS_PROGRAM: &str = "/proc/self/exe";
+
+/// mimalloc takes a gibibyte of address space at its start, of which the process is to have less.
+const ARENA: (&str, &str) = ("MIMALLOC_ARENA_RESERVE", "64MiB");
 
 /// Render a template (for `kun` itself)
 #[derive(Debug, clap::Args)]
@@ -30,6 +35,7 @@ pub(crate) fn apart() -> Result<(), Trouble> {
         let path = Path::new("the running program");
         current.map_err(|it| Trouble::io(path, it))?.into_os_string()
     };
-    steps::model::render_apart(vec![program, "render".into()]);
+    let command = vec![program, "render".into()];
+    steps::model::render_apart(Program { command, environment: vec![ARENA] });
     Ok(())
 }

@@ -138,7 +138,7 @@ pub fn tokens_of_records(
 ) -> Result<Vec<Vec<TokenView>>, StepError> {
     let columns = Columns::new();
     let mut texts = Texts::open(file, &columns)?;
-    let mut all = Vec::new();
+    let (mut all, mut opened) = (Vec::new(), None);
     while all.len() < n {
         let read = texts.next(|it| match it.has_text() {
             true => Ok((Some(it.text()?.to_owned()), None)),
@@ -149,8 +149,11 @@ pub fn tokens_of_records(
             Some((Some(text), _)) => document(folder, &text)?,
             Some((None, None)) => continue,
             Some((None, Some(conversation))) => {
-                let template = folder.template(template)?;
-                let chat = Chat { tokenizer: &folder.tokenizer, template: &template };
+                let template = match &mut opened {
+                    Some(it) => it,
+                    none => none.insert(folder.template(template)?),
+                };
+                let chat = Chat { tokenizer: &folder.tokenizer, template };
                 chat.sample(&conversation, LossOn::Answer)?
             }
         };

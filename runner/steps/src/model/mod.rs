@@ -34,7 +34,7 @@ pub use folder_model::{ModelError, ModelFolder, template};
 pub use inspect::{Inspection, inspect, tokens_of_records};
 pub use kernels::ops::sample::Sampling;
 pub use prompt::Prompt;
-pub use sandbox::{render_apart, serve};
+pub use sandbox::{Program, render_apart, serve};
 pub use stream::Stream;
 pub use template::{BUILT_IN, PLAIN, Template, YI_CHATML};
 pub use tokenizer::{Controlled, Named, Tokenizer, files_of};

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
-pub use process::render_apart;
+pub use process::{Program, render_apart};
 pub use serve::serve;
 
 use jinja::Compiled;

@@ -14,22 +14,30 @@ use super::codec;
 use super::serve::{MEMORY_MIB, PROCESSOR_SECONDS};
 use super::{Context, RenderError, Undefined};
 
+/// How the program that renders is started.
+pub struct Program {
+    /// The program, and its arguments.
+    pub command: Vec<OsString>,
+    /// Its environment: what its allocator must know, since that reads it before anything else.
+    pub environment: Vec<(&'static str, &'static str)>,
+}
+
 /// The program that renders, once it is known.
-static PROGRAM: OnceLock<Vec<OsString>> = OnceLock::new();
+static PROGRAM: OnceLock<Program> = OnceLock::new();
 
 /// What an answer holds besides the text: a reason, names.
 const ANSWER_SLACK_BYTES: usize = 8 << 20;
 
 /// From now on, templates of others are rendered by processes of this program, which calls
 /// [`super::serve()`]. The first call counts.
-pub fn render_apart(program: Vec<OsString>) {
+pub fn render_apart(program: Program) {
     let _ = PROGRAM.set(program);
 }
 
 /// A template, and the processes that have compiled it and wait: one for each thread that renders
 /// at the same time.
 pub(in super::super) struct Sandbox {
-    program: &'static [OsString],
+    program: &'static Program,
     opening: Vec<u8>,
     undeclared: BTreeSet<String>,
     idle: Mutex<Vec<Process>>,
@@ -90,14 +98,14 @@ struct Process {
 }
 
 impl Process {
-    fn start(program: &[OsString]) -> Result<Self, RenderError> {
+    fn start(program: &Program) -> Result<Self, RenderError> {
         let failed = |error: io::Error| {
             RenderError::of_process(format!("the process that renders does not start: {error}"))
         };
         let (name, arguments) =
-            program.split_first().ok_or(io::ErrorKind::NotFound.into()).map_err(failed)?;
+            program.command.split_first().ok_or(io::ErrorKind::NotFound.into()).map_err(failed)?;
         let mut command = Command::new(name);
-        command.args(arguments).env_clear();
+        command.args(arguments).env_clear().envs(program.environment.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A signal to our group is ours to answer; the process ends with its input.
         command.process_group(0);
