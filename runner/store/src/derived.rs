@@ -128,6 +128,11 @@ impl Store {
         is_whole
     }
 
+    /// Remembers a damaged object for whoever asks with [`Store::take_damaged`].
+    pub(crate) fn note_damaged(&self, digest: &Digest) {
+        self.damaged().insert(*digest);
+    }
+
     /// Damaged objects that this process came upon since it was asked last.
     pub fn take_damaged(&self) -> BTreeSet<Digest> {
         std::mem::take(&mut *self.damaged())

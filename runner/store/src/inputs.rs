@@ -152,10 +152,16 @@ impl Attempt {
     /// Whether everything that the step was given is what it was. A damaged object is moved away.
     pub fn check_inputs(&self, store: &Store) -> Result<(), InputError> {
         let files = &self.given().0;
-        if files.len() <= CHECKED_AT_ONCE {
-            return files.iter().try_for_each(|it| it.check(store));
+        let checked = if files.len() <= CHECKED_AT_ONCE {
+            files.iter().try_for_each(|it| it.check(store))
+        } else {
+            files.par_iter().with_min_len(CHECKED_AT_ONCE).try_for_each(|it| it.check(store))
+        };
+        // What others made of the object meanwhile, in any run of the store, is forgotten with it.
+        if let Err(InputError::Changed { source: Error::Damaged { digest, .. }, .. }) = &checked {
+            store.note_damaged(digest);
         }
-        files.par_iter().with_min_len(CHECKED_AT_ONCE).try_for_each(|it| it.check(store))
+        checked
     }
 }
 
