@@ -13,6 +13,7 @@ mod gc;
 mod generate;
 mod graph;
 mod kinds;
+mod lineage;
 mod lock;
 mod log;
 mod man;
@@ -26,7 +27,6 @@ mod run;
 mod schema;
 mod show;
 mod status;
-mod trace;
 mod verify;
 mod watch;
 mod why;
@@ -58,7 +58,7 @@ enum Command {
     Run(run::Args),
     Why(why::Args),
     WhyRows(why_rows::Args),
-    Trace(trace::Args),
+    Lineage(lineage::Args),
     Status(status::Args),
     Watch(watch::Args),
     Show(show::Args),
@@ -117,7 +117,7 @@ pub(crate) fn main() -> Exit {
         Command::Run(args) => run::run(args, &printer),
         Command::Why(args) => why::run(args, &printer),
         Command::WhyRows(args) => why_rows::run(args, &printer),
-        Command::Trace(args) => trace::run(args, &printer),
+        Command::Lineage(args) => lineage::run(args, &printer),
         Command::Status(args) => status::run(args, &printer),
         Command::Watch(args) => watch::run(args, &printer),
         Command::Show(args) => show::run(args, &printer),

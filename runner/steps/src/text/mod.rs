@@ -5,7 +5,7 @@ pub(crate) mod fields;
 pub mod funnel;
 pub mod ledger;
 pub(crate) mod lengths;
-pub mod life;
+pub mod lineage;
 pub(crate) mod minhash;
 pub(crate) mod normal;
 pub(crate) mod pair;

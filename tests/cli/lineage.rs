@@ -1,4 +1,4 @@
-//! `kun trace`.
+//! `kun lineage`.
 
 use insta::assert_snapshot;
 
@@ -63,7 +63,7 @@ fn project() -> Project {
 fn a_document_is_followed_through_its_changes_and_its_children() {
     let project = project();
     project.good("run");
-    assert_snapshot!(project.run("trace a1"), @r#"
+    assert_snapshot!(project.run("lineage a1"), @r#"
     exit 0
     --- stdout
     a1
@@ -95,7 +95,7 @@ fn a_document_is_followed_through_its_changes_and_its_children() {
       number               a1.0: is read for `metrics`
                            a1.1: is read for `metrics`
     "#);
-    assert_snapshot!(project.run("trace a2"), @"
+    assert_snapshot!(project.run("lineage a2"), @"
     exit 0
     --- stdout
     a2
@@ -104,7 +104,7 @@ fn a_document_is_followed_through_its_changes_and_its_children() {
       private  ledger:2   is dropped by `id_card` with 1 (max 0)
                samples:2  is noted: type id_card, field text, before 号码 , found 11010519491231002X, after  的人。
     ");
-    assert_snapshot!(project.run("trace a1.0"), @r#"
+    assert_snapshot!(project.run("lineage a1.0"), @r#"
     exit 0
     --- stdout
     a1.0
@@ -117,7 +117,7 @@ fn a_document_is_followed_through_its_changes_and_its_children() {
                           + instruction: 怎样找到张三？
       number            is read for `metrics`
     "#);
-    assert_snapshot!(project.run("trace a2 private --json"), @r#"
+    assert_snapshot!(project.run("lineage a2 private --json"), @r#"
     exit 0
     --- stdout
     {"id":"a2","events":[{"step":"plain","id":"a2","at":["data",2],"what":"same"},{"step":"joined","id":"a2","at":["data",2],"what":"same"},{"step":"private","id":"a2","at":["ledger",2],"what":{"judged":{"keep":false,"rules":[{"rule":"id_card","value":1.0,"min":null,"max":0.0}]}}},{"step":"private","id":"a2","at":["samples",2],"what":{"noted":{"type":"id_card","id":"a2","field":"text","before":"号码 ","found":"11010519491231002X","after":" 的人。"}}}],"without_result":[],"stale":[]}
@@ -127,7 +127,7 @@ fn a_document_is_followed_through_its_changes_and_its_children() {
 #[test]
 fn what_has_no_result_or_no_record_is_said() {
     let project = project();
-    assert_snapshot!(project.run("trace a1"), @"
+    assert_snapshot!(project.run("lineage a1"), @"
     exit 2
     --- stderr
     error: no record `a1` in the newest results
@@ -135,7 +135,7 @@ fn what_has_no_result_or_no_record_is_said() {
     help: no result yet: `plain`, `joined`, `private`, `passages`, `clean`, `labels`, `number`
     ");
     project.good("run passages");
-    assert_snapshot!(project.run("trace a1.1"), @r#"
+    assert_snapshot!(project.run("lineage a1.1"), @r#"
     exit 0
     --- stdout
     a1.1
@@ -146,7 +146,7 @@ fn what_has_no_result_or_no_record_is_said() {
     --- stderr
     no result yet: `clean`, `labels`, `number`
     "#);
-    assert_snapshot!(project.run("trace zz"), @"
+    assert_snapshot!(project.run("lineage zz"), @"
     exit 2
     --- stderr
     error: no record `zz` in the newest results
@@ -154,7 +154,7 @@ fn what_has_no_result_or_no_record_is_said() {
     help: no result yet: `clean`, `labels`, `number`
     ");
     project.append("raw.jsonl", "{}\n");
-    assert_snapshot!(project.run("trace a2"), @"
+    assert_snapshot!(project.run("lineage a2"), @"
     exit 0
     --- stdout
     a2

@@ -1,4 +1,4 @@
-//! `kun trace`: the life of one record through the newest results of all steps.
+//! `kun lineage`: what became of one record through the newest results of all steps.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use report::table::{Side, Table};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use steps::text::ledger::{Bounds, Entry, Limit};
-use steps::text::life::{self, Became, Seen};
+use steps::text::lineage::{self, Became, Seen};
 
 use crate::args::Common;
 use crate::exit::Exit;
@@ -18,7 +18,7 @@ use crate::project;
 use crate::trouble::Trouble;
 use crate::words;
 
-/// Tell the life of one record through all steps
+/// Show the lineage of one record through all steps
 ///
 /// Where it stands, where it changed, what dropped it, which records came of it. Looks at the newest results, and runs nothing.
 #[derive(Debug, clap::Args)]
@@ -167,7 +167,7 @@ impl Life<'_> {
             let form = instance.outputs[slot].form;
             let path = self.lasts.output(&last, slot);
             let (false, Some(path)) = (form.is_dir(), path) else { continue };
-            let found = match life::find(&path, self.id, MOST) {
+            let found = match lineage::find(&path, self.id, MOST) {
                 Ok(it) => it,
                 // A file of any content, such as `concat` writes, may hold records, and need not.
                 Err(_) if form != Form::Records => continue,
@@ -217,7 +217,7 @@ impl Life<'_> {
         let from_outside =
             inputs.get("data").is_some_and(|it| matches!(it[..], [Input::Source(_)]));
         if let Some(path) = self.lasts.input(id, last, "data").filter(|_| from_outside) {
-            let found = life::find(&path, self.id, MOST)
+            let found = lineage::find(&path, self.id, MOST)
                 .map_err(|it| Trouble::user(engine::error::chain(&it)))?;
             all.extend(found.seen.into_iter().map(|it| (it.id, it.record)));
         }
@@ -228,14 +228,14 @@ impl Life<'_> {
     fn version(&mut self, (id, slot): (InstanceId, &str), before: &Versions, seen: &Seen) -> What {
         let was = before.get(&seen.id);
         if let Some(was) = was
-            && !life::goes_on(was, &seen.record)
+            && !lineage::goes_on(was, &seen.record)
         {
             return What::Noted(seen.record.clone());
         }
         let known = self.known.entry((id, slot.to_owned())).or_default();
         known.insert(seen.id.clone(), seen.record.clone());
         let Some(was) = was else { return What::Begins(seen.record.clone()) };
-        let changes: Vec<Change> = life::differences(was, &seen.record)
+        let changes: Vec<Change> = lineage::differences(was, &seen.record)
             .into_iter()
             .map(|(field, it)| {
                 let (was, is) = match it {
@@ -309,7 +309,7 @@ fn show(id: &str, events: &[Event], printer: &Printer) {
             n => format!("{n} more children"),
         };
         line(format!(
-            "  {FAINT}{n}: `kun trace {}` tells of one{FAINT:#}",
+            "  {FAINT}{n}: `kun lineage {}` tells of one{FAINT:#}",
             words::argument(example)
         ));
     }
