@@ -222,7 +222,7 @@ impl Opened {
         }
         let view = self.home.state.join("views").join(object.digest.hex());
         if !view.is_dir() {
-            self.store.place(object, &view, Place::Export)?;
+            self.store.materialize(object, &view, Place::Export)?;
         }
         Ok(view)
     }

@@ -105,7 +105,7 @@ impl<'a> Exporter<'a> {
             is_there && !known && self.was.get(&path).copied() != found.or(Some(Digest([0; 32])));
         let kept = if edited { Some(self.put_aside(&path)?) } else { None };
         self.mark();
-        self.store.place(&output.object, &target, Place::Export)?;
+        self.store.materialize(&output.object, &target, Place::Export)?;
         self.note(&path, digest);
         Ok(Exported { path, is_new: true, kept })
     }

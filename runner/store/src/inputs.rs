@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use crate::attempt::Attempt;
 use crate::error::At;
 use crate::hash::hash_open;
-use crate::take::open_file;
+use crate::ingest::open_file;
 use crate::verified::{Inode, Linked, Look, MOVED, Verified};
 use crate::{Error, Node, Object, Result, Shape, Store};
 
@@ -292,7 +292,7 @@ fn held(store: &Store, source: &Source<'_>, to: &Path, isolation: Isolation) -> 
                 }
                 return Ok(Held::Linked { inode: look.inode, path: to.to_owned() });
             }
-            Linked::Refused(error) if crate::place::cannot(&error) => {}
+            Linked::Refused(error) if crate::materialize::cannot(&error) => {}
             Linked::Refused(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(Error::Missing { digest: *source.digest });
             }

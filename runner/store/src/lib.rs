@@ -3,6 +3,7 @@
 //! The only code that opens paths below the store's folder. It starts no process, knows no
 //! manifest, and prints nothing: what deserves a word is returned as a [`Warning`].
 
+mod atomic_write;
 mod disk;
 mod error;
 mod frame;
@@ -11,14 +12,13 @@ mod hash;
 mod object;
 mod record;
 mod tree;
-mod whole;
 
 mod commit;
 mod index;
-mod place;
-mod present;
+mod ingest;
+mod materialize;
+mod presence;
 mod store;
-mod take;
 
 mod attempt;
 mod inputs;
@@ -38,6 +38,7 @@ pub mod rows;
 pub mod stats;
 pub mod testing;
 
+pub use atomic_write::{Wait, replace, sweep_unfinished};
 pub use attempt::{Attempt, Swept, remove_tree};
 pub use derived::{Derived, Quarantined};
 pub use disk::{Disk, RealDisk};
@@ -56,4 +57,3 @@ pub use scrub::Scrubbed;
 pub use stats::{Hashed, Rehash, Stamp, Stats};
 pub use store::{Durability, Settings, Store, Warning, make_dirs};
 pub use verify::{Finding, Quarantine, VerifyReport};
-pub use whole::{Wait, replace, sweep_unfinished};

@@ -16,7 +16,7 @@ impl Store {
     pub fn pin(&self, name: &str, keys: &[Key]) -> Result<()> {
         let path = self.pin_path(name)?;
         let lines: Vec<String> = keys.iter().map(|it| format!("{it}\n")).collect();
-        self.write_whole(&path, lines.concat().as_bytes())
+        self.atomic_write(&path, lines.concat().as_bytes())
     }
 
     /// Forgets a name; says whether it was there.

@@ -18,7 +18,7 @@ use rayon::prelude::*;
 
 use crate::error::At;
 use crate::hash::hash_open;
-use crate::take::is_executable;
+use crate::ingest::is_executable;
 use crate::tree::{self, Found, Links, What};
 use crate::{Disk, Error, Node, Object, RealDisk, Result, Shape, TreeEntry};
 

@@ -147,16 +147,16 @@ impl Store {
         };
         let store = Store { inner: Arc::new(inner) };
         if !known {
-            store.found(&version)?;
+            store.init(&version)?;
         }
         Ok(store)
     }
 
-    fn found(&self, version: &Path) -> Result<()> {
+    fn init(&self, version: &Path) -> Result<()> {
         for name in FOLDERS {
             make_dirs(self.disk(), &self.root().join(name))?;
         }
-        self.write_whole(version, VERSION.as_bytes())
+        self.atomic_write(version, VERSION.as_bytes())
     }
 
     /// The folder.
@@ -285,7 +285,7 @@ impl Store {
     }
 
     /// Replaces a file by another content, durably; it is never seen half-written.
-    pub(crate) fn write_whole(&self, to: &Path, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn atomic_write(&self, to: &Path, bytes: &[u8]) -> Result<()> {
         let (path, file) = self.write_scratch(bytes)?;
         self.sync_file(&file, &path)?;
         self.rename_in(&path, to)?;

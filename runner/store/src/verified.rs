@@ -18,8 +18,8 @@ use plan::Digest;
 use crate::disk::SEAL_NANOS;
 use crate::error::At;
 use crate::hash::hash_open;
+use crate::ingest::open_file;
 use crate::store::{make_dirs, split};
-use crate::take::open_file;
 use crate::{Disk, Error, Result};
 
 /// Locks that objects share, so that the files of a large tree can be linked by several threads.

@@ -179,7 +179,7 @@ fn a_store_that_is_dropped_leaves_nothing_in_its_temporary_folder() {
     let (dir, store) = new_store();
     let object = store.put_bytes(b"out").unwrap();
     store.commit(&[record("a", object)]).unwrap();
-    store.place(&object, &dir.path().join("x"), Place::Export).unwrap();
+    store.materialize(&object, &dir.path().join("x"), Place::Export).unwrap();
     let tmp = store.root().join("tmp");
     drop(store);
     let names: Vec<_> = fs::read_dir(tmp).unwrap().map(|it| it.unwrap().file_name()).collect();

@@ -20,15 +20,15 @@ fn scenario(dir: &Path, settings: Settings) -> Result<Vec<store::Warning>> {
     fs::write(source.join("tree/a"), "a").unwrap();
     fs::write(source.join("tree/sub/b"), "b").unwrap();
     let store = Store::open_with(&dir.join("store"), settings)?;
-    let file = store.take(&source.join("file"))?;
-    let tree = store.take(&source.join("tree"))?;
+    let file = store.ingest(&source.join("file"))?;
+    let tree = store.ingest(&source.join("tree"))?;
     store.commit(&[record("one", file), record("two", tree)])?;
     let rows = Rows::open(&store, &Digest::of(b"space"))?;
     for n in 0..4_u8 {
         rows.put(&Digest::of(&[n]), &[n; 100])?;
     }
     rows.sync()?;
-    store.place(&tree, &dir.join("out"), Place::Export)?;
+    store.materialize(&tree, &dir.join("out"), Place::Export)?;
     Ok(store.warnings())
 }
 

@@ -75,7 +75,7 @@ fn hostile_names_come_back_byte_by_byte() {
     let object = take(&store, &source, files);
     assert!(!source.exists());
     let to = dir.path().join("b");
-    store.place(&object, &to, Place::Input).unwrap();
+    store.materialize(&object, &to, Place::Input).unwrap();
     for (name, text) in files {
         assert_eq!(fs::read_to_string(to.join(OsStr::from_bytes(name))).unwrap(), *text);
     }
@@ -134,7 +134,7 @@ fn a_deep_tree_is_taken_and_placed() {
     fs::write(path.join(&deep).join("f"), "deep").unwrap();
     let object = store.take_tree(&path).unwrap();
     let to = dir.path().join("b");
-    store.place(&object, &to, Place::Export).unwrap();
+    store.materialize(&object, &to, Place::Export).unwrap();
     assert_eq!(fs::read_to_string(to.join(&deep).join("f")).unwrap(), "deep");
 }
 
@@ -159,7 +159,7 @@ fn a_listing_that_climbs_or_writes_through_a_link_is_damaged() {
     ] {
         let mut object = store.put_bytes(format!("kun-tree 1\n{lines}").as_bytes()).unwrap();
         object.shape = Shape::Tree { files: 1 };
-        let error = store.place(&object, &dir.path().join("t"), Place::Input).unwrap_err();
+        let error = store.materialize(&object, &dir.path().join("t"), Place::Input).unwrap_err();
         assert!(matches!(error, Error::Damaged { .. }), "{lines}");
         assert!(matches!(store.present(&object), Presence::Damaged { .. }), "{lines}");
         assert!(!dir.path().join("t").exists());
@@ -185,7 +185,7 @@ fn an_input_that_is_moved_to_an_output_is_the_same_object() {
     let (dir, store) = new_store();
     let object = store.put_bytes(b"as it is").unwrap();
     let input = dir.path().join("in");
-    store.place(&object, &input, Place::Input).unwrap();
+    store.materialize(&object, &input, Place::Input).unwrap();
     assert_eq!(store.take_file(&input).unwrap(), object);
     assert!(!input.exists());
     assert_eq!(store.present(&object), Presence::Present);
@@ -198,7 +198,7 @@ fn what_is_exported_replaces_what_was_there_and_can_be_edited() {
     let tree = take(&store, &attempt_dir(&dir, "a"), &[(b"x", "x"), (b"sub/y", "y")]);
     let to = dir.path().join("out/it");
     for object in [&file, &tree, &tree, &file, &file] {
-        store.place(object, &to, Place::Export).unwrap();
+        store.materialize(object, &to, Place::Export).unwrap();
         assert_eq!(to.is_dir(), matches!(object.shape, Shape::Tree { .. }));
         assert_eq!(fs::read_dir(dir.path().join("out")).unwrap().count(), 1);
     }
@@ -215,7 +215,7 @@ fn an_executable_file_stays_one_wherever_it_is_placed() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     let object = store.take_file(&path).unwrap();
     assert_eq!(object.shape, Shape::File { executable: true });
-    store.place(&object, &path, Place::Input).unwrap();
+    store.materialize(&object, &path, Place::Input).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o555);
     let sealed = fs::metadata(store.object_path(&object.digest)).unwrap();
     assert_eq!(sealed.mode() & 0o777, 0o444);
@@ -226,7 +226,7 @@ fn an_object_that_was_written_into_is_noticed_without_its_length_changing() {
     let (dir, store) = new_store();
     let object = store.put_bytes(b"right").unwrap();
     let input = dir.path().join("in");
-    store.place(&object, &input, Place::Input).unwrap();
+    store.materialize(&object, &input, Place::Input).unwrap();
     let path = store.object_path(&object.digest);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     assert_eq!(store.present(&object), Presence::Present);
@@ -248,7 +248,7 @@ fn a_tree_of_which_a_file_is_gone_is_missing() {
     assert_eq!(store.present(&tree), Presence::Present);
     fs::remove_file(store.object_path(&plan::Digest::of(b"x"))).unwrap();
     assert_eq!(store.present(&tree), Presence::Missing);
-    let error = store.place(&tree, &dir.path().join("t"), Place::Export).unwrap_err();
+    let error = store.materialize(&tree, &dir.path().join("t"), Place::Export).unwrap_err();
     assert!(matches!(error, Error::Missing { .. }));
     assert!(!dir.path().join("t").exists());
 }
@@ -313,7 +313,7 @@ proptest! {
         let object = store.take_tree(&one).unwrap();
         prop_assert_eq!(hashed.object(), object);
         prop_assert_eq!(store.take_tree(&other).unwrap(), object);
-        store.place(&object, &to, Place::Export).unwrap();
+        store.materialize(&object, &to, Place::Export).unwrap();
         prop_assert_eq!(snapshot(&to), before);
         let again = stats.digest_path(&to).unwrap();
         prop_assert_eq!(again.object(), object);

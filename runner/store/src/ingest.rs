@@ -1,7 +1,7 @@
-//! Files and trees into the store: hashed, made read-only, renamed to the name of their content.
+//! Ingests files and trees: hashed, made read-only, and renamed to the name of their content.
 //!
 //! Nothing here waits for the disk, but where a name that is there already is replaced: what is
-//! taken is durable only once a record that names it is committed.
+//! ingested is durable only once a record that names it is committed.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::ErrorKind;
@@ -55,7 +55,7 @@ impl Store {
     }
 
     /// Moves a file or a folder, whichever it is.
-    pub fn take(&self, path: &Path) -> Result<Object> {
+    pub fn ingest(&self, path: &Path) -> Result<Object> {
         let metadata = fs::symlink_metadata(path).at("look at", path)?;
         if metadata.is_dir() { self.take_tree(path) } else { self.take_file(path) }
     }

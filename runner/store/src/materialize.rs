@@ -13,10 +13,10 @@ use plan::Digest;
 use rayon::prelude::*;
 use rustix::io::Errno;
 
+use crate::atomic_write::beside;
 use crate::attempt::remove_tree;
 use crate::error::At;
 use crate::store::make_dirs;
-use crate::whole::beside;
 use crate::{Error, Node, Object, Place, Placed, Result, Shape, Store, TreeEntry};
 
 /// Files up to this length are copied for people, who may then edit them.
@@ -32,7 +32,7 @@ struct One<'a> {
 
 impl Store {
     /// Puts an object at `to`, replacing whatever is there; folders above are made.
-    pub fn place(&self, object: &Object, to: &Path, how: Place) -> Result<Placed> {
+    pub fn materialize(&self, object: &Object, to: &Path, how: Place) -> Result<Placed> {
         let standing = fs::symlink_metadata(to).ok();
         if how == Place::Input && standing.is_none() {
             return self.put(object, to, how);
