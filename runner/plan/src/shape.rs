@@ -11,6 +11,9 @@ use crate::suggest;
 use crate::text::Texts;
 use crate::tree::{Data, Item, Node, Table};
 
+/// Unknown keys beyond so many mistakes get no advice.
+const ADVISED: usize = 1000;
+
 /// Checks one file's tree.
 pub(crate) fn check(root: &Table, texts: &Texts, found: &mut Vec<Mistake>) {
     Walk { texts, found }.fixed(root, &MANIFEST);
@@ -36,6 +39,8 @@ impl Walk<'_> {
         let synonym = grammar.synonyms.iter().find(|it| it.0 == item.name);
         let help = match synonym {
             Some((_, ours)) => Some(format!("it is called `{ours}` here")),
+            // Nobody reads so many, and comparing names is what takes time.
+            None if self.found.len() >= ADVISED => None,
             None => suggest::advice(&item.name, keys),
         };
         let message = format!("{} has no key `{}`", grammar.name, item.name);
