@@ -1,4 +1,4 @@
-//! What may not change a bit of a run: threads, micro-batches, what is computed again, kills.
+//! What may not change a bit of a run: threads, micro-batches, recomputation, kills.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;

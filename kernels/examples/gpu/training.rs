@@ -1,7 +1,7 @@
 //! Whole steps of training a model of Yi-6B's shape, with weights that are random and made on the device: the run
 //! that takes the least memory, the one that takes the most, and adapters; and what each kernel in a step takes.
 //!
-//! The memory plan says what is computed again, from what is free on the device; where the whole model does not
+//! The memory plan says what is recomputed, from what is free on the device; where the whole model does not
 //! fit, by the plan or by the device's own answer, fewer layers are trained, and the line says how many.
 
 use std::path::Path;

@@ -63,7 +63,7 @@ pub struct Counts {
     pub known: usize,
     /// Tokens that were sampled.
     pub sampled: usize,
-    /// How often a row gave its blocks back and was computed again later.
+    /// How often a row was preempted.
     pub preempted: usize,
 }
 

@@ -109,7 +109,7 @@ impl MemoryPlan {
         Err(Error::NoRoom { plan: Box::new(least), available, savings })
     }
 
-    /// How long a token takes, for comparing plans of one run: what is computed again, and what each
+    /// How long a token takes, for comparing plans of one run: what is recomputed, and what each
     /// micro-batch costs however large it is, mostly the gradients that it is added to.
     fn cost(&self, recompute: Recompute) -> f64 {
         /// As if each micro-batch had so many tokens more; doc/decisions/0013-cuda.md.
@@ -150,7 +150,7 @@ impl MemoryPlan {
 /// A change of settings that takes less memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Saving {
-    /// More is computed again.
+    /// More is recomputed.
     Recompute(Recompute),
     /// Weights and activations in bf16.
     Bf16,

@@ -27,7 +27,7 @@ pub struct Record {
     pub tokens: usize,
     /// Its targets.
     pub targets: usize,
-    /// The operations that the model's formulas ask for; what is computed again does not count.
+    /// The operations that the model's formulas ask for; recomputation does not count.
     #[serde(skip)]
     pub operations: f64,
 }

@@ -2,7 +2,7 @@
 //!
 //! Written once, against [`Device`](crate::Device). A step computes its batch in micro-batches, one
 //! after another, in the order of its texts; every sum over tokens is a chain that the next
-//! micro-batch continues. So neither the split nor what is computed again instead of kept changes a
+//! micro-batch continues. So neither the split nor what is recomputed instead of saved changes a
 //! bit of the gradient.
 
 mod activations;
